@@ -1,0 +1,90 @@
+// Package drivers says what a driver is: data that makes a Config that opens a Device that is read.
+//
+// A driver starts no goroutine, writes no log, keeps no registry and does not know its own configured name, its schedule or
+// the other devices. README.md beside this file is "a driver in an hour".
+package drivers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+)
+
+// A Driver describes one kind of device. A driver package exports exactly one, as a struct literal named Driver.
+type Driver struct {
+	Name     string        // the folder's name
+	Doc      string        // for the technician: what it serves, what it needs, what it does not do; plain text
+	Channels []Channel     // what it reports however it is configured; Channeler adds what depends on the configuration
+	Every    time.Duration // usual interval between Reads; 0 = Read waits for the device itself
+	New      func() Config // the default configuration
+	Sample   string        // one configuration block, YAML, as under `devices:`; a test loads it
+}
+
+// A Channel is one quantity that a device reports.
+type Channel struct {
+	Name    string        // unique within the device
+	Kind    tidegate.Kind // of its values; KindNone = depends on the device
+	Unit    string        // "" = none
+	Meaning string        // one line for the technician
+	Output  bool          // it can be Set
+}
+
+// A Config is what the user sets for one device. Its exported fields are the settings (`yaml` tag: the key; `doc` tag: one
+// line of prose), preset by Driver.New, so that "not set" and "zero" differ.
+type Config interface {
+	// Validate returns what is wrong, all of it, without touching hardware; nothing means good.
+	Validate() []FieldError
+	// Open makes the device ready to be read, or says why not. It takes at most a few seconds, and what it opens through h dies
+	// with ctx, which lives as long as the device.
+	Open(ctx context.Context, h Host) (Device, error)
+}
+
+// Channeler is a Config whose channels depend on its settings.
+type Channeler interface {
+	// Channels returns what a device so configured reports, in the order in which it reports. It is called on valid configurations.
+	Channels() []Channel
+}
+
+// A FieldError says what is wrong with one setting.
+type FieldError struct {
+	Field   string // path of the key within the block, for instance "registers[2].type"; "" = the block as a whole
+	Got     string // what stands there, as text; "" = nothing to show
+	Problem string // what is wrong, lower case, no full stop
+	Hint    string // what to do about it; "" = none
+}
+
+// Error returns "field: problem (got X); hint".
+func (e FieldError) Error() string {
+	s := e.Problem
+	if e.Field != "" {
+		s = e.Field + ": " + s
+	}
+	if e.Got != "" {
+		s += fmt.Sprintf(" (got %s)", e.Got)
+	}
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+// A Device is read. It is never called concurrently, but for Set, which may run while Read waits.
+type Device interface {
+	// Read returns what there is to report, waiting for it if need be. Three things might happen:
+	//  1. readings and a nil error: all of them stand, those with a Fault included (one channel failed, the others did not);
+	//  2. no reading and an error: the device as a whole could not be read; the agent reports the fault and asks again later.
+	//     An error wrapping ErrGone means that the device must be closed and opened anew before it can be read again;
+	//  3. ctx is done: an error wrapping ctx.Err(), within 100 ms.
+	// The readings belong to the caller until the next Read, which may use their memory again.
+	Read(ctx context.Context) ([]tidegate.Reading, error)
+	// Close gives back what Open took. It does not wait for the device.
+	Close() error
+}
+
+// A Setter is a Device with outputs.
+type Setter interface {
+	// Set drives the output channel to v and returns nil when the device has taken it. It does not retry.
+	Set(ctx context.Context, channel string, v tidegate.Value) error
+}

@@ -1,0 +1,85 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"time"
+
+	"periph.io/x/conn/v3/i2c"
+	"periph.io/x/conn/v3/onewire"
+	"periph.io/x/conn/v3/physic"
+	"periph.io/x/conn/v3/spi"
+)
+
+// ErrGone is wrapped by errors of a port, bus or device that will not come back by itself: unplugged, hung up, closed by the
+// far end. What was opened must be opened anew.
+var ErrGone = errors.New("gone")
+
+// A Host is the machine as drivers see it. All that it hands out dies with the ctx of the call that opened it, can be traced,
+// and may be shared by several devices. drivers/board is the real one, drivers/drivertest the fake.
+type Host interface {
+	// Serial returns the bus on the serial port that c names. Devices that name the same port share the bus and must agree on
+	// its settings. The port is opened at the first use and again after it was gone.
+	Serial(ctx context.Context, c Serial) (*Bus, error)
+	// Dial returns the bus on a connection as of net.Dialer ("tcp", "192.0.2.7:502"), shared by the devices that name the same
+	// address. It is connected at the first use and again after it was gone.
+	Dial(ctx context.Context, network, address string) (*Bus, error)
+	// I2C returns the bus with the kernel's number or periph's name, for instance "1" or "I2C1"; "" = the first.
+	I2C(ctx context.Context, bus string) (i2c.Bus, error)
+	// SPI returns the port, for instance "SPI0.0", at most at speed f.
+	SPI(ctx context.Context, port string, f physic.Frequency, mode spi.Mode) (spi.Conn, error)
+	// OneWire returns the 1-Wire bus; "" = the first.
+	OneWire(ctx context.Context, bus string) (onewire.Bus, error)
+	// Pin requests a GPIO line by name ("GPIO17") or as chip:line ("gpiochip0:17").
+	Pin(ctx context.Context, line string, c PinConfig) (Pin, error)
+	// Files is the file system from its root, to read /proc and /sys from; names have no leading slash.
+	Files() fs.FS
+}
+
+// Serial names a serial port and its settings.
+type Serial struct {
+	Port     string // path, for instance /dev/serial/by-id/usb-FTDI_...
+	Baud     int    // bit/s, 50 to 4,000,000
+	DataBits int    // 5 to 8
+	Parity   string // "none", "even", "odd", "mark" or "space"
+	StopBits string // "1", "1.5" or "2"
+}
+
+// A Port is a connection to devices, shaped like net.Conn so that net.Pipe is its test double.
+// Read returns os.ErrDeadlineExceeded when the deadline passes, never (0, nil); an error wrapping ErrGone when the far end is gone.
+type Port interface {
+	io.ReadWriteCloser
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+}
+
+// PinConfig says how a GPIO line is to be used.
+type PinConfig struct {
+	Output    bool          // else input
+	Initial   bool          // the level of an output when it is requested
+	Pull      string        // of an input: "up", "down", "none" or "" (as it is)
+	ActiveLow bool          // true reads and sets as electrically low
+	Edge      string        // of an input that is waited for: "rising", "falling", "both" or "" (no edges)
+	Debounce  time.Duration // of edges; 0 = none
+}
+
+// A Pin is one GPIO line.
+type Pin interface {
+	// Level returns the level of an input, or the level last set of an output (the line is not asked: reading back an output
+	// turns it into an input on some kernels' drivers).
+	Level() (bool, error)
+	// Set drives an output.
+	Set(level bool) error
+	// Wait returns the next edge.
+	Wait(ctx context.Context) (Edge, error)
+	Close() error
+}
+
+// An Edge is one change of level of an input.
+type Edge struct {
+	Level bool
+	Boot  time.Duration // kernel's stamp, CLOCK_BOOTTIME or CLOCK_MONOTONIC as the kernel has it
+	Seq   uint32        // counts all edges of the line from 1: a jump tells how many were lost
+}
