@@ -17,13 +17,16 @@ type Bus struct {
 	trace atomic.Pointer[func(out bool, b []byte)]
 	busy  atomic.Int64 // nanoseconds in Do, for Busy
 
-	turn chan struct{} // holds one token: whoever has it may use port
-	mu   sync.Mutex    // guards closed against Close
-	port Port          // nil = not open; owned by the holder of the token, but for Close
-	gone bool          // Close was called
+	turn     chan struct{} // holds one token: whoever has it may use port, failed and failure
+	failed   time.Time     // when the port was last not to be opened; owned by the holder of the token
+	failure  error         // why; owned by the holder of the token
+	mu       sync.Mutex    // guards port and isClosed against Close
+	port     Port          // nil = not open; set by the holder of the token, taken away by Close
+	isClosed bool          // Close was called
 }
 
 // NewBus returns a bus called name (for messages) whose port is opened by open at the first use and again after it was gone.
+// The ctx given to open bounds the opening only: the port must not die with it.
 func NewBus(name string, open func(ctx context.Context) (Port, error)) *Bus {
 	b := &Bus{name: name, open: open, turn: make(chan struct{}, 1)}
 	b.turn <- struct{}{}
@@ -48,57 +51,76 @@ func (b *Bus) Trace(f func(out bool, p []byte)) {
 // Do waits for the bus, opens its port if need be and calls f with it, which then has it alone.
 // Reads and writes of f end with os.ErrDeadlineExceeded when ctx is done; Do then returns an error wrapping ctx.Err().
 // When f returns an error wrapping ErrGone, the port is closed and opened anew at the next Do.
-// Deadlines that f sets do not outlive it.
+// When the port cannot be opened, those that waited meanwhile get the same error: thirty devices on a dead bus do not wait
+// for it one after another. Deadlines that f sets do not outlive it; nor does the port that f was given.
 func (b *Bus) Do(ctx context.Context, f func(p Port) error) error {
+	arrived := time.Now()
+	if ctx.Err() != nil {
+		return fmt.Errorf("wait for bus %s: %w", b.name, ctxErr(ctx))
+	}
 	select {
 	case <-ctx.Done():
-		return fmt.Errorf("wait for bus %s: %w", b.name, context.Cause(ctx))
+		return fmt.Errorf("wait for bus %s: %w", b.name, ctxErr(ctx))
 	case <-b.turn:
 	}
 	defer func() { b.turn <- struct{}{} }()
 	start := time.Now()
 	defer func() { b.busy.Add(int64(time.Since(start))) }()
-	p, err := b.hold(ctx)
+	p, err := b.hold(ctx, arrived)
 	if err != nil {
 		return err
 	}
-	tp := &tracedPort{Port: p, bus: b}
-	if err := tp.reset(); err != nil {
+	turn := &turn{port: p, bus: b}
+	if err := turn.reset(); err != nil {
 		b.drop(p)
-		return fmt.Errorf("bus %s: %w", b.name, err)
+		return fmt.Errorf("bus %s: %w: %w", b.name, ErrGone, err)
 	}
-	stop := context.AfterFunc(ctx, tp.cut)
-	err = f(tp)
-	stop()
-	if err != nil {
+	if err := turn.call(ctx, f); err != nil {
 		if errors.Is(err, ErrGone) {
 			b.drop(p)
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("bus %s: %w (%w)", b.name, context.Cause(ctx), err)
+			return fmt.Errorf("bus %s: %w (%w)", b.name, ctxErr(ctx), err)
 		}
 		return fmt.Errorf("bus %s: %w", b.name, err)
 	}
 	return nil
 }
 
-func (b *Bus) hold(ctx context.Context) (Port, error) {
+// ctxErr returns why ctx is done: an error wrapping ctx.Err() and, where it is another, the cause.
+func ctxErr(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// hold returns the port, opening it if need be, for the holder of the token who has waited for it since arrived.
+func (b *Bus) hold(ctx context.Context, arrived time.Time) (Port, error) {
 	b.mu.Lock()
-	p, gone := b.port, b.gone
+	p, isClosed := b.port, b.isClosed
 	b.mu.Unlock()
-	if gone {
+	if isClosed {
 		return nil, fmt.Errorf("bus %s: closed: %w", b.name, ErrGone)
 	}
 	if p != nil {
 		return p, nil
 	}
+	if b.failed.After(arrived) {
+		return nil, b.failure
+	}
 	p, err := b.open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", b.name, err)
+		err = fmt.Errorf("open %s: %w", b.name, err)
+		if ctx.Err() == nil { // else it is this caller's failure, not the port's
+			b.failed, b.failure = time.Now(), err
+		}
+		return nil, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.gone {
+	if b.isClosed {
 		return nil, errors.Join(fmt.Errorf("bus %s: closed: %w", b.name, ErrGone), p.Close())
 	}
 	b.port = p
@@ -115,11 +137,11 @@ func (b *Bus) drop(p Port) {
 	_ = p.Close()
 }
 
-// Close closes the port, which ends a Do in progress, and refuses further ones.
+// Close closes the port, which ends a Do in progress, and refuses further ones. Closing twice is no error.
 func (b *Bus) Close() error {
 	b.mu.Lock()
 	p := b.port
-	b.port, b.gone = nil, true
+	b.port, b.isClosed = nil, true
 	b.mu.Unlock()
 	if p == nil {
 		return nil
@@ -127,59 +149,94 @@ func (b *Bus) Close() error {
 	return p.Close()
 }
 
-// tracedPort is the Port that f of Do sees: it feeds the trace and lets the end of ctx win over deadlines that f sets.
-type tracedPort struct {
-	Port
-	bus *Bus
-	mu  sync.Mutex // guards isCut, so that no deadline set by f undoes the cut
-	// isCut says that ctx is done: deadlines stay in the past.
-	isCut bool
+// A turn is the Port that f of Do sees: it feeds the trace, lets the end of ctx win over deadlines that f sets, and is of no
+// use once f has returned.
+type turn struct {
+	port   Port
+	bus    *Bus
+	isOver atomic.Bool // f has returned
+
+	mu    sync.Mutex // guards isCut and the setting of deadlines, so that no deadline set by f undoes the cut
+	isCut bool       // ctx is done: deadlines stay in the past
 }
 
-var longAgo = time.Unix(1, 0)
+var errTurnOver = errors.New("port used after its turn on the bus")
 
-func (p *tracedPort) reset() error {
-	return errors.Join(p.Port.SetReadDeadline(time.Time{}), p.Port.SetWriteDeadline(time.Time{}))
+// longAgo is a deadline that has passed.
+func longAgo() time.Time { return time.Unix(1, 0) }
+
+// call calls f and returns when neither f nor the end of ctx can touch the port any more.
+func (t *turn) call(ctx context.Context, f func(p Port) error) error {
+	stop := context.AfterFunc(ctx, t.cut)
+	defer func() {
+		stop()
+		t.mu.Lock() // waits for a cut in progress: it must not hit whoever has the bus next
+		defer t.mu.Unlock()
+		t.isOver.Store(true)
+	}()
+	return f(t)
 }
 
-func (p *tracedPort) cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.isCut = true
-	_ = p.Port.SetReadDeadline(longAgo) // an error means that the port is closed, which ends reads as well
-	_ = p.Port.SetWriteDeadline(longAgo)
+func (t *turn) reset() error {
+	return errors.Join(t.port.SetReadDeadline(time.Time{}), t.port.SetWriteDeadline(time.Time{}))
 }
 
-func (p *tracedPort) SetReadDeadline(t time.Time) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.isCut {
-		t = longAgo
+func (t *turn) cut() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.isOver.Load() {
+		return
 	}
-	return p.Port.SetReadDeadline(t)
+	t.isCut = true
+	_ = t.port.SetReadDeadline(longAgo()) // an error means that the port is closed, which ends reads as well
+	_ = t.port.SetWriteDeadline(longAgo())
 }
 
-func (p *tracedPort) SetWriteDeadline(t time.Time) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.isCut {
-		t = longAgo
+func (t *turn) SetReadDeadline(at time.Time) error { return t.setDeadline(t.port.SetReadDeadline, at) }
+
+func (t *turn) SetWriteDeadline(at time.Time) error {
+	return t.setDeadline(t.port.SetWriteDeadline, at)
+}
+
+func (t *turn) setDeadline(set func(time.Time) error, at time.Time) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.isOver.Load() {
+		return errTurnOver
 	}
-	return p.Port.SetWriteDeadline(t)
+	if t.isCut {
+		at = longAgo()
+	}
+	return set(at)
 }
 
-func (p *tracedPort) Read(b []byte) (int, error) {
-	n, err := p.Port.Read(b)
-	if f := p.bus.trace.Load(); f != nil && n > 0 {
+func (t *turn) Read(b []byte) (int, error) {
+	if t.isOver.Load() {
+		return 0, errTurnOver
+	}
+	n, err := t.port.Read(b)
+	if f := t.bus.trace.Load(); f != nil && n > 0 {
 		(*f)(false, b[:n])
 	}
 	return n, err
 }
 
-func (p *tracedPort) Write(b []byte) (int, error) {
-	n, err := p.Port.Write(b)
-	if f := p.bus.trace.Load(); f != nil && n > 0 {
+func (t *turn) Write(b []byte) (int, error) {
+	if t.isOver.Load() {
+		return 0, errTurnOver
+	}
+	n, err := t.port.Write(b)
+	if f := t.bus.trace.Load(); f != nil && n > 0 {
 		(*f)(true, b[:n])
 	}
 	return n, err
+}
+
+// Close closes the port, which is opened anew at the next Do.
+func (t *turn) Close() error {
+	if t.isOver.Load() {
+		return errTurnOver
+	}
+	t.bus.drop(t.port)
+	return nil
 }

@@ -101,3 +101,161 @@ func TestBusOneAtATime(t *testing.T) {
 		}
 	})
 }
+
+// TestBusCutDoesNotHitTheNext ends each turn's ctx at the very moment when its f returns: the cut must not reach the next turn.
+func TestBusCutDoesNotHitTheNext(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	b := NewBus("p", func(context.Context) (Port, error) { return near, nil })
+	defer b.Close()
+	for i := range 2000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := b.Do(ctx, func(Port) error { cancel(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		err := b.Do(t.Context(), func(p Port) error {
+			if err := p.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				return err
+			}
+			go far.Write([]byte{1})
+			_, err := p.Read(make([]byte, 1))
+			return err
+		})
+		if err != nil {
+			t.Fatalf("turn %d: %v", i, err)
+		}
+	}
+}
+
+func TestBusPortIsOfNoUseAfterItsTurn(t *testing.T) {
+	b := NewBus("p", func(context.Context) (Port, error) { c, _ := net.Pipe(); return c, nil })
+	defer b.Close()
+	var kept Port
+	if err := b.Do(t.Context(), func(p Port) error { kept = p; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	_, errRead := kept.Read(make([]byte, 1))
+	_, errWrite := kept.Write([]byte{1})
+	for _, err := range []error{errRead, errWrite, kept.SetReadDeadline(time.Now()), kept.SetWriteDeadline(time.Now()), kept.Close()} {
+		if !errors.Is(err, errTurnOver) {
+			t.Errorf("got %v, want %v", err, errTurnOver)
+		}
+	}
+	if err := b.Do(t.Context(), func(Port) error { return nil }); err != nil {
+		t.Errorf("the kept port has closed the next turn's: %v", err)
+	}
+}
+
+// TestBusOpenFailureIsShared has 30 devices on a port that takes 5 s to be found dead: all know it after 5 s, not after 150 s.
+func TestBusOpenFailureIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opens := 0
+		dead := errors.New("no route to host")
+		b := NewBus("p", func(context.Context) (Port, error) {
+			opens++
+			time.Sleep(5 * time.Second)
+			return nil, dead
+		})
+		start := time.Now()
+		done := make(chan error)
+		for range 30 {
+			go func() { done <- b.Do(t.Context(), func(Port) error { return nil }) }()
+		}
+		for range 30 {
+			if err := <-done; !errors.Is(err, dead) || err.Error() != "open p: no route to host" {
+				t.Errorf("got %v", err)
+			}
+		}
+		if opens != 1 || time.Since(start) != 5*time.Second {
+			t.Fatalf("opened %d times in %v, want once in 5s", opens, time.Since(start))
+		}
+		if err := b.Do(t.Context(), func(Port) error { return nil }); !errors.Is(err, dead) || opens != 2 {
+			t.Fatalf("a later Do must try again: %v, opened %d times", err, opens)
+		}
+	})
+}
+
+// TestBusOpenEndedByOneCallerIsNotShared: a caller whose own ctx ends while the port is opened does not speak for the others.
+func TestBusOpenEndedByOneCallerIsNotShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBus("p", func(ctx context.Context) (Port, error) {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(3 * time.Second):
+				c, _ := net.Pipe()
+				return c, nil
+			}
+		})
+		defer b.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		done := make(chan error)
+		go func() { done <- b.Do(ctx, func(Port) error { return nil }) }()
+		synctest.Wait()
+		if err := b.Do(t.Context(), func(Port) error { return nil }); err != nil {
+			t.Errorf("got %v", err)
+		}
+		if err := <-done; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want deadline exceeded", err)
+		}
+	})
+}
+
+func TestBusErrorWrapsBothErrAndCause(t *testing.T) {
+	cause := errors.New("gateway stops")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	b := NewBus("p", func(context.Context) (Port, error) { return nil, errors.New("opened") })
+	err := b.Do(ctx, func(Port) error { return nil })
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+		t.Fatalf("got %v", err)
+	}
+	if want := "wait for bus p: context canceled: gateway stops"; err.Error() != want {
+		t.Fatalf("got %q, want %q", err, want)
+	}
+}
+
+func TestBusTraceSeesBothDirections(t *testing.T) {
+	near, far := net.Pipe()
+	b := NewBus("p", func(context.Context) (Port, error) { return near, nil })
+	defer b.Close()
+	var seen string
+	b.Trace(func(out bool, p []byte) { seen += map[bool]string{true: ">", false: "<"}[out] + string(p) })
+	go func() {
+		buf := make([]byte, 2)
+		_, _ = far.Read(buf)
+		_, _ = far.Write([]byte("ok"))
+	}()
+	exchange := func(p Port) error {
+		_, err := p.Write([]byte("hi"))
+		if err != nil {
+			return err
+		}
+		_, err = p.Read(make([]byte, 2))
+		return err
+	}
+	if err := b.Do(t.Context(), exchange); err != nil || seen != ">hi<ok" {
+		t.Fatalf("got %q, %v", seen, err)
+	}
+}
+
+func TestBusCloseEndsDoInProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBus("p", func(context.Context) (Port, error) { c, _ := net.Pipe(); return c, nil })
+		done := make(chan error)
+		go func() {
+			done <- b.Do(t.Context(), func(p Port) error { _, err := p.Read(make([]byte, 1)); return err })
+		}()
+		synctest.Wait()
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err == nil {
+			t.Fatal("Read of a closed bus returned no error")
+		}
+		if err := b.Close(); err != nil {
+			t.Fatalf("second Close: %v", err)
+		}
+	})
+}
