@@ -1,0 +1,206 @@
+package tidegate_test
+
+// module is the path of this module; every other import with a dot in its first element is an outside library.
+const module = "github.com/tidegate-io/tidegate"
+
+// A row of the table allows something, with the reason why. What no row allows is a violation.
+type row struct {
+	what  string   // package, library, file or name: as the judge says
+	where []string // packages, relative to the module; "." = the root, "drivers/*" = each driver, "cmd/*" = each program
+	limit int      // where the judge counts
+	why   string
+}
+
+// A ruleBook is all that arch_test judges by.
+type ruleBook struct {
+	folders    []row // top-level folders
+	ignored    []row // top-level folders that are products or scratch, in .gitignore
+	layers     []row // what: package; where: what it may import of ours
+	doors      []row // what: outside library, prefix of the import path; where: who may import it outside tests; none = tests only
+	reach      []row // what: package; where: prefixes of import paths that it must not reach, through packages of ours either
+	goroutines []row // what: package that may start goroutines
+	variables  []row // what: package.name of a package-level variable that may stay
+	once       []row // what: function whose result a package-level variable may hold
+	files      []row // what: file over fileAsked lines; limit: its own
+	packages   []row // what: package; limit: its lines
+	interfaces []row // what: package.Name; limit: its methods
+	words      []row // what: word that no exported name of ours contains; where: its better word
+	named      []row // what: package.Name that may contain such a word
+	drivers    []row // what: folder of drivers/ that is no driver
+}
+
+// Budgets for what the tables do not name.
+const (
+	fileAsked      = 400  // lines of a file that is no test
+	fileHard       = 600  // lines that no reason excuses
+	packageLines   = 1500 // lines of a package without its tests
+	functionLines  = 60   // lines of a function, from `func` to its closing brace
+	interfaceSize  = 4    // methods
+	goroutineCalls = "Go" // method of sync.WaitGroup and errgroup.Group that starts a goroutine without saying `go`
+)
+
+// theRules are this project's.
+var theRules = ruleBook{
+	folders: []row{
+		{what: "agent", why: "puts it together"},
+		{what: "buffer", why: "numbered records on disk"},
+		{what: "cmd", why: "programs"},
+		{what: "drivers", why: "parts on the wire"},
+		{what: "etc", why: "what is installed beside the binary"},
+		{what: "ota", why: "releases and slots"},
+		{what: "rules", why: "thresholds and what follows"},
+		{what: "sync", why: "from the queue to the far end"},
+		{what: "testdata", why: "vectors, recordings, rigs"},
+		{what: ".ci", why: "the check that runs on each push"},
+		{what: ".git", why: "git"},
+	},
+	ignored: []row{
+		{what: "bin", why: "make build writes it"},
+		{what: "dist", why: "make dist writes it"},
+		{what: "state", why: "the sample configuration's state_dir"},
+		{what: "work", why: "scratch of the rigs"},
+		{what: "node_modules", why: "black-box checkers' libraries"},
+	},
+	layers: []row{
+		{what: ".", why: "the words: whoever imports them must get nothing else with them"},
+		{what: "rules", where: []string{"."}, why: "pure: no clock, device, network or disk"},
+		{what: "sync/wire", where: []string{"."}, why: "pure: readings to payloads and back"},
+		{what: "sync/wire/frame", where: []string{".", "sync/wire"}, why: "pure: records to the body of a stored frame and back"},
+		{what: "sync/profile", where: []string{".", "sync/wire"}, why: "topics and limits of far ends; data"},
+		{what: "buffer", where: []string{".", "buffer/lease"}, why: "a frame's body is bytes to it; numbers, classes and ranges are the root's words"},
+		{what: "buffer/lease", where: []string{"."}, why: "two slots of numbers on disk, outside Badger"},
+		{what: "drivers", where: []string{"."}, why: "what a driver is"},
+		{what: "drivers/*", where: []string{".", "drivers"}, why: "a driver knows its part and the Host, nothing else"},
+		{what: "drivers/board", where: []string{".", "drivers"}, why: "the real Host; knows no driver"},
+		{what: "drivers/drivertest", where: []string{".", "drivers"}, why: "the fake Host; knows no driver"},
+		{what: "drivers/all", where: []string{"drivers", "drivers/*"}, why: "the list of drivers, and nothing but the list"},
+		{what: "sync/forward", where: []string{".", "buffer", "sync/wire", "sync/wire/frame", "sync/profile"}, why: "from a cursor to an Uplink; knows no transport"},
+		{what: "sync/mqtt", where: []string{".", "sync/forward", "sync/wire", "sync/profile"}, why: "an Uplink; the types of Uplink are sync/forward's"},
+		{what: "sync/receive", where: []string{".", "sync/wire", "sync/profile"}, why: "the far end must never pull in the gateway"},
+		{what: "sync/receive/sink", where: []string{".", "sync/wire", "sync/receive"}, why: "a store of the far end"},
+		{what: "agent/box", where: []string{"."}, why: "rings between goroutines; entries are bytes to them"},
+		{what: "agent/clock", where: []string{"."}, why: "wall time from boot time"},
+		{what: "agent/status", where: []string{"."}, why: "one snapshot, so that web and commands need no agent"},
+		{what: "agent/config", where: []string{".", "drivers", "rules", "sync/profile", "sync/wire"}, why: "the whole configuration; drivers' blocks are decoded into their own Config"},
+		{what: "agent/web", where: []string{".", "agent/status"}, why: "the page knows Status and a few functions"},
+		{
+			what: "agent", why: "puts levels 0 to 2 together; is given drivers and Host by cmd, so that its tests compile without them",
+			where: []string{
+				".", "agent/box", "agent/clock", "agent/config", "agent/status", "agent/web", "buffer", "buffer/lease", "drivers", "rules",
+				"sync/forward", "sync/mqtt", "sync/profile", "sync/wire", "sync/wire/frame",
+			},
+		},
+		{
+			what: "cmd/tidegate", why: "wiring and printing; sync/receive for demo, buffer for the queue of a stopped gateway",
+			where: []string{
+				".", "agent", "agent/config", "agent/status", "buffer", "buffer/lease", "drivers", "drivers/all", "drivers/board",
+				"sync/receive", "sync/receive/sink", "sync/mqtt", "sync/wire", "sync/wire/frame", "sync/profile",
+			},
+		},
+		{
+			what: "cmd/tidegate-receive", why: "the cloud side",
+			where: []string{".", "sync/receive", "sync/receive/sink", "sync/mqtt", "sync/wire", "sync/profile"},
+		},
+	},
+	doors: []row{
+		{what: "github.com/dgraph-io/badger/v4", where: []string{"buffer"}, why: "its traps are dealt with in one place"},
+		{what: "github.com/eclipse/paho.mqtt.golang", where: []string{"sync/mqtt"}, why: "its tokens lie under AutoReconnect: one place knows"},
+		{what: "go.bug.st/serial", where: []string{"drivers/board"}, why: "Read returns (0, nil) on timeout: one place knows"},
+		{what: "periph.io/x/host/v3", where: []string{"drivers/board"}, why: "the hardware itself"},
+		{what: "github.com/warthog618/go-gpiocdev", where: []string{"drivers/board"}, why: "edges with kernel stamps and sequence numbers"},
+		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest"}, why: "types of I2C, SPI and 1-Wire buses"},
+		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "drivers/modbus"}, why: "strict, with line and column; modbus reads its maps"},
+		{what: "github.com/invopop/jsonschema", where: []string{"agent/config"}, why: "the schema is generated from the structs"},
+		{what: "github.com/spf13/cobra", where: []string{"cmd/*"}, why: "commands, completion, man pages"},
+		{what: "github.com/spf13/pflag", where: []string{"cmd/*"}, why: "cobra's flags"},
+		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate"}, why: "the broker of demo"},
+		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
+		{
+			what: "golang.org/x/sys", where: []string{"agent/box", "agent/clock", "buffer", "buffer/lease", "drivers/board", "drivers/system", "sync/mqtt"},
+			why: "mmap and fallocate, boot time, statfs, ioctl, TCP_USER_TIMEOUT",
+		},
+		{what: "golang.org/x/net", where: []string{"sync/mqtt"}, why: "SOCKS5"},
+		{what: "pgregory.net/rapid", why: "property tests"},
+		{what: "github.com/santhosh-tekuri/jsonschema/v6", why: "judges our schema in tests"},
+		{what: "github.com/rogpeppe/go-internal", why: "whole-program test scripts"},
+		{what: "unsafe", where: []string{"agent/box", "drivers/board"}, why: "mapped memory, ioctl arguments"},
+		{what: "os/exec", where: []string{"cmd/tidegate", "drivers/external"}, why: "fixed argument vectors only, never a shell; demo runs its gateway and receiver"},
+		{what: "plugin", why: "breaks on any version skew: drivers are compiled in"},
+		{what: "C", why: "one static binary, CGO_ENABLED=0"},
+	},
+	reach: []row{
+		{
+			what: "cmd/tidegate-receive", why: "a receiver in a cloud needs neither a queue nor hardware",
+			where: []string{"github.com/dgraph-io/badger", "periph.io/", "go.bug.st/serial", "github.com/warthog618", module + "/agent", module + "/drivers"},
+		},
+		{what: "sync/receive", why: "a library for other people's back ends", where: []string{"github.com/dgraph-io/badger", module + "/agent", module + "/drivers"}},
+		{what: "rules", why: "rules replay must never touch the machine", where: []string{"net", "os", "github.com/dgraph-io/badger"}},
+		{what: "sync/wire", why: "pure", where: []string{"net", "os", "github.com/klauspost/compress"}},
+	},
+	goroutines: []row{
+		{what: "agent", why: "runs the workers and waits for them"},
+		{what: "cmd/*", why: "signals, demo's processes"},
+		{what: "drivers/board", why: "reads that a kernel driver may hang in, behind a deadline"},
+		{what: "drivers/external", why: "a child process has two streams"},
+		{what: "sync/receive", why: "one worker a gateway"},
+	},
+	variables: []row{
+		{what: "*.Driver", why: "a driver is data"},
+		{what: "cmd/tidegate.version", why: "the linker sets it"},
+		{what: "cmd/tidegate.commit", why: "the linker sets it"},
+		{what: "cmd/tidegate-receive.version", why: "the linker sets it"},
+		{what: "cmd/tidegate-receive.commit", why: "the linker sets it"},
+	},
+	once: []row{
+		{what: "errors.New", why: "an error to compare with"},
+		{what: "fmt.Errorf", why: "an error to compare with"},
+		{what: "regexp.MustCompile", why: "compiled once"},
+		{what: "crc32.MakeTable", why: "a table"},
+		{what: "crc16.MakeTable", why: "a table"},
+		{what: "time.Unix", why: "a fixed time"},
+		{what: "time.Date", why: "a fixed time"},
+		{what: "strings.NewReplacer", why: "a table"},
+		{what: "template.Must", why: "compiled once"},
+		{what: "reflect.TypeFor", why: "a constant of the language that cannot be written as one"},
+		{what: "math.Inf", why: "a constant of the language that cannot be written as one"},
+		{what: "math.NaN", why: "a constant of the language that cannot be written as one"},
+	},
+	files: []row{},
+	packages: []row{
+		{what: ".", limit: 500, why: "the words only: smaller than other packages"},
+		{what: "agent", limit: 2500, why: "the loops belong together: reading, judging, storing, forwarding, status"},
+	},
+	interfaces: []row{
+		{what: "drivers.Host", limit: 7, why: "the machine: one method a kind of bus, and all fakes are drivertest's"},
+	},
+	words: []row{
+		{what: "sensor", where: []string{"device"}, why: "the thing on the wire is a device"},
+		{what: "point", where: []string{"channel"}, why: "one word per idea"},
+		{what: "sample", where: []string{"reading"}, why: "one word per idea"},
+		{what: "measurement", where: []string{"reading"}, why: "one word per idea"},
+		{what: "message", where: []string{"record, batch or text"}, why: "only MQTT has messages"},
+		{what: "event", where: []string{"record, edge or condition"}, why: "one word per idea"},
+		{what: "packet", where: []string{"frame or pack"}, why: "one word per idea"},
+		{what: "item", where: []string{"what it is"}, why: "says nothing"},
+		{what: "tag", where: []string{"label"}, why: "one word per idea"},
+		{what: "client", where: []string{"gateway or uplink"}, why: "one word per idea"},
+		{what: "manager", where: []string{"what it does"}, why: "says nothing"},
+		{what: "handler", where: []string{"what it does"}, why: "says nothing"},
+		{what: "service", where: []string{"what it does"}, why: "says nothing"},
+		{what: "helper", where: []string{"what it does"}, why: "says nothing"},
+		{what: "util", where: []string{"what it does"}, why: "says nothing"},
+		{what: "common", where: []string{"what it is"}, why: "says nothing"},
+		{what: "data", where: []string{"readings, records or body"}, why: "says nothing"},
+		{what: "info", where: []string{"what it is"}, why: "says nothing"},
+	},
+	named: []row{
+		{what: "drivers.Driver.Sample", why: "the sample configuration block, not a reading"},
+		{what: "drivers.Serial.DataBits", why: "the name that every serial port's manual uses"},
+		{what: "sync/forward.LaneData", why: "the lane of the topic up/data, contract"},
+	},
+	drivers: []row{
+		{what: "all", why: "the list"},
+		{what: "board", why: "the real Host"},
+		{what: "drivertest", why: "the fake Host"},
+	},
+}
