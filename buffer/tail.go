@@ -1,0 +1,64 @@
+package buffer
+
+import (
+	"sort"
+
+	"github.com/tidegate-io/tidegate"
+)
+
+// A tail is the newest frames of one class, in memory: all that is not committed, and some that is.
+type tail struct {
+	frames []Frame
+	bytes  int   // of bodies
+	done   Place // everything below is committed
+}
+
+func (t *tail) push(f Frame) {
+	t.frames = append(t.frames, f)
+	t.bytes += len(f.Body)
+}
+
+// committed notes that all frames of the epoch up to number last are on disk, and lets go of what exceeds tailBytes.
+func (t *tail) committed(epoch uint32, last uint64) {
+	if p := (Place{epoch, last + 1}); t.done.Before(p) {
+		t.done = p
+	}
+	n := 0
+	for n < len(t.frames) && t.bytes > tailBytes && t.isCommitted(&t.frames[n]) {
+		t.bytes -= len(t.frames[n].Body)
+		n++
+	}
+	if n > 0 {
+		t.frames = append(t.frames[:0:0], t.frames[n:]...)
+	}
+}
+
+func (t *tail) isCommitted(f *Frame) bool {
+	return (Place{f.Epoch, f.Last}).Before(t.done)
+}
+
+// start returns the place from which on the tail has everything; ok is false when it is empty.
+func (t *tail) start() (p Place, ok bool) {
+	if len(t.frames) == 0 {
+		return p, false
+	}
+	return Place{t.frames[0].Epoch, t.frames[0].First}, true
+}
+
+// from returns the frames that reach to or beyond p.
+func (t *tail) from(p Place) []Frame {
+	i := sort.Search(len(t.frames), func(i int) bool {
+		f := &t.frames[i]
+		return f.Epoch > p.Epoch || f.Epoch == p.Epoch && f.Last >= p.Number
+	})
+	return t.frames[i:]
+}
+
+// overlapping returns the frames of the epoch that share numbers with r.
+func (t *tail) overlapping(epoch uint32, r tidegate.Range) []Frame {
+	list := t.from(Place{epoch, r.First})
+	n := sort.Search(len(list), func(i int) bool {
+		return list[i].Epoch > epoch || list[i].Epoch == epoch && list[i].First > r.Last
+	})
+	return list[:n]
+}
