@@ -1,0 +1,401 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+)
+
+func must(t testing.TB, text string) Condition {
+	t.Helper()
+	if text == "" {
+		return Condition{}
+	}
+	c, err := Parse(text)
+	if err != nil {
+		t.Fatalf("parse %q: %v", text, err)
+	}
+	return c
+}
+
+func overheat(t testing.TB) Rule {
+	return Rule{Name: "overheat", When: must(t, "meter1.temp > 80"), For: 30 * time.Second, Clear: must(t, "meter1.temp < 75"),
+		Severity: SeverityError, Text: "boiler too hot",
+		Outputs: []Output{{Device: "fan", Channel: "relay", Value: tidegate.Bool(true), OnClear: tidegate.Bool(false)}}}
+}
+
+func newSet(t testing.TB, list ...Rule) *Set {
+	t.Helper()
+	s, err := New(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func record(boot time.Duration, readings ...tidegate.Reading) *tidegate.Record {
+	return &tidegate.Record{Class: tidegate.ClassReading, Boot: boot, Readings: readings}
+}
+
+func temp(v float64) tidegate.Reading {
+	return tidegate.Reading{Device: "meter1", Channel: "temp", Value: tidegate.Float(v)}
+}
+
+// tell renders an outcome as text to compare with.
+func tell(o Outcome) string {
+	var b strings.Builder
+	for _, a := range o.Alarms {
+		word := "cleared"
+		if a.Raised {
+			word = "raised"
+		}
+		fmt.Fprintf(&b, "%s %s %s %q %s=%v\n", word, a.Rule, a.Severity, a.Text, a.Channel, a.Value)
+	}
+	for _, a := range o.Actions {
+		fmt.Fprintf(&b, "%s sets %s.%s to %v\n", a.Rule, a.Device, a.Channel, a.Value)
+	}
+	return b.String()
+}
+
+func TestOverheatOfTheContract(t *testing.T) {
+	s := newSet(t, overheat(t))
+	fault := temp(99)
+	fault.Fault = "no answer"
+	const raised = "raised overheat error \"boiler too hot\" meter1.temp=%v\noverheat sets fan.relay to true\n"
+	const cleared = "cleared overheat error \"boiler too hot\" meter1.temp=%v\noverheat sets fan.relay to false\n"
+	for _, step := range []struct {
+		at      time.Duration
+		reading tidegate.Reading
+		want    string
+	}{
+		{0, temp(81), ""},
+		{20 * time.Second, temp(80), ""},                           // a break: the timer starts anew
+		{21 * time.Second, temp(90), ""},                           //
+		{50 * time.Second, temp(90), ""},                           // 29 s
+		{50*time.Second + 999*time.Millisecond, temp(90), ""},      // 29.999 s
+		{51 * time.Second, temp(90), fmt.Sprintf(raised, 90)},      // 30 s
+		{52 * time.Second, temp(95), ""},                           // once
+		{53 * time.Second, temp(76), ""},                           // between the two thresholds
+		{54 * time.Second, fault, ""},                              // a fault ends nothing
+		{55 * time.Second, temp(math.NaN()), ""},                   // nor does what is no number
+		{56 * time.Second, temp(74.5), fmt.Sprintf(cleared, 74.5)}, //
+		{57 * time.Second, temp(70), ""},                           // once
+		{58 * time.Second, temp(85), ""},                           //
+		{60 * time.Second, fault, ""},                              // a fault does not interrupt the timer
+		{88 * time.Second, temp(85), fmt.Sprintf(raised, 85)},
+	} {
+		if got := tell(s.Apply(record(step.at, step.reading))); got != step.want {
+			t.Errorf("at %v: got %q, want %q", step.at, got, step.want)
+		}
+	}
+	if got, want := fmt.Sprint(s.Status()), "[{overheat true false 2}]"; got != want {
+		t.Errorf("status %s, want %s", got, want)
+	}
+}
+
+func TestAFaultNeitherStartsNorEnds(t *testing.T) {
+	r := overheat(t)
+	r.For = 0
+	s := newSet(t, r)
+	bad := temp(99)
+	bad.Fault = "short circuit"
+	if got := tell(s.Apply(record(0, bad))); got != "" {
+		t.Errorf("fault started: %q", got)
+	}
+	s.Apply(record(1, temp(99)))
+	bad = temp(10)
+	bad.Fault = "short circuit"
+	if got := tell(s.Apply(record(2, bad))); got != "" {
+		t.Errorf("fault ended: %q", got)
+	}
+}
+
+func TestWithoutClearTheConditionEndsIt(t *testing.T) {
+	s := newSet(t, Rule{Name: "door", When: must(t, "hall.door == true"), Severity: SeverityInfo, Text: "open"})
+	door := func(v tidegate.Value) *tidegate.Record {
+		return record(0, tidegate.Reading{Device: "hall", Channel: "door", Value: v})
+	}
+	var got []string
+	for _, v := range []tidegate.Value{tidegate.Bool(true), tidegate.Uint(7), tidegate.Text("no"), tidegate.Bool(false), tidegate.Int(-1)} {
+		got = append(got, strings.ReplaceAll(tell(s.Apply(door(v))), "\n", ""))
+	}
+	want := []string{`raised door info "open" hall.door=true`, "", "", `cleared door info "open" hall.door=false`, `raised door info "open" hall.door=-1`}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+func TestClearOnAnotherChannel(t *testing.T) {
+	s := newSet(t, Rule{Name: "leak", When: must(t, "cellar.water > 0"), Clear: must(t, "panel.reset == true"), Severity: SeverityError, Text: "leak"})
+	water := func(v float64) *tidegate.Record {
+		return record(0, tidegate.Reading{Device: "cellar", Channel: "water", Value: tidegate.Float(v)})
+	}
+	reset := record(0, tidegate.Reading{Device: "panel", Channel: "reset", Value: tidegate.Bool(true)})
+	got := tell(s.Apply(reset)) + tell(s.Apply(water(1))) + tell(s.Apply(water(0))) + tell(s.Apply(reset))
+	want := "raised leak error \"leak\" cellar.water=1\ncleared leak error \"leak\" panel.reset=true\n"
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestNamesWithDots(t *testing.T) {
+	s := newSet(t, Rule{Name: "r", When: must(t, "line.1.temp.in > 1"), Severity: SeverityInfo, Text: "x"})
+	for _, names := range [][2]string{{"line", "1.temp.in"}, {"line.1", "temp.in"}, {"line.1.temp", "in"}} {
+		for _, v := range []float64{2, 0} {
+			got := tell(s.Apply(record(0, tidegate.Reading{Device: names[0], Channel: names[1], Value: tidegate.Float(v)})))
+			if got == "" {
+				t.Errorf("%v = %v led to nothing", names, v)
+			}
+		}
+	}
+	if got := tell(s.Apply(record(0, tidegate.Reading{Device: "line.1.temp.in", Channel: "", Value: tidegate.Float(2)}))); got != "" {
+		t.Errorf("no channel led to %q", got)
+	}
+}
+
+func TestOnlyReadingsAreJudged(t *testing.T) {
+	r := overheat(t)
+	r.For = 0
+	s := newSet(t, r)
+	rec := record(0, temp(99))
+	rec.Class = tidegate.ClassAudit
+	out := s.Apply(rec)
+	if got := tell(out); got != "" || len(out.Readings) != 1 {
+		t.Errorf("got %q and %d readings, want nothing and 1", got, len(out.Readings))
+	}
+}
+
+// TestTwoRulesOneOutput: the output is on as long as one of them is active.
+func TestTwoRulesOneOutput(t *testing.T) {
+	fan := []Output{{Device: "fan", Channel: "relay", Value: tidegate.Int(1), OnClear: tidegate.Int(0)}}
+	full := []Output{{Device: "fan", Channel: "relay", Value: tidegate.Int(2), OnClear: tidegate.Int(0)}}
+	s := newSet(t, Rule{Name: "warm", When: must(t, "meter1.temp > 50"), Outputs: fan}, Rule{Name: "hot", When: must(t, "meter1.temp > 80"), Outputs: full})
+	demands := func() string { return tell(Outcome{Actions: s.Demands()}) }
+	var got []string
+	got = append(got, demands())
+	for _, v := range []float64{60, 90, 60, 20} {
+		got = append(got, tell(s.Apply(record(0, temp(v)))), demands())
+	}
+	want := []string{
+		"warm sets fan.relay to 0\n",
+		"warm sets fan.relay to 1\n", "warm sets fan.relay to 1\n",
+		"hot sets fan.relay to 2\n", "hot sets fan.relay to 2\n",
+		"warm sets fan.relay to 1\n", "warm sets fan.relay to 1\n", // hot ended, warm did not
+		"warm sets fan.relay to 0\n", "warm sets fan.relay to 0\n",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	change := func(f func(*Rule)) Rule { r := overheat(t); f(&r); return r }
+	for name, c := range map[string]struct {
+		rule Rule
+		want string
+	}{
+		"no name":           {change(func(r *Rule) { r.Name = "" }), `rule "": name is empty`},
+		"no condition":      {change(func(r *Rule) { r.When = Condition{} }), "rule \"overheat\": condition `when` is missing"},
+		"negative duration": {change(func(r *Rule) { r.For = -1 }), "rule \"overheat\": `for` is negative (got -1ns)"},
+		"unknown severity": {change(func(r *Rule) { r.Severity = "bad" }),
+			`rule "overheat": severity is unknown (got "bad"); severities are info, warning and error`},
+		"overlap": {change(func(r *Rule) { r.Clear = must(t, "meter1.temp < 81") }),
+			"rule \"overheat\": `clear: meter1.temp < 81` holds while `when: meter1.temp > 80` holds too"},
+		"output without value": {change(func(r *Rule) { r.Outputs[0].Value = tidegate.Value{} }), `rule "overheat": output fan.relay has no value`},
+	} {
+		if _, err := New([]Rule{c.rule}); err == nil || err.Error() != c.want {
+			t.Errorf("%s: got %v, want %s", name, err, c.want)
+		}
+	}
+	_, err := New([]Rule{overheat(t), overheat(t), {}})
+	if want := "rule \"overheat\": name stands twice\nrule \"\": name is empty"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestRestore(t *testing.T) {
+	stored := func(s *Set) []State { return s.State() }
+	pendingSet := func() []State {
+		s := newSet(t, overheat(t))
+		s.Apply(record(10*time.Second, temp(99)))
+		return stored(s)
+	}
+	activeSet := func() []State {
+		s := newSet(t, overheat(t))
+		s.Apply(record(10*time.Second, temp(99)))
+		s.Apply(record(40*time.Second, temp(99)))
+		return stored(s)
+	}
+	restore := func(states []State, sameBoot bool, list ...Rule) (*Set, Outcome) {
+		s := newSet(t, list...)
+		o, err := s.Restore(states, sameBoot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, o
+	}
+	t.Run("same boot: the timer goes on", func(t *testing.T) {
+		s, o := restore(pendingSet(), true, overheat(t))
+		if len(o.Changed) != 0 {
+			t.Errorf("changed %v", o.Changed)
+		}
+		if got := tell(s.Apply(record(40*time.Second, temp(99)))); !strings.HasPrefix(got, "raised") {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("another boot: the timer starts again", func(t *testing.T) {
+		s, o := restore(pendingSet(), false, overheat(t))
+		if len(o.Changed) != 1 {
+			t.Errorf("changed %v", o.Changed)
+		}
+		if got := tell(s.Apply(record(40*time.Second, temp(99)))) + tell(s.Apply(record(69*time.Second, temp(99)))); got != "" {
+			t.Errorf("got %q", got)
+		}
+		if got := tell(s.Apply(record(70*time.Second, temp(99)))); !strings.HasPrefix(got, "raised") {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("another boot: an alarm stands and is not raised again", func(t *testing.T) {
+		s, o := restore(activeSet(), false, overheat(t))
+		if got := tell(o) + tell(s.Apply(record(0, temp(99)))); got != "" {
+			t.Errorf("got %q", got)
+		}
+		if got := tell(Outcome{Actions: s.Demands()}); got != "overheat sets fan.relay to true\n" {
+			t.Errorf("demands %q", got)
+		}
+		if got := tell(s.Apply(record(time.Second, temp(20)))); !strings.HasPrefix(got, "cleared") {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("another condition: the timer starts again", func(t *testing.T) {
+		r := overheat(t)
+		r.When = must(t, "meter1.temp > 90")
+		s, o := restore(pendingSet(), true, r)
+		if got := tell(s.Apply(record(40*time.Second, temp(99)))); got != "" || len(o.Changed) != 1 {
+			t.Errorf("got %q, changed %v", got, o.Changed)
+		}
+	})
+	t.Run("rule removed: its alarm is cleared and its state forgotten", func(t *testing.T) {
+		_, o := restore(activeSet(), true)
+		if got := tell(o); got != "cleared overheat error \"the rule was removed\" =\n" {
+			t.Errorf("got %q", got)
+		}
+		if len(o.Changed) != 1 || o.Changed[0].Rule != "overheat" || o.Changed[0].Body != nil {
+			t.Errorf("changed %v", o.Changed)
+		}
+	})
+	t.Run("alarm taken from the rule: what was raised is cleared", func(t *testing.T) {
+		r := overheat(t)
+		r.Severity, r.Text, r.Outputs = "", "", nil
+		s, _ := restore(activeSet(), true, r)
+		if got := tell(s.Apply(record(0, temp(20)))); got != "cleared overheat error \"\" meter1.temp=20\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestRestoreOfDamagedState(t *testing.T) {
+	good := func() []byte { return (&rule{phase: pending, since: time.Second, fired: 300}).appendState(nil) }
+	for name, c := range map[string]struct {
+		body []byte
+		want string
+	}{
+		"empty":           {nil, "0 bytes long, want at least 3"},
+		"other version":   {[]byte{9, 0, 0}, "got version 9, want 1"},
+		"unknown phase":   {[]byte{1, 3, 0}, "phase 3 with severity 0"},
+		"alarm when idle": {[]byte{1, 0, 3}, "phase 0 with severity 3"},
+		"no count":        {[]byte{1, 0, 0}, "cut short"},
+		"no fingerprint":  {[]byte{1, 0, 0, 5, 1, 2}, "cut short"},
+		"no timer":        {good()[:9], "cut short"},
+		"too long":        {append(good(), 1), "1 bytes too long"},
+		"timer too large": {append(good()[:9], 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f),
+			"boot time of -4611686018427387904 us is out of range"},
+	} {
+		s := newSet(t, overheat(t))
+		o, err := s.Restore([]State{{Rule: "overheat", Body: c.body}}, true)
+		want := `rule "overheat": stored state of a rule: ` + c.want
+		if !errors.Is(err, ErrState) || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", name, err, want)
+		}
+		if len(o.Changed) != 1 || s.Status()[0] != (Status{Name: "overheat"}) {
+			t.Errorf("%s: changed %v, status %v", name, o.Changed, s.Status())
+		}
+	}
+}
+
+func TestAlarmReading(t *testing.T) {
+	for _, c := range []struct {
+		value tidegate.Value
+		want  string
+	}{
+		{tidegate.Float(80.5), `"value":80.5}`},
+		{tidegate.Float(1e21), `"value":1e+21}`},
+		{tidegate.Uint(math.MaxUint64), `"value":18446744073709551615}`},
+		{tidegate.Bool(false), `"value":false}`},
+		{tidegate.Text(`a "b"`), `"value":"a \"b\""}`},
+		{tidegate.Float(math.Inf(1)), `"value":"+Inf"}`},
+		{tidegate.Float(math.NaN()), `"value":"NaN"}`},
+	} {
+		rd, err := Alarm{Rule: "overheat", Raised: true, Severity: SeverityError, Text: "T > 80", Channel: "meter1.temp", Value: c.value}.Reading()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := `{"state":"raised","severity":"error","text":"T > 80","channel":"meter1.temp",` + c.want
+		if got, _ := rd.Value.Text(); rd.Device != "_rules" || rd.Channel != "overheat" || got != want {
+			t.Errorf("got %s/%s %s\nwant %s", rd.Device, rd.Channel, got, want)
+		}
+	}
+	rd, err := Alarm{Rule: "r", Severity: SeverityInfo, Text: "the rule was removed"}.Reading()
+	if want := `{"state":"cleared","severity":"info","text":"the rule was removed"}`; err != nil || rd.Value.String() != want {
+		t.Errorf("got %v %v, want %s", rd.Value, err, want)
+	}
+}
+
+// bench returns ten rules and a record of 40 readings of which one is watched by all rules and none changes anything.
+func bench(t testing.TB) (*Set, *tidegate.Record) {
+	var list []Rule
+	for i := range 10 {
+		r := overheat(t)
+		r.Name = fmt.Sprint("rule", i)
+		list = append(list, r)
+	}
+	var readings []tidegate.Reading
+	for i := range 39 {
+		readings = append(readings, tidegate.Reading{Device: "meter1", Channel: fmt.Sprint("r", i), Value: tidegate.Uint(7)})
+	}
+	return newSet(t, list...), record(time.Second, append(readings, temp(20))...)
+}
+
+func TestSteadyStateAllocatesNothing(t *testing.T) {
+	s, rec := bench(t)
+	if n := testing.AllocsPerRun(100, func() { s.Apply(rec) }); n != 0 {
+		t.Errorf("%v allocations per record, want 0", n)
+	}
+}
+
+// BenchmarkApply: ns/op is the cost of one reading.
+func BenchmarkApply(b *testing.B) {
+	s, rec := bench(b)
+	b.ReportAllocs()
+	for n := 0; n < b.N; n += len(rec.Readings) {
+		s.Apply(rec)
+	}
+}
+
+// BenchmarkApplyWatched: each reading is looked at by all ten rules.
+func BenchmarkApplyWatched(b *testing.B) {
+	s, rec := bench(b)
+	for i := range rec.Readings {
+		rec.Readings[i] = temp(20)
+	}
+	b.ReportAllocs()
+	for n := 0; n < b.N; n += len(rec.Readings) {
+		s.Apply(rec)
+	}
+}
