@@ -67,7 +67,10 @@ func (b *Bus) Do(ctx context.Context, f func(p Port) error) error {
 	start := time.Now()
 	defer func() { b.busy.Add(int64(time.Since(start))) }()
 	p, err := b.hold(ctx, arrived)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("%w (%w)", ctxErr(ctx), err)
+	case err != nil:
 		return err
 	}
 	turn := &turn{port: p, bus: b}
