@@ -16,14 +16,21 @@ import (
 
 // fakeLine is a requested line without a chip.
 type fakeLine struct {
-	value  int
-	closed bool
-	err    error
+	value   int
+	closed  bool
+	err     error
+	watcher chan struct{} // closed when the line's watcher has ended; nil = none
 }
 
 func (l *fakeLine) Value() (int, error)      { return l.value, l.err }
 func (l *fakeLine) SetValue(value int) error { l.value = value; return l.err }
-func (l *fakeLine) Close() error             { l.closed = true; return nil }
+func (l *fakeLine) Close() error             {
+	l.closed = true
+	if l.watcher != nil {
+		<-l.watcher // as go-gpiocdev does
+	}
+	return nil
+}
 
 func fakePin(t *testing.T, ctx context.Context, c drivers.PinConfig, l *fakeLine) (*pin, int) {
 	t.Helper()
@@ -38,12 +45,12 @@ func fakePin(t *testing.T, ctx context.Context, c drivers.PinConfig, l *fakeLine
 func TestPinEdgesComeInOrderWithSeqAndStamp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		l := &fakeLine{}
+		ended := make(chan struct{})
+		l := &fakeLine{watcher: ended}
 		p, options := fakePin(t, ctx, drivers.PinConfig{Edge: "both", Pull: "up", Debounce: time.Millisecond, ActiveLow: true}, l)
 		if options != 8 { // consumer, active low, input, pull, edge, buffer, taker, debounce
 			t.Errorf("%d options, want 8", options)
 		}
-		ended := make(chan struct{})
 		go func() { // the line's watcher; the kernel dropped 4 and 5
 			defer close(ended)
 			for _, seq := range []uint32{1, 2, 3, 6, 7} {

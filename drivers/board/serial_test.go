@@ -355,11 +355,22 @@ func TestSecondProcessIsToldWhoHasThePort(t *testing.T) {
 	if want := fmt.Sprintf("port is in use by process %d (exe)", cmd.Process.Pid); err == nil || err.Error() != want {
 		t.Fatalf("got %v, want %s", err, want)
 	}
-	// Killed, it leaves nothing behind.
+	// Killed, it leaves nothing behind that would keep its successor out, an unprivileged one neither.
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
+	if os.Getuid() == 0 {
+		if err := os.Chmod(far.Path, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		cmd, got := holder(t, far.Path, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}})
+		if got != "<nil>" {
+			t.Fatal(got)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
 	openPort(t, far.Path)
 }
 
