@@ -24,7 +24,7 @@ type fakeLine struct {
 
 func (l *fakeLine) Value() (int, error)      { return l.value, l.err }
 func (l *fakeLine) SetValue(value int) error { l.value = value; return l.err }
-func (l *fakeLine) Close() error             {
+func (l *fakeLine) Close() error {
 	l.closed = true
 	if l.watcher != nil {
 		<-l.watcher // as go-gpiocdev does

@@ -61,8 +61,9 @@ func serialMode(c drivers.Serial) (*serial.Mode, error) {
 // A serialPort is an open serial port. Its descriptor is non-blocking and watched by Go's poller, which gives it deadlines that
 // take effect at once, also on a Read or Write in progress.
 type serialPort struct {
-	file *os.File
-	baud int
+	file   *os.File
+	baud   int
+	isOurs bool // claim has succeeded
 
 	mu       sync.Mutex // guards deadline, and the order of settings of the file's
 	deadline time.Time  // of Write, as set by the user; zero = none
@@ -92,6 +93,7 @@ func openSerial(path string, mode *serial.Mode) (*serialPort, error) {
 		if err := claim(fd, &st, path); err != nil {
 			return err
 		}
+		p.isOurs = true
 		s, err := serial.Open("/proc/self/fd/"+strconv.Itoa(fd), mode)
 		if err != nil {
 			return fmt.Errorf("set up: %w", err)
@@ -198,11 +200,13 @@ func (p *serialPort) SetWriteDeadline(t time.Time) error {
 // Close closes the port, which ends a Read or Write in progress. Output that is not on the line yet is dropped: the kernel would
 // wait up to 30 s for it otherwise (closing_wait, termios(3)).
 func (p *serialPort) Close() error {
-	// The errors of letting go say that the port is gone or closed: then there is nothing to let go of.
-	_ = control(p.file, func(fd int) error {
-		_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
-		return release(fd)
-	})
+	if p.isOurs { // else its marks and its output are another's
+		// The errors of letting go say that the port is gone or closed: then there is nothing to let go of.
+		_ = control(p.file, func(fd int) error {
+			_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
+			return release(fd)
+		})
+	}
 	if err := p.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
 	}
