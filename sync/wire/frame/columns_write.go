@@ -1,0 +1,202 @@
+package frame
+
+import (
+	"github.com/tidegate-io/tidegate"
+)
+
+// write lays the gathered columns out in raw: README.md, "Columns". The texts come first and are complete last.
+func (e *Encoder) write(recs []tidegate.Record) {
+	b := e.appendSeries(e.tail[:0])
+	b = e.appendShapes(b)
+	b = e.appendHeads(b, recs)
+	b = e.appendNumbers(b)
+	b = e.appendOthers(b)
+	b = appendSparse(b, e.times)
+	e.tail = appendSparse(b, e.faults)
+	b = appendUvarint(e.raw[:0], uint64(len(e.texts)))
+	for _, s := range e.texts {
+		b = appendText(b, s)
+	}
+	e.raw = append(b, e.tail...)
+}
+
+// appendSeries appends the table of series, each as differences from the one before.
+func (e *Encoder) appendSeries(b []byte) []byte {
+	b = appendUvarint(b, uint64(len(e.series)))
+	var last series
+	var device, channel, unit int64
+	for i := range e.series {
+		s := &e.series[i]
+		d, c, u := device, int64(e.textIndex(s.channel)), unit
+		if i == 0 || s.device != last.device {
+			d = int64(e.textIndex(s.device))
+		}
+		if i == 0 || s.unit != last.unit {
+			u = int64(e.textIndex(s.unit))
+		}
+		b = appendSvarint(b, d-device)
+		b = appendSvarint(b, c-channel)
+		b = appendSvarint(b, u-unit)
+		b = append(b, byte(s.kind))
+		device, channel, unit, last = d, c, u, *s
+	}
+	return b
+}
+
+// appendShapes appends the shapes: of each the length and its series, as differences from the one that would follow.
+func (e *Encoder) appendShapes(b []byte) []byte {
+	b = appendUvarint(b, uint64(len(e.shapes)))
+	var follow int64
+	for _, h := range e.shapes {
+		b = appendUvarint(b, uint64(len(h.series)))
+		for _, s := range h.series {
+			b = appendSvarint(b, int64(s)-follow)
+			follow = int64(s) + 1
+		}
+	}
+	return b
+}
+
+// appendHeads appends what records have beside readings: shapes, times, boot times, qualities, uplinks.
+func (e *Encoder) appendHeads(b []byte, recs []tidegate.Record) []byte {
+	for _, h := range e.recShape {
+		b = appendUvarint(b, uint64(h))
+	}
+	var last, delta int64
+	for i := range recs {
+		at := recs[i].Time.UnixMicro()
+		b = appendSvarint(b, at-last-delta)
+		if i > 0 {
+			delta = at - last
+		}
+		last = at
+	}
+	last = 0
+	for i := range recs {
+		start := recs[i].Time.UnixMicro() - recs[i].Boot.Microseconds()
+		b = appendSvarint(b, start-last)
+		last = start
+	}
+	b = appendRuns(b, len(recs), func(i int) uint64 { return uint64(recs[i].Quality) })
+	var text uint64
+	return appendRuns(b, len(recs), func(i int) uint64 {
+		if i == 0 || recs[i].For != recs[i-1].For {
+			text = uint64(e.textIndex(recs[i].For))
+		}
+		return text
+	})
+}
+
+// appendRuns appends what n records have, for each run of the same: the value and how many records follow the first.
+func appendRuns(b []byte, n int, value func(i int) uint64) []byte {
+	for i := 0; i < n; {
+		v, next := value(i), i+1
+		for next < n && value(next) == v {
+			next++
+		}
+		b = appendUvarint(b, v)
+		b = appendUvarint(b, uint64(next-i-1))
+		i = next
+	}
+	return b
+}
+
+// isNumber reports whether values of kind k stand in the columns of numbers.
+func isNumber(k tidegate.Kind) bool {
+	return k == tidegate.KindFloat || k == tidegate.KindInt || k == tidegate.KindUint
+}
+
+// column returns the values of series s in vals.
+func (e *Encoder) column(s int) []uint64 {
+	if s == 0 {
+		return e.vals[:e.next[0]]
+	}
+	return e.vals[e.next[s-1]:e.next[s]]
+}
+
+// appendNumbers appends the columns of numbers: all codes, all first numbers, all differences, all planes. Like stands beside
+// like, which is what zstd makes the most of.
+func (e *Encoder) appendNumbers(b []byte) []byte {
+	codes := resize(e.codes, len(e.series))
+	clear(codes)
+	e.codes = codes
+	for s := range e.series {
+		kind := e.series[s].kind
+		if !isNumber(kind) {
+			continue
+		}
+		col := e.column(s)
+		if kind == tidegate.KindFloat {
+			e.scratch = resize(e.scratch, len(col))
+			codes[s] = encodeFloats(col, e.scratch)
+		}
+		if codes[s]&codeOrder != orderXor {
+			codes[s] |= pickOrder(col, kind)
+		}
+		b = append(b, codes[s])
+	}
+	var first uint64
+	for s := range e.series {
+		if o := codes[s] & codeOrder; o == orderDelta || o == orderDelta2 {
+			col := e.column(s)
+			b = appendSvarint(b, int64(col[0]-first))
+			first = col[0]
+		}
+	}
+	for s := range e.series {
+		if o := codes[s] & codeOrder; o == orderDelta || o == orderDelta2 {
+			b = appendDeltas(b, e.column(s), o)
+		}
+	}
+	for s := range e.series {
+		switch kind := e.series[s].kind; {
+		case !isNumber(kind):
+		case codes[s]&codeOrder == orderPlain:
+			b = appendPlain(b, e.column(s), kind)
+		case codes[s]&codeOrder == orderXor:
+			b = appendXor(b, e.column(s), codes[s])
+		}
+	}
+	return b
+}
+
+// appendOthers appends the columns of yes/no, as bits, and of text and bytes, as indexes of texts.
+func (e *Encoder) appendOthers(b []byte) []byte {
+	for s := range e.series {
+		switch e.series[s].kind {
+		case tidegate.KindBool:
+			b = appendBits(b, e.column(s))
+		case tidegate.KindText, tidegate.KindBytes:
+			for _, t := range e.column(s) {
+				b = appendUvarint(b, t)
+			}
+		}
+	}
+	return b
+}
+
+// appendBits appends numbers that are 0 or 1 as bits, the lowest bit of a byte first.
+func appendBits(b []byte, col []uint64) []byte {
+	for len(col) > 0 {
+		n := min(len(col), 8)
+		var c byte
+		for i, v := range col[:n] {
+			c |= byte(v) << i
+		}
+		b = append(b, c)
+		col = col[n:]
+	}
+	return b
+}
+
+// appendSparse appends how many there are, and of each how many readings it leaves out and what it has.
+func appendSparse(b []byte, list []sparse) []byte {
+	b = appendUvarint(b, uint64(len(list)))
+	next := 0
+	for _, x := range list {
+		b = appendUvarint(b, uint64(x.reading-next))
+		b = appendUvarint(b, x.v)
+		next = x.reading + 1
+	}
+	return b
+}
