@@ -1,0 +1,116 @@
+# Tidegate. `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# Time of the commit: archives of one commit are the same bytes wherever they are made.
+EPOCH   := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+
+PROGRAMS := tidegate tidegate-receive
+TARGETS  := linux-amd64 linux-arm64 linux-armv7 linux-armv6
+# GOARCH and GOARM of each target.
+ENV_linux-amd64 := GOOS=linux GOARCH=amd64
+ENV_linux-arm64 := GOOS=linux GOARCH=arm64
+ENV_linux-armv7 := GOOS=linux GOARCH=arm GOARM=7
+ENV_linux-armv6 := GOOS=linux GOARCH=arm GOARM=6
+
+# ./... passes over testdata: rigs of our module are named one by one, those with a go.mod of their own are gone into.
+RIGMODS := $(patsubst %/go.mod,./%,$(shell find testdata/rig -name go.mod -not -path '*/node_modules/*' 2>/dev/null | sort))
+RIGS    := $(filter-out $(addsuffix %,$(RIGMODS)),$(shell find testdata/rig -name '*.go' -not -path '*/node_modules/*' -printf './%h\n' 2>/dev/null | sort -u))
+TOOL    := go tool -modfile=etc/tools.mod
+# Shell scripts of the tree.
+SCRIPTS := .ci/run .ci/deps $(shell find etc testdata -name '*.sh' -not -path '*/node_modules/*' 2>/dev/null | sort)
+
+FUZZTIME ?= 10m
+KILLS    ?= 1000
+HISTORIES ?= 100000
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the programs into bin/
+	@mkdir -p bin
+	for p in $(PROGRAMS); do $(BUILD) -o bin/$$p ./cmd/$$p; done
+
+.PHONY: demo
+demo: build ## run the whole path on this machine, without configuration; Ctrl-C ends it
+	bin/tidegate demo
+
+.PHONY: deps
+deps: ## install what the tests need (Debian packages, through sudo where not root)
+	.ci/deps
+
+.PHONY: test
+test: deps ## run the fast tier of tests
+	go vet ./... $(RIGS)
+	for m in $(RIGMODS); do (cd $$m && go vet ./... && go test -timeout 10m ./...); done
+	go test -race -timeout 20m ./... $(RIGS)
+	@echo "test: the buffer as a 32-bit program"
+	GOARCH=386 CGO_ENABLED=0 go test -timeout 10m ./buffer/... ./sync/wire/...
+	@echo "test: the buffer as a program for ARM v6, under qemu"
+	GOARCH=arm GOARM=6 CGO_ENABLED=0 go test -timeout 20m -short -exec 'qemu-arm-static -cpu arm1176' ./buffer/... ./sync/wire/...
+
+.PHONY: crash
+crash: deps build ## kill the gateway 1,000 times under load and account for every reading (KILLS=n)
+	TIDEGATE_KILLS=$(KILLS) go test -count=1 -timeout 24h -v ./testdata/rig/crash
+
+.PHONY: long
+long: deps build ## run every test at full length: hours
+	TIDEGATE_LONG=1 go test -count=1 -timeout 24h ./... $(RIGS)
+	go test -count=1 -timeout 24h $$(go list -f '{{range .TestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}' ./...) -rapid.checks=$(HISTORIES)
+	$(MAKE) crash
+
+.PHONY: fuzz
+fuzz: ## fuzz each target (FUZZTIME=10m)
+	git ls-files -co --exclude-standard '*_test.go' | xargs grep -HoP '^func \KFuzz\w+' | while IFS=: read -r file name; do \
+		echo "fuzz: $$name in $$(dirname $$file)"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+	done
+
+.PHONY: bench
+bench: deps ## compare with Telegraf on the same work, write BENCHMARKS.md: three quarters of an hour, needs root
+	cd testdata/rig/bench && go build -o ../../../bin/bench .
+	bin/bench $(BENCH)
+
+.PHONY: lint
+lint: ## look for what the compiler does not mind
+	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted, make fmt: $$unformatted" >&2; exit 1; fi
+	$(TOOL) staticcheck ./... $(RIGS)
+	for m in $(RIGMODS); do (cd $$m && go vet ./...); done
+	go mod verify
+	go mod tidy -diff
+	shellcheck $(SCRIPTS)
+
+.PHONY: fmt
+fmt: ## format all Go files
+	$(TOOL) gofumpt -w $$(git ls-files -co --exclude-standard '*.go')
+
+.PHONY: cross
+cross: $(TARGETS:%=cross-%) ## build for every target, without cgo, and print the sizes
+cross-%:
+	@mkdir -p dist/$*
+	for p in $(PROGRAMS); do \
+		$(ENV_$*) $(BUILD) -o dist/$*/$$p ./cmd/$$p; \
+		printf '%-12s %-17s %s bytes\n' $* $$p "$$(stat -c %s dist/$*/$$p)"; \
+	done
+
+.PHONY: dist
+dist: $(TARGETS:%=dist-%) ## make a tarball per target in dist/
+	cd dist && sha256sum tidegate-$(VERSION)-*.tar.gz >SHA256SUMS
+	@cat dist/SHA256SUMS
+dist-%: cross-%
+	$(eval NAME := tidegate-$(VERSION)-$*)
+	rm -rf dist/$(NAME)
+	mkdir -p dist/$(NAME)
+	install -m 755 dist/$*/tidegate etc/install.sh dist/$(NAME)/
+	install -m 644 etc/tidegate.service etc/tidegate.yaml etc/tidegate.schema.json etc/60-tidegate.rules LICENSE README.md CHANGELOG.md dist/$(NAME)/
+	echo $* >dist/$(NAME)/target
+	tar -C dist --sort=name --mtime=@$(EPOCH) --owner=0 --group=0 --numeric-owner --mode=go-w -cf - $(NAME) | gzip -n9 >dist/$(NAME).tar.gz
+	rm -rf dist/$(NAME)

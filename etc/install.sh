@@ -1,0 +1,180 @@
+#!/bin/sh
+# Installs Tidegate from an unpacked release, or takes it away again. It can be run as often as you like, and says what it does.
+#
+#   sudo ./install.sh              install, or bring an older installation up to date
+#   sudo ./install.sh uninstall    stop and remove the program; configuration and stored readings stay
+#   sudo ./install.sh purge        remove these and the user as well
+#
+# It puts
+#   tidegate            into /usr/local/bin
+#   tidegate.service    into /etc/systemd/system
+#   60-tidegate.rules   into /etc/udev/rules.d      (who may use GPIO lines and I2C buses)
+#   tidegate.yaml       into /etc/tidegate          (only if there is none: it never overwrites a configuration)
+# and makes the user tidegate, in the groups dialout, gpio and i2c. State is kept in /var/lib/tidegate.
+#
+# For a dry look at where things go, set ROOT to an empty folder: ROOT=/tmp/look ./install.sh
+set -eu
+
+ROOT=${ROOT:-}
+here=$(cd "$(dirname "$0")" && pwd)
+bin=$ROOT/usr/local/bin/tidegate
+unit=$ROOT/etc/systemd/system/tidegate.service
+rules=$ROOT/etc/udev/rules.d/60-tidegate.rules
+conf=$ROOT/etc/tidegate/tidegate.yaml
+state=$ROOT/var/lib/tidegate
+
+say() { echo "install: $*"; }
+fail() {
+	echo "install: $*" >&2
+	exit 1
+}
+
+# live is true when this machine itself is changed, not a folder.
+live() { [ -z "$ROOT" ]; }
+
+# systemd is true when systemd runs here.
+systemd() { live && [ -d /run/systemd/system ]; }
+
+# check_machine refuses a release that was made for another processor. The file "target" in the release names it.
+check_machine() {
+	target=$(cat "$here/target") || fail "$here/target is missing: unpack the release again"
+	machine=$(uname -m)
+	case $machine in
+	x86_64) runs="linux-amd64" ;;
+	aarch64) runs="linux-arm64 linux-armv7 linux-armv6" ;;
+	armv8l | armv7l) runs="linux-armv7 linux-armv6" ;;
+	armv6l) runs="linux-armv6" ;;
+	*) runs="" ;;
+	esac
+	case " $runs " in
+	*" $target "*) ;;
+	*) fail "this release is for $target, but this machine is $machine, which runs: ${runs:-none of the releases}" ;;
+	esac
+	# A 64-bit kernel may carry a 32-bit system (Raspberry Pi OS 32-bit on a Pi 4): what counts is whether the program starts.
+	"$here/tidegate" version >/dev/null || fail "$here/tidegate does not start on this machine (release for $target, machine $machine)"
+	say "release for $target fits this machine ($machine)"
+}
+
+# put copies file $1 to $2 with mode $3, by way of a new file, so that a running program is not disturbed. It says nothing new
+# when the file is there already.
+put() {
+	if cmp -s "$1" "$2"; then
+		say "$2 is up to date"
+		return 0
+	fi
+	mkdir -p "$(dirname "$2")"
+	cp "$1" "$2.new"
+	chmod "$3" "$2.new"
+	sync "$2.new"
+	mv "$2.new" "$2"
+	say "wrote $2"
+}
+
+make_user() {
+	for g in dialout gpio i2c; do
+		if ! getent group "$g" >/dev/null; then
+			groupadd --system "$g"
+			say "made group $g"
+		fi
+	done
+	if ! getent passwd tidegate >/dev/null; then
+		useradd --system --user-group --home-dir /var/lib/tidegate --no-create-home --shell /usr/sbin/nologin \
+			--comment "Tidegate edge gateway" tidegate
+		say "made user tidegate"
+	fi
+	for g in dialout gpio i2c; do
+		case " $(id -nG tidegate) " in
+		*" $g "*) ;;
+		*)
+			usermod --append --groups "$g" tidegate
+			say "put user tidegate into group $g"
+			;;
+		esac
+	done
+}
+
+install_all() {
+	check_machine
+	if live; then
+		[ "$(id -u)" -eq 0 ] || fail "must be root: sudo $0"
+		make_user
+	fi
+	put "$here/tidegate" "$bin" 755
+	put "$here/60-tidegate.rules" "$rules" 644
+	put "$here/tidegate.service" "$unit" 644
+	fresh=no
+	if [ -e "$conf" ]; then
+		say "$conf is there and stays as it is"
+	else
+		put "$here/tidegate.yaml" "$conf" 640
+		fresh=yes
+	fi
+	mkdir -p "$state"
+	if live; then
+		chgrp tidegate /etc/tidegate "$conf"
+		chmod 750 /etc/tidegate
+		chown tidegate:tidegate "$state"
+		chmod 750 "$state"
+	fi
+	if systemd; then
+		udevadm control --reload
+		udevadm trigger --subsystem-match=gpio --subsystem-match=i2c-dev
+		systemctl daemon-reload
+		start "$fresh"
+	elif live; then
+		say "systemd does not run here: start it with: tidegate run --config $conf"
+	fi
+	say "done"
+}
+
+# start lets the service begin, or begin anew, but never with a configuration that nobody has looked at.
+start() {
+	systemctl enable --quiet tidegate
+	if [ "$1" = yes ]; then
+		say "now tell $conf what to read and where to send it, then:"
+		say "  sudo tidegate check --config $conf"
+		say "  sudo systemctl start tidegate"
+		return 0
+	fi
+	if ! "$bin" check --config "$conf"; then
+		fail "$conf has faults, see above; the service was not restarted"
+	fi
+	systemctl restart tidegate
+	say "tidegate runs: see systemctl status tidegate, tidegate status"
+}
+
+uninstall() {
+	if live; then
+		[ "$(id -u)" -eq 0 ] || fail "must be root: sudo $0 $1"
+	fi
+	if systemd && [ -e "$unit" ]; then
+		systemctl disable --quiet --now tidegate
+		say "stopped tidegate"
+	fi
+	for f in "$unit" "$rules" "$bin"; do
+		if [ -e "$f" ]; then
+			rm "$f"
+			say "removed $f"
+		fi
+	done
+	if systemd; then
+		systemctl daemon-reload
+		udevadm control --reload
+	fi
+	if [ "$1" = uninstall ]; then
+		say "kept $conf, $state and the user tidegate; \"purge\" removes them"
+		return 0
+	fi
+	rm -rf "$ROOT/etc/tidegate" "$state" "$ROOT/run/tidegate"
+	say "removed $ROOT/etc/tidegate, $state, $ROOT/run/tidegate"
+	if live && getent passwd tidegate >/dev/null; then
+		userdel tidegate
+		say "removed user tidegate; the groups stay, others may use them"
+	fi
+}
+
+case ${1:-install} in
+install) install_all ;;
+uninstall | purge) uninstall "$1" ;;
+*) fail "unknown word \"$1\"; usage: $0 [install|uninstall|purge]" ;;
+esac
