@@ -1,0 +1,3 @@
+module github.com/tidegate-io/tidegate/testdata/rig/bench
+
+go 1.26.0

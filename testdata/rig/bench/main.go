@@ -1,0 +1,113 @@
+// Command bench does the same work with Telegraf and with tidegate, one after the other, measures both and writes the
+// comparison. It needs root (a loop-mounted ext4 image), mosquitto and strace; see README.md beside it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// A plan says how long each phase lasts.
+type plan struct {
+	seed    uint64
+	runs    int
+	warm    time.Duration // before measuring
+	measure time.Duration
+	outage  time.Duration // without broker
+	kill    time.Duration // from the begin of a second outage to kill -9
+	after   time.Duration // at least, from the start after the kill to the end
+	catchUp time.Duration // at most, from the return of the broker
+	only    string        // name of the only side to run; "" = both
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	if len(os.Args) == 3 && os.Args[1] == "slave" {
+		seed, err := strconv.ParseUint(os.Args[2], 10, 64)
+		if err != nil {
+			return err
+		}
+		return runSlave(seed)
+	}
+	seconds := flag.Int("seconds", 120, "length of the measured phase")
+	runs := flag.Int("runs", 3, "runs a side, of which the medians count")
+	short := flag.Bool("short", false, "seconds instead of minutes: shows that the rig works, figures are worth nothing")
+	seed := flag.Uint64("seed", 0, "seed of the slave's values; 0 = from the clock")
+	root := flag.String("root", ".", "tidegate's tree")
+	out := flag.String("out", "", "file to write; empty = BENCHMARKS.md in the tree, standard output with -short")
+	only := flag.String("only", "", "run one side only, telegraf or tidegate, and print its figures")
+	flag.Parse()
+	p := plan{
+		seed: *seed, runs: *runs, only: *only, warm: 30 * time.Second, measure: time.Duration(*seconds) * time.Second, outage: 60 * time.Second,
+		kill: 30 * time.Second, after: 40 * time.Second, catchUp: 180 * time.Second,
+	}
+	if *short {
+		p.runs, p.warm, p.measure, p.outage, p.kill, p.after, p.catchUp = 1, 5*time.Second, 15*time.Second, 15*time.Second, 5*time.Second, 15*time.Second, 60*time.Second
+	}
+	if p.seed == 0 {
+		p.seed = uint64(time.Now().Unix())
+	}
+	if *out == "" && !*short && p.only == "" {
+		*out = filepath.Join(*root, "BENCHMARKS.md")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	text, err := bench(ctx, *root, p)
+	if err != nil {
+		return err
+	}
+	if *out == "" {
+		fmt.Print(text)
+		return nil
+	}
+	return os.WriteFile(*out, []byte(text), 0o644)
+}
+
+// bench runs both sides in turn and returns the report.
+func bench(ctx context.Context, root string, p plan) (string, error) {
+	work, err := os.MkdirTemp("", "tidegate-bench-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(work)
+	fmt.Fprintf(os.Stderr, "bench: seed %d, %d runs a side; building\n", p.seed, p.runs)
+	sides, err := build(ctx, root, work, p.only)
+	if err != nil {
+		return "", err
+	}
+	results := map[string][]result{}
+	for i := range p.runs {
+		for _, s := range sides {
+			began := time.Now()
+			r, err := runSide(ctx, s, p, filepath.Join(work, fmt.Sprintf("%s-%d", s.name, i+1)))
+			if err != nil {
+				return "", fmt.Errorf("%s, run %d: %w", s.name, i+1, err)
+			}
+			fmt.Fprintf(os.Stderr, "bench: %s, run %d of %d, %.0f s: %+v\n", s.name, i+1, p.runs, time.Since(began).Seconds(), r)
+			results[s.name] = append(results[s.name], r)
+		}
+	}
+	for _, s := range sides {
+		n, err := countSyncs(ctx, s, p, filepath.Join(work, s.name+"-syncs"))
+		if err != nil {
+			return "", fmt.Errorf("%s, syncs: %w", s.name, err)
+		}
+		for i := range results[s.name] {
+			results[s.name][i].Syncs = n
+		}
+	}
+	return report(ctx, root, p, results)
+}
