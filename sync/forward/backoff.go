@@ -1,0 +1,26 @@
+package forward
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// backoff says how long to wait before the next connection: a random time between a second and a bound that doubles from two
+// seconds to two minutes, so that many gateways that lost one broker do not come back at once. A connection that lasted a minute
+// starts it over.
+type backoff struct {
+	tries int
+}
+
+// next returns the pause after a connection that lasted so long (opening it included).
+func (b *backoff) next(lasted time.Duration) time.Duration {
+	if lasted >= stableAfter {
+		b.tries = 0
+	}
+	bound := maxBackoff
+	if b.tries < 6 {
+		bound = min(bound, 2*minBackoff<<b.tries)
+	}
+	b.tries++
+	return minBackoff + time.Duration(rand.Int64N(int64(bound-minBackoff)+1))
+}

@@ -1,0 +1,113 @@
+package forward
+
+import (
+	"time"
+)
+
+// Bounds of what is in flight.
+const (
+	maxInFlight      = 64               // batches not acknowledged
+	maxInFlightBytes = 1 << 20          // their payload bytes
+	maxAwaited       = 256              // batches without a receipt
+	maxAwaitedBytes  = 4 << 20          // their payload bytes
+	horizon          = 5 * time.Second  // of the measured rate
+	rateWindow       = 10 * time.Second // how long the best rate counts
+)
+
+// window bounds what is in flight on one connection. It begins with one batch and opens by one with each acknowledgement, up to 64
+// batches and 1 MiB, and never beyond what the link was seen to take in 5 s. The rate is the best of the last 10 to 20 s of
+// bytes acknowledged from sending a batch to its acknowledgement, so time in which there was nothing to send does not count much.
+type window struct {
+	batches int // how many may be unacknowledged
+	awaited int // how many may be without a receipt
+	unacked int // how many are unacknowledged
+	bytes   int // their payload bytes
+
+	unsettled      int // handed over and not settled; more than unacked only with receipts
+	unsettledBytes int
+
+	acked     int64 // bytes acknowledged since the connection began
+	best      [2]float64
+	bestBegan time.Time
+}
+
+// rate returns the payload bytes per second that the link takes; 0 = not known yet.
+func (w *window) rate() float64 { return max(w.best[0], w.best[1]) }
+
+// limit returns how many payload bytes may be unacknowledged.
+func (w *window) limit() int {
+	r := w.rate()
+	if r <= 0 || r*horizon.Seconds() >= maxInFlightBytes {
+		return maxInFlightBytes
+	}
+	return max(1, int(r*horizon.Seconds()))
+}
+
+// room reports whether a batch of about so many payload bytes may go; extra batches are allowed on top of the bounds.
+func (w *window) room(bytes, extra int) bool {
+	if w.unsettled >= min(w.awaited, maxAwaited)+extra || w.unsettled > 0 && w.unsettledBytes+bytes > maxAwaitedBytes {
+		return false
+	}
+	if w.unacked == 0 {
+		return true
+	}
+	if extra > 0 {
+		return w.unacked < w.batches+extra
+	}
+	return w.unacked < w.batches && w.bytes+bytes <= w.limit()
+}
+
+// sent notes a batch handed over; it returns what acknowledged wants back.
+func (w *window) sent(bytes int) (mark int64) {
+	w.unacked++
+	w.unsettled++
+	w.bytes += bytes
+	w.unsettledBytes += bytes
+	return w.acked
+}
+
+// acknowledged notes that the next hop has a batch that was sent at time at with this mark.
+func (w *window) acknowledged(bytes int, mark int64, at, now time.Time) {
+	w.unacked--
+	w.bytes -= bytes
+	w.acked += int64(bytes)
+	w.batches = min(w.batches+1, maxInFlight)
+	if now.Sub(w.bestBegan) >= rateWindow {
+		w.best[1], w.best[0], w.bestBegan = w.best[0], 0, now
+	}
+	took := max(now.Sub(at), time.Microsecond)
+	w.best[0] = max(w.best[0], float64(w.acked-mark)/took.Seconds())
+}
+
+// settled notes that the far side has a batch.
+func (w *window) settled(bytes int) {
+	w.unsettled--
+	w.unsettledBytes -= bytes
+	w.awaited = min(w.awaited+1, maxAwaited)
+}
+
+// share divides the link between live readings and the backlog, 70 to 30 by payload bytes, while both have something to send.
+type share struct {
+	credit int // bytes that the backlog may send before live readings are next
+}
+
+const (
+	liveShare   = 7
+	backShare   = 3
+	creditBound = 256 << 10
+)
+
+// backlog reports whether the backlog is next; called only while both lanes have something to send.
+func (s *share) backlog() bool { return s.credit > 0 }
+
+// sent notes what a lane sent while the other one had something to send too; alone forgets the past.
+func (s *share) sent(l Lane, bytes int, alone bool) {
+	switch {
+	case alone:
+		s.credit = 0
+	case l == LaneData:
+		s.credit = min(s.credit+bytes*backShare, creditBound*liveShare)
+	case l == LaneBackfill:
+		s.credit = max(s.credit-bytes*liveShare, -creditBound*backShare)
+	}
+}
