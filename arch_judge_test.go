@@ -202,7 +202,8 @@ func (h *house) judgeImports() {
 				continue
 			}
 			if ours, ok := local(p); ok {
-				if !s.test && !covers(l.where, ours) {
+				below := s.dir != "." && strings.HasPrefix(ours, s.dir+"/")
+				if !s.test && !below && !covers(l.where, ours) {
 					h.report(im.Pos(), l.why, "%s imports %s", s.dir, ours)
 				}
 				continue
@@ -666,6 +667,8 @@ func (h *house) constant(x ast.Expr) bool {
 	case *ast.CompositeLit:
 		name := types.ExprString(x.Type)
 		return !strings.HasPrefix(name, "sync.") && !strings.HasPrefix(name, "atomic.")
+	case *ast.SelectorExpr: // an error of another package under a name of ours
+		return strings.HasPrefix(x.Sel.Name, "Err")
 	case *ast.CallExpr:
 		fun := x.Fun
 		if ix, ok := fun.(*ast.IndexExpr); ok {

@@ -15,7 +15,7 @@ type row struct {
 type ruleBook struct {
 	folders    []row // top-level folders
 	ignored    []row // top-level folders that are products or scratch, in .gitignore
-	layers     []row // what: package; where: what it may import of ours
+	layers     []row // what: package; where: what it may import of ours, besides what lies below its own folder
 	doors      []row // what: outside library, prefix of the import path; where: who may import it outside tests; none = tests only
 	reach      []row // what: package; where: prefixes of import paths that it must not reach, through packages of ours either
 	goroutines []row // what: package that may start goroutines
@@ -71,53 +71,61 @@ var theRules = ruleBook{
 		{what: "buffer/lease", where: []string{"."}, why: "two slots of numbers on disk, outside Badger"},
 		{what: "drivers", where: []string{"."}, why: "what a driver is"},
 		{what: "drivers/*", where: []string{".", "drivers"}, why: "a driver knows its part and the Host, nothing else"},
+		{what: "drivers/*/*", where: []string{".", "drivers"}, why: "a part of one driver"},
 		{what: "drivers/board", where: []string{".", "drivers"}, why: "the real Host; knows no driver"},
 		{what: "drivers/drivertest", where: []string{".", "drivers"}, why: "the fake Host; knows no driver"},
 		{what: "drivers/all", where: []string{"drivers", "drivers/*"}, why: "the list of drivers, and nothing but the list"},
 		{what: "sync/forward", where: []string{".", "buffer", "sync/wire", "sync/wire/frame", "sync/profile"}, why: "from a cursor to an Uplink; knows no transport"},
-		{what: "sync/mqtt", where: []string{".", "sync/forward", "sync/wire", "sync/profile"}, why: "an Uplink; the types of Uplink are sync/forward's"},
+		{what: "sync/forward/uplink", where: []string{"."}, why: "what forwarder and transports share, without the queue"},
+		{what: "sync/mqtt", where: []string{".", "sync/forward/uplink", "sync/wire", "sync/profile"}, why: "an Uplink; knows no queue"},
 		{what: "sync/receive", where: []string{".", "sync/wire", "sync/profile"}, why: "the far end must never pull in the gateway"},
 		{what: "sync/receive/sink", where: []string{".", "sync/wire", "sync/receive"}, why: "a store of the far end"},
+		{what: "sync/receive/subscribe", where: []string{"."}, why: "what a broker delivers; knows no store"},
+		{what: "sync/receive/farend", where: []string{".", "sync/receive", "sync/receive/sink", "sync/receive/subscribe"}, why: "the far end put together, for its program and for demo"},
 		{what: "agent/box", where: []string{"."}, why: "rings between goroutines; entries are bytes to them"},
 		{what: "agent/clock", where: []string{"."}, why: "wall time from boot time"},
 		{what: "agent/status", where: []string{"."}, why: "one snapshot, so that web and commands need no agent"},
 		{what: "agent/config", where: []string{".", "drivers", "rules", "sync/profile", "sync/wire"}, why: "the whole configuration; drivers' blocks are decoded into their own Config"},
+		{what: "agent/config/strict", where: []string{"."}, why: "YAML without surprises; knows no setting"},
 		{what: "agent/web", where: []string{".", "agent/status"}, why: "the page knows Status and a few functions"},
 		{
 			what: "agent", why: "puts levels 0 to 2 together; is given drivers and Host by cmd, so that its tests compile without them",
 			where: []string{
 				".", "agent/box", "agent/clock", "agent/config", "agent/status", "agent/web", "buffer", "buffer/lease", "drivers", "rules",
-				"sync/forward", "sync/mqtt", "sync/profile", "sync/wire", "sync/wire/frame",
+				"sync/forward", "sync/forward/uplink", "sync/mqtt", "sync/profile", "sync/wire", "sync/wire/frame",
 			},
 		},
 		{
-			what: "cmd/tidegate", why: "wiring and printing; sync/receive for demo, buffer for the queue of a stopped gateway",
+			what: "cmd/tidegate", why: "wiring and printing; a bus and a far end for demo, buffer for the queue of a stopped gateway",
 			where: []string{
 				".", "agent", "agent/config", "agent/status", "buffer", "buffer/lease", "drivers", "drivers/all", "drivers/board",
-				"sync/receive", "sync/receive/sink", "sync/mqtt", "sync/wire", "sync/wire/frame", "sync/profile",
+				"drivers/board/pty", "drivers/modbus/slave", "sync/receive", "sync/receive/sink", "sync/receive/farend", "sync/wire", "sync/wire/frame",
 			},
 		},
 		{
 			what: "cmd/tidegate-receive", why: "the cloud side",
-			where: []string{".", "sync/receive", "sync/receive/sink", "sync/mqtt", "sync/wire", "sync/profile"},
+			where: []string{".", "sync/receive", "sync/receive/sink", "sync/receive/farend"},
 		},
 	},
 	doors: []row{
 		{what: "github.com/dgraph-io/badger/v4", where: []string{"buffer"}, why: "its traps are dealt with in one place"},
-		{what: "github.com/eclipse/paho.mqtt.golang", where: []string{"sync/mqtt"}, why: "its tokens lie under AutoReconnect: one place knows"},
+		{
+			what: "github.com/eclipse/paho.mqtt.golang", where: []string{"sync/mqtt", "sync/receive/subscribe"},
+			why: "its tokens lie under AutoReconnect: one place on each side of the broker knows, and neither side imports the other",
+		},
 		{what: "go.bug.st/serial", where: []string{"drivers/board"}, why: "Read returns (0, nil) on timeout: one place knows"},
 		{what: "periph.io/x/host/v3", where: []string{"drivers/board"}, why: "the hardware itself"},
 		{what: "github.com/warthog618/go-gpiocdev", where: []string{"drivers/board"}, why: "edges with kernel stamps and sequence numbers"},
 		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest"}, why: "types of I2C, SPI and 1-Wire buses"},
-		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "drivers/modbus"}, why: "strict, with line and column; modbus reads its maps"},
+		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/modbus"}, why: "strict, with line and column; modbus reads its maps"},
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config"}, why: "the schema is generated from the structs"},
 		{what: "github.com/spf13/cobra", where: []string{"cmd/*"}, why: "commands, completion, man pages"},
 		{what: "github.com/spf13/pflag", where: []string{"cmd/*"}, why: "cobra's flags"},
 		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate"}, why: "the broker of demo"},
 		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
-			what: "golang.org/x/sys", where: []string{"agent/box", "agent/clock", "buffer", "buffer/lease", "drivers/board", "drivers/system", "sync/mqtt"},
-			why: "mmap and fallocate, boot time, statfs, ioctl, TCP_USER_TIMEOUT",
+			what: "golang.org/x/sys", where: []string{"agent", "agent/box", "agent/clock", "buffer", "buffer/lease", "drivers/board", "drivers/board/pty", "drivers/system", "sync/mqtt"},
+			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, TCP_USER_TIMEOUT",
 		},
 		{what: "golang.org/x/net", where: []string{"sync/mqtt"}, why: "SOCKS5"},
 		{what: "pgregory.net/rapid", why: "property tests"},
@@ -196,7 +204,11 @@ var theRules = ruleBook{
 	named: []row{
 		{what: "drivers.Driver.Sample", why: "the sample configuration block, not a reading"},
 		{what: "drivers.Serial.DataBits", why: "the name that every serial port's manual uses"},
+		{what: "drivers/serialtext.Config.DataBits", why: "the name that every serial port's manual uses"},
+		{what: "rules.SeverityInfo", why: "severities bear the names that every log knows"},
 		{what: "sync/forward.LaneData", why: "the lane of the topic up/data, contract"},
+		{what: "sync/forward/uplink.LaneData", why: "the lane of the topic up/data, contract"},
+		{what: "sync/profile.Topics.Data", why: "the topic up/data, contract"},
 	},
 	drivers: []row{
 		{what: "all", why: "the list"},

@@ -55,6 +55,7 @@ func goodHouse() map[string]string {
 		"rules/rules.go":          "// Package rules judges.\npackage rules\n\nimport _ \"" + module + "\"\n",
 		"drivers/drivers.go":      "// Package drivers says what a driver is.\npackage drivers\n\n// A Driver is data.\ntype Driver struct{ Name string }\n",
 		"drivers/fan/fan.go":      "// Package fan blows.\npackage fan\n\nimport \"" + module + "/drivers\"\n\n// Driver is the fan's.\nvar Driver = drivers.Driver{Name: \"fan\"}\n",
+		"drivers/fan/blade/x.go":  "// Package blade is the fan's own.\npackage blade\n\nimport \"errors\"\n\n// ErrBent is another's error.\nvar ErrBent = errors.ErrUnsupported\n",
 		"drivers/all/all.go":      "// Package all is the list.\npackage all\n\nimport (\n\t\"" + module + "/drivers\"\n\t\"" + module + "/drivers/fan\"\n)\n\n// List is all of them.\nfunc List() []drivers.Driver { return []drivers.Driver{fan.Driver} }\n",
 		"agent/agent.go":          "// Package agent puts it together.\npackage agent\n\nfunc work() {\n\tgo func() {}()\n}\n",
 		"buffer/buffer.go":        "// Package buffer keeps.\npackage buffer\n\nimport (\n\t\"errors\"\n\n\t_ \"github.com/dgraph-io/badger/v4\"\n)\n\n// ErrFull is an error.\nvar ErrFull = errors.New(\"full\")\n\nvar sizes = map[string]int{\"a\": 1}\n\nfunc size(sizes int) int { sizes = 2; return sizes }\n",
@@ -103,6 +104,11 @@ func TestJudgeSees(t *testing.T) {
 		"import upwards": {
 			"rules/more.go", "package rules\n\nimport _ \"" + module + "/agent\"\n",
 			[]string{"rules/more.go:3: rules imports agent (pure: no clock, device, network or disk)"},
+		},
+		"import of what is below": {"drivers/fan/more.go", "package fan\n\nimport _ \"" + module + "/drivers/fan/blade\"\n", nil},
+		"import of what is below another": {
+			"drivers/all/more.go", "package all\n\nimport _ \"" + module + "/drivers/fan/blade\"\n",
+			[]string{"drivers/all/more.go:3: drivers/all imports drivers/fan/blade (the list of drivers, and nothing but the list)"},
 		},
 		"import of a neighbour": {
 			"drivers/fan/more.go", "package fan\n\nimport _ \"" + module + "/drivers/all\"\n",
