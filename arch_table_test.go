@@ -127,6 +127,7 @@ var theRules = ruleBook{
 			what: "golang.org/x/sys", where: []string{"agent", "agent/box", "agent/clock", "buffer", "buffer/lease", "drivers/board", "drivers/board/pty", "drivers/system", "sync/mqtt"},
 			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, TCP_USER_TIMEOUT",
 		},
+		{what: "github.com/gorilla/websocket", where: []string{"sync/mqtt"}, why: "wss:// over the same connection as mqtts://, with our own dial"},
 		{what: "golang.org/x/net", where: []string{"sync/mqtt"}, why: "SOCKS5"},
 		{what: "pgregory.net/rapid", why: "property tests"},
 		{what: "github.com/santhosh-tekuri/jsonschema/v6", why: "judges our schema in tests"},
@@ -208,6 +209,7 @@ var theRules = ruleBook{
 		{what: "rules.SeverityInfo", why: "severities bear the names that every log knows"},
 		{what: "sync/forward.LaneData", why: "the lane of the topic up/data, contract"},
 		{what: "sync/forward/uplink.LaneData", why: "the lane of the topic up/data, contract"},
+		{what: "sync/mqtt.Options.ClientID", why: "MQTT 3.1.1 section 3.1.3.1 calls it so"},
 		{what: "sync/profile.Topics.Data", why: "the topic up/data, contract"},
 	},
 	drivers: []row{

@@ -3,7 +3,9 @@ package tidegate_test
 import (
 	"maps"
 	"os"
+	"os/exec"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -265,5 +267,25 @@ func TestJudgeSees(t *testing.T) {
 				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 			}
 		})
+	}
+}
+
+// TestLinks wants each relative link of the manuals to lead somewhere.
+func TestLinks(t *testing.T) {
+	out, err := exec.Command("git", "ls-files", "-co", "--exclude-standard", "*.md").Output()
+	if err != nil {
+		t.Fatalf("list manuals: %v; the tree must be a git clone", err)
+	}
+	link := regexp.MustCompile(`\]\(([^)#:\s]+)(#[^)]*)?\)`)
+	for file := range strings.FieldsSeq(string(out)) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(path.Join(path.Dir(file), m[1])); err != nil {
+				t.Errorf("%s: link to %s leads nowhere", file, m[1])
+			}
+		}
 	}
 }
