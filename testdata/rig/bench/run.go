@@ -429,7 +429,7 @@ func syncsBetween(file string, from, to time.Time) (int, error) {
 	s := bufio.NewScanner(f)
 	for s.Scan() {
 		w := strings.Fields(s.Text())
-		if len(w) < 3 || !strings.Contains(w[2], "sync") || strings.HasPrefix(w[2], "<...") {
+		if len(w) < 3 || !strings.Contains(w[2], "sync") {
 			continue // ends of calls that began on another line, signals, exits
 		}
 		at, err := strconv.ParseFloat(w[1], 64)
