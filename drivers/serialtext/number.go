@@ -1,0 +1,112 @@
+package serialtext
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tidegate-io/tidegate"
+)
+
+// number reads b strictly: an optional sign, ASCII digits with at most one decimal mark, an optional exponent of ten. Anything else
+// that programs take for numbers (NaN, Inf, 0x10, 1_000, digits of other scripts, spaces) is a fault, and so is what a double or a
+// 64-bit integer cannot hold. Without mark and exponent it stays an integer.
+func number(b []byte, comma bool, ch *channel) (tidegate.Value, string) {
+	s, integer, ok := decimal(b, comma)
+	switch {
+	case len(b) == 0:
+		return tidegate.Value{}, "empty"
+	case !ok:
+		return tidegate.Value{}, "not a decimal number: " + excerpt(b)
+	case ch.Type == typeInteger && !integer:
+		return tidegate.Value{}, "not an integer: " + excerpt(b)
+	}
+	if integer && ch.Type != typeFloat && !ch.scaled() {
+		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+			return tidegate.Int(i), ""
+		}
+		if u, err := strconv.ParseUint(strings.TrimPrefix(s, "+"), 10, 64); err == nil {
+			return tidegate.Uint(u), ""
+		}
+		return tidegate.Value{}, "beyond 64 bits: " + excerpt(b)
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if f = ch.apply(f); err != nil || math.IsInf(f, 0) {
+		return tidegate.Value{}, "beyond the range of a number: " + excerpt(b)
+	}
+	return tidegate.Float(f), ""
+}
+
+// apply scales f. A scale like 0.1 divides by 10, so that 213 becomes 21.3 and not 21.300000000000001.
+func (ch *channel) apply(f float64) float64 {
+	if !ch.scaled() {
+		return f // adding 0 would make 0 of -0
+	}
+	inverse := math.Round(1 / ch.Scale)
+	switch {
+	case ch.Scale == 0:
+	case math.Abs(ch.Scale) < 1 && 1/inverse == ch.Scale:
+		f /= inverse
+	default:
+		f *= ch.Scale
+	}
+	return f + ch.Offset
+}
+
+// decimal checks that b is a decimal number and returns it as strconv reads it; integer = neither mark nor exponent.
+func decimal(b []byte, comma bool) (s string, integer, ok bool) {
+	s, integer = string(b), true
+	if comma {
+		if strings.Contains(s, ".") {
+			return "", false, false
+		}
+		s = strings.Replace(s, ",", ".", 1)
+	}
+	rest := unsigned(s)
+	n := leadingDigits(rest)
+	digits := n
+	if rest = rest[n:]; strings.HasPrefix(rest, ".") {
+		integer = false
+		n = leadingDigits(rest[1:])
+		digits += n
+		rest = rest[1+n:]
+	}
+	if digits > 0 && strings.IndexAny(rest, "eE") == 0 {
+		integer = false
+		rest = unsigned(rest[1:])
+		digits = leadingDigits(rest)
+		rest = rest[digits:]
+	}
+	return s, integer, digits > 0 && rest == ""
+}
+
+func unsigned(s string) string {
+	if s != "" && (s[0] == '+' || s[0] == '-') {
+		return s[1:]
+	}
+	return s
+}
+
+func leadingDigits(s string) int {
+	return len(s) - len(strings.TrimLeft(s, "0123456789"))
+}
+
+// refusedNumber reports whether b, which is no decimal number, reads like one to other programs: NaN, Inf, hexadecimal, beyond the
+// range, digits of other scripts. It must not slip through as text.
+func refusedNumber(b []byte) bool {
+	s := strings.TrimLeft(string(b), "+-")
+	if s == "" {
+		return len(b) == 0
+	}
+	_, err := strconv.ParseFloat(s, 64)
+	if err == nil || errors.Is(err, strconv.ErrRange) {
+		return true
+	}
+	if _, err = strconv.ParseInt(s, 0, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return true
+	}
+	return strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf && unicode.IsDigit(r) })
+}
