@@ -674,10 +674,25 @@ func (h *house) constant(x ast.Expr) bool {
 		if ix, ok := fun.(*ast.IndexExpr); ok {
 			fun = ix.X
 		}
-		if _, ok := fun.(*ast.ArrayType); ok { // []byte("...")
+		switch f := fun.(type) {
+		case *ast.ArrayType: // []byte("...")
 			return true
+		case *ast.FuncLit: // a table that is worked out
+			return isTable(f.Type)
 		}
 		return has(h.rules.once, types.ExprString(fun))
+	}
+	return false
+}
+
+// isTable reports whether a function of type t takes nothing and returns an array, a slice or a map.
+func isTable(t *ast.FuncType) bool {
+	if t.Params.NumFields() != 0 || t.Results.NumFields() != 1 {
+		return false
+	}
+	switch t.Results.List[0].Type.(type) {
+	case *ast.ArrayType, *ast.MapType:
+		return true
 	}
 	return false
 }

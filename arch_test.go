@@ -167,6 +167,11 @@ func TestJudgeSees(t *testing.T) {
 				"rules/more.go:5: package-level variable host (a package has no state: only errors, tables and Driver stand there)",
 			},
 		},
+		"table worked out": {"rules/more.go", "package rules\n\nvar squares = func() (t [9]int) {\n\tfor i := range t {\n\t\tt[i] = i * i\n\t}\n\treturn t\n}()\n", nil},
+		"variable worked out": {
+			"rules/more.go", "package rules\n\nvar state = func() *int { return new(int) }()\n",
+			[]string{"rules/more.go:3: package-level variable state (a package has no state: only errors, tables and Driver stand there)"},
+		},
 		"table changed": {
 			"buffer/more.go", "package buffer\n\nfunc f() {\n\tsizes[\"b\"] = 2\n}\n",
 			[]string{"buffer/more.go:4: package-level variable sizes is changed (a package has no state: pass it)"},
