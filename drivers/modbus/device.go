@@ -1,0 +1,154 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus/link"
+)
+
+const (
+	silentMost  = 2                // requests in a row without a reply that end a Read
+	silentOnTCP = 4                // as many and a connection is given up: it may be dead without a word
+	silentLong  = 10               // as many and what was learned of the unit is forgotten
+	missesMost  = 3                // Reads in a row without a reply to one request, though the unit answered others
+	cutsMost    = 32               // cuts in one Read, so that a map which is all wrong does not hold up the line
+	pauseLeast  = 10 * time.Second // how long a refused request is left alone the first time; then twice as long each time
+	pauseMost   = 10 * time.Minute
+	relearn     = 24 * time.Hour // after which what was learned is tried anew
+)
+
+// framing carries one request over a port: link.RTU or link.TCP.
+type framing interface {
+	Exchange(p drivers.Port, q link.Request) ([]byte, error)
+	Probe(q link.Request) (p link.Request, ok bool)
+}
+
+// device is one unit that is read.
+type device struct {
+	where string // "unit 3 on /dev/ttyUSB0"
+	bus   *drivers.Bus
+	link  framing
+
+	values   []value            // sorted as they lie
+	readings []tidegate.Reading // in the order of the configuration, used again by each Read
+	first    []request          // the plan before anything was learned
+	plan     []request
+	learned  time.Time // when plan began to differ from first; zero = it does not
+	next     int       // index in plan of the request that the next Read begins with
+	silent   int       // requests in a row without a reply
+
+	// For do and its closure, so that a Read makes none.
+	call  func(p drivers.Port) error
+	ran   bool // the bus gave us its port
+	asked link.Request
+	body  []byte
+	err   error
+}
+
+func newDevice(where string, bus *drivers.Bus, l framing, values []value, maxGap, maxQuantity int) *device {
+	values = slices.Clone(values)
+	sortValues(values)
+	d := &device{where: where, bus: bus, link: l, values: values, readings: make([]tidegate.Reading, len(values))}
+	d.first = plan(values, maxGap, maxQuantity)
+	d.plan = slices.Clone(d.first)
+	d.call = d.exchange
+	return d
+}
+
+// Close gives nothing back: the bus is the Host's. It is part of drivers.Device.
+func (d *device) Close() error { return nil }
+
+// Read asks for all registers, with as few requests as it can, and holds the bus for one request at a time. A channel whose
+// request failed reports why; only when no request was answered at all there are no readings. It is part of drivers.Device.
+func (d *device) Read(ctx context.Context) ([]tidegate.Reading, error) {
+	r := round{d: d, now: time.Now()}
+	if !d.learned.IsZero() && (d.silent >= silentLong || r.now.Sub(d.learned) >= relearn) {
+		d.plan, d.learned = append(d.plan[:0], d.first...), time.Time{}
+	}
+	r.left, r.at = len(d.plan), d.next%len(d.plan)
+	d.next = 0
+	if err := r.run(ctx); err != nil {
+		return nil, err
+	}
+	if !r.heard && r.failure != nil {
+		for i := range d.plan {
+			d.plan[i].misses = 0 // the unit is silent, not the request unwelcome
+		}
+	}
+	if !r.answered && r.failure != nil {
+		return nil, r.failure
+	}
+	return d.readings, nil
+}
+
+// ask sends q, and a probe ahead of it if one has to go. heard reports whether the unit answered anything.
+func (d *device) ask(ctx context.Context, q link.Request) (body []byte, heard bool, err error) {
+	p, ok := d.link.Probe(q)
+	if ok {
+		if _, err := d.do(ctx, p); err != nil && !isRefusal(err) {
+			return nil, false, err
+		}
+	}
+	body, err = d.do(ctx, q)
+	return body, ok || err == nil || isRefusal(err), err
+}
+
+// do carries one request over the bus and puts errors into words. It tries again at once where the far end hung up before it
+// could have got the request: many units close a connection that was idle.
+func (d *device) do(ctx context.Context, q link.Request) ([]byte, error) {
+	d.asked = q
+	var err error
+	for range 2 {
+		d.ran, d.body, d.err = false, nil, nil
+		if err = d.bus.Do(ctx, d.call); !errors.Is(d.err, link.ErrHungUp) || ctx.Err() != nil {
+			break
+		}
+	}
+	if err == nil {
+		d.silent = 0
+		return d.body, nil
+	}
+	if isRefusal(d.err) {
+		d.silent = 0
+	} else {
+		d.silent++
+	}
+	switch {
+	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
+		return nil, fmt.Errorf("%s: read of %v: %w (%w)", d.where, q, ctx.Err(), err)
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s: read of %v: %w", d.where, q, err)
+	case !d.ran:
+		return nil, fmt.Errorf("%s: %w", d.where, err)
+	case isNoReply(d.err):
+		return nil, fmt.Errorf("%s: %w", d.where, d.err)
+	}
+	return nil, fmt.Errorf("%s: read of %v: %w", d.where, q, d.err)
+}
+
+// isRefusal reports whether err is an exception of the unit itself, not of a gateway that does not reach it.
+func isRefusal(err error) bool {
+	var e link.Exception
+	return err != nil && errors.As(err, &e) && !e.IsAbsent()
+}
+
+func isNoReply(err error) bool {
+	var e link.NoReply
+	return err != nil && errors.As(err, &e)
+}
+
+// exchange is what do has done on the bus.
+func (d *device) exchange(p drivers.Port) error {
+	d.ran = true
+	d.body, d.err = d.link.Exchange(p, d.asked)
+	if _, onTCP := d.link.(*link.TCP); onTCP && isNoReply(d.err) && (d.silent+1)%silentOnTCP == 0 {
+		d.err = fmt.Errorf("%w; connection given up: %w", d.err, drivers.ErrGone)
+	}
+	return d.err
+}

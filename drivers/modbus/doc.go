@@ -1,0 +1,67 @@
+// Package modbus reads meters, inverters, controllers and I/O blocks that speak Modbus RTU (RS-485, RS-232) or Modbus TCP.
+// It reads only: it sends the functions 01, 02, 03 and 04 and no other.
+//
+// # Sources
+//
+// "MODBUS Application Protocol Specification V1.1b3" (the requests: sections 6.1 to 6.4; exceptions: section 7), "MODBUS over
+// Serial Line Specification and Implementation Guide V1.02" (RTU frames: section 2.5.1.1; CRC: 2.5.1.2; the master's states:
+// 2.4.1; wiring: 3.4) and "MODBUS Messaging on TCP/IP Implementation Guide V1.0b" (the MBAP header: section 3.1.3).
+//
+// # Wiring
+//
+// RS-485 is a line, not a star: A to A (also called D- or -), B to B (D+ or +), common to common, 120 Ohm at both ends and
+// bias resistors at one place. Makers do not agree on A and B: when no unit answers, swap the two wires first. All units of
+// a line share baud rate, parity and stop bits; each has a unit number of its own. An adapter that echoes what it sends does
+// no harm.
+//
+// # What a register is
+//
+// Addresses are those on the wire, from 0. Manuals often count from 1 and put the table in front: "40001" is holding 0,
+// "30013" is input 12, "10001" is discrete 0, "00001" is coil 0. When all values look shifted by one register, the manual
+// counted from 1.
+//
+// The letters of an order name the bytes of the number, A the highest, in the order in which they come over the wire:
+//
+//	order   16 bit   32 bit     64 bit               known as
+//	ABCD    AB       AB CD      AB CD EF GH          big-endian; what the specification says, and the default
+//	CDAB    AB       CD AB      GH EF CD AB          low register first ("word swap")
+//	BADC    BA       BA DC      BA DC FE HG          bytes swapped within each register
+//	DCBA    BA       DC BA      HG FE DC BA          little-endian
+//
+// So an order is two independent facts: whether the low register comes first, and whether bytes are swapped within a
+// register. The first has no meaning for 16 bits and is refused for text.
+//
+// A float that is no number (NaN) or infinite is a fault: that is how devices say "no value". Integers without scale and
+// offset stay integers to the last bit; with them a value is computed in decimals, so that 213 at scale 0.1 is 21.3.
+//
+// # How it asks
+//
+// Registers that touch are read with one request, as are those with at most max_gap others between them, up to max_quantity
+// registers (coils and discrete inputs: sixteen times as many). No value is ever spread over two requests. A request that is
+// answered with exception 02 or 03 is cut in two, at a gap if it has one, and stays cut: the next Read does not ask for what
+// was refused. What cannot be cut and is refused (01, 02, 03) is left alone for 10 s, then 20 s, and so on up to 10 min, and
+// reports a fault meanwhile; the other channels go on. A request that three Reads in a row get no reply to, while the unit
+// answers others, is treated in the same way. When a unit answers nothing at all, what was learned is forgotten: it may be
+// another unit when it comes back.
+//
+// Two requests in a row without a reply end a Read, and a unit that was silent is asked one request only, each time another
+// one, until it answers: so a dead unit costs its line one timeout a Read.
+//
+// # Late replies
+//
+// On TCP the transaction number tells a late reply from the right one. On a serial line nothing does: a reply holds neither
+// number nor address, and one that arrives after its timeout looks like the reply to the next request of the same shape
+// (unit, function and byte count). So:
+//
+//   - before each request the line is listened to until it has been silent for 3.5 characters, and what came is dropped: the
+//     rest of a frame, a reply that came after its timeout, noise;
+//   - replies of other units, echoes, damaged frames and frames of another shape are passed over, and the timeout goes on;
+//   - as long as a reply is owed, no request of its shape is sent to that unit. Where one is due, a probe goes ahead: a request
+//     of another shape, the values of which are dropped. A unit answers in order, so a reply to the probe proves that nothing
+//     older can come any more. When four probes get no reply, debts older than these are written off: they are older than five
+//     timeouts then. A reply that comes even later could be mistaken; nothing but a longer timeout helps against that;
+//   - when a frame came that nobody asked for, the line is listened to for 50 ms before each of the next hundred requests: the
+//     unit may send its replies twice.
+//
+// That holds per device block. Two blocks for one unit on one line do not know of each other's debts: write one block.
+package modbus

@@ -1,0 +1,296 @@
+package link
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/tidegate-io/tidegate/drivers"
+)
+
+const (
+	maxRTU       = 256 // bytes of a frame: "MODBUS over Serial Line V1.02" section 2.5.1.1
+	bitsPerChar  = 11  // start, 8 bits, parity and stop or two stops: section 2.5.1
+	minException = 5   // bytes of an exception's frame
+	// lull is how long no byte comes before what has come is taken for complete. USB adapters hand over what they received
+	// every 16 ms, so the 1.5 characters of section 2.5.1.1 cannot be seen from here.
+	lull = 50 * time.Millisecond
+	// waryFor is how many exchanges the line is listened to for a lull, not just a gap, after a frame nobody asked for was
+	// dropped: a unit that sends replies twice must not have the second taken for the next one's.
+	waryFor = 100
+	// probesMost is how many probes in a row may get no reply before the debts are written off.
+	probesMost = 4
+	// owedMost is how many replies may be owed before nothing but probes is sent.
+	owedMost = 8
+)
+
+// RTU speaks RTU frames with one unit on a serial line. It remembers which replies the unit still owes, see Probe.
+// It is not safe for concurrent use.
+type RTU struct {
+	unit    byte
+	timeout time.Duration
+	char    time.Duration // one character on the line
+	gap     time.Duration // silence between frames
+	out     []byte
+	in      []byte
+
+	owed    []shape // of requests that got no reply so far, oldest first
+	probe   Request // the last one made; zero = none under way
+	probes  int     // in a row that got no reply either
+	inDoubt bool    // debts were written off, and no values have come since
+	wary    int     // exchanges for which frames nobody asked for are to be expected
+}
+
+// shape is what replies of one unit can be told apart by.
+type shape struct {
+	table Table
+	bytes int
+}
+
+func (q Request) shape() shape { return shape{q.Table, q.Bytes()} }
+
+// NewRTU returns the framing for unit (1 to 247) on a line of so many bit/s. timeout runs from the end of the request to the
+// reply's first byte.
+func NewRTU(unit byte, timeout time.Duration, baud int) *RTU {
+	char := bitsPerChar * time.Second / time.Duration(baud)
+	gap := 7 * char / 2
+	if baud > 19200 {
+		gap = 1750 * time.Microsecond // section 2.5.1.1: a fixed value above 19200 bit/s
+	}
+	return &RTU{unit: unit, timeout: timeout, char: char, gap: gap, out: make([]byte, 0, 8), in: make([]byte, 4*maxRTU)}
+}
+
+// Probe returns a request that must be exchanged ahead of q, because a reply of q's shape is still owed and would be taken for
+// q's; ok is false when none is needed. The probe reads where q does, but has a shape of which no reply is owed; its reply, or
+// an exception, proves that nothing older can come any more.
+func (l *RTU) Probe(q Request) (p Request, ok bool) {
+	if !slices.Contains(l.owed, q.shape()) && len(l.owed) < owedMost {
+		return Request{}, false
+	}
+	step := 1
+	if q.Table.IsBits() {
+		step = 8
+	}
+	p = Request{Table: q.Table, Address: q.Address, Quantity: 1}
+	for slices.Contains(l.owed, p.shape()) {
+		p.Quantity += step
+	}
+	p.Address = min(p.Address, Addresses-p.Quantity)
+	l.probe = p
+	return p, true
+}
+
+// Exchange sends q and returns the bytes of its values, valid until the next Exchange. Else its error is an Exception, a
+// NoReply, wraps drivers.ErrGone, or says what came that is no reply or why nothing was sent.
+func (l *RTU) Exchange(p drivers.Port, q Request) ([]byte, error) {
+	if err := l.settle(p); err != nil {
+		return nil, err
+	}
+	l.out = append(q.appendPDU(append(l.out[:0], l.unit)), 0, 0)
+	putCRC(l.out)
+	if err := p.SetWriteDeadline(time.Now().Add(l.timeout + l.wire(len(l.out)))); err != nil {
+		return nil, gone("set deadline", err)
+	}
+	var body []byte
+	_, err := p.Write(l.out)
+	if err != nil {
+		err = gone("write", err)
+	} else {
+		body, err = l.reply(p, q)
+	}
+	l.account(q, err)
+	return body, err
+}
+
+// settle listens until the line has been silent for one gap, and drops what comes.
+func (l *RTU) settle(p drivers.Port) error {
+	gap := l.gap
+	if l.wary > 0 {
+		l.wary--
+		gap = max(gap, lull)
+	}
+	n := 0
+	for now, end := time.Now(), time.Now().Add(l.timeout); now.Before(end); now = time.Now() {
+		if err := p.SetReadDeadline(now.Add(gap)); err != nil {
+			return gone("set deadline", err)
+		}
+		m, err := p.Read(l.in)
+		n += m
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if n >= minException {
+				l.wary = waryFor
+			}
+			return nil
+		case err != nil:
+			return gone("read", err)
+		}
+	}
+	return fmt.Errorf("the line is not silent: %d bytes in %v that nobody asked for; another master, or a wrong baud rate", n, l.timeout)
+}
+
+// reply waits for the reply to q, which has just been sent.
+func (l *RTU) reply(p drivers.Port, q Request) ([]byte, error) {
+	want := 3 + q.Bytes() + 2
+	deadline := time.Now().Add(l.wire(len(l.out)) + l.timeout + l.wire(want))
+	patient := len(l.owed) > 0 // a late reply may come ahead of the right one
+	n, end := 0, deadline
+	var odd error
+	for {
+		if err := p.SetReadDeadline(end); err != nil {
+			return nil, gone("set deadline", err)
+		}
+		m, err := p.Read(l.in[n:])
+		n += m
+		for m > 0 {
+			body, used, scanErr := scanRTU(l.in[:n], l.unit, q, l.out)
+			if body != nil || IsException(scanErr) {
+				return body, scanErr
+			}
+			if used == 0 {
+				break
+			}
+			odd = scanErr
+			n = copy(l.in, l.in[used:n])
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, l.verdict(q, n, odd)
+		case err != nil:
+			return nil, gone("read", err)
+		}
+		if n > len(l.in)-maxRTU { // a flood: only its end can still be the reply
+			n = copy(l.in, l.in[n-maxRTU:n])
+		}
+		end = deadline
+		if soon := time.Now().Add(max(lull, 2*l.gap)); !patient && (n >= want || isReply(odd)) && soon.Before(deadline) {
+			end = soon
+		}
+	}
+}
+
+// isReply reports whether odd came from the unit that was asked, so that nothing better is to be expected of it.
+func isReply(odd error) bool {
+	var f foreign
+	return odd != nil && !errors.Is(odd, errEcho) && !errors.As(odd, &f)
+}
+
+// verdict says why there is no reply to q: n bytes are left of what came, after odd was passed over.
+func (l *RTU) verdict(q Request, n int, odd error) error {
+	want := 3 + q.Bytes() + 2
+	switch {
+	case isReply(odd):
+		return odd
+	case n >= want || n > 0 && l.in[0] == l.unit:
+		return fmt.Errorf("got %d bytes, want a reply of %d: % x", n, want, l.in[:min(n, 16)])
+	case n > 0:
+		odd = fmt.Errorf("%d bytes that are none: % x", n, l.in[:min(n, 16)])
+	}
+	return NoReply{q, l.timeout, odd}
+}
+
+// account notes what the outcome of q says about replies that are still owed. A unit answers in order, so values prove that no
+// older reply can come any more. An exception has no shape: at least the oldest request of its function is settled by it. After
+// probesMost probes without a reply the debts that are older than these are written off, that many timeouts and one after they
+// arose, so that a unit which does not answer probes is asked the real thing again; an exception then proves nothing.
+func (l *RTU) account(q Request, err error) {
+	isProbe := q == l.probe
+	l.probe = Request{}
+	if isProbe && err != nil && !IsException(err) {
+		l.probes++
+	} else if isProbe || err == nil {
+		l.probes = 0
+	}
+	switch {
+	case err == nil:
+		l.owed, l.inDoubt = l.owed[:0], false
+	default:
+		l.owed = append(l.owed, q.shape())
+		if i := slices.IndexFunc(l.owed, func(s shape) bool { return s.table == q.Table }); IsException(err) && !l.inDoubt {
+			l.owed = slices.Delete(l.owed, i, i+1)
+		}
+	}
+	if l.probes == probesMost {
+		l.owed, l.probes, l.inDoubt = slices.Delete(l.owed, 0, max(0, len(l.owed)-probesMost)), 0, true
+	}
+}
+
+// wire returns how long n bytes take on the line.
+func (l *RTU) wire(n int) time.Duration { return time.Duration(n) * l.char }
+
+// scanRTU looks for the reply to q, which was sent as the frame sent, in all that came in since.
+// It returns the bytes of its values, or its exception; or, with used > 0, that the first used bytes are something else, which
+// err names; or all zero when more has to come.
+func scanRTU(in []byte, unit byte, q Request, sent []byte) (body []byte, used int, err error) {
+	switch {
+	case bytes.HasPrefix(in, sent):
+		return nil, len(sent), errEcho
+	case bytes.HasPrefix(sent, in): // perhaps an echo, of which the rest has to come
+		return nil, 0, nil
+	}
+	for at := range in {
+		rest := in[at:]
+		isOurs := len(rest) >= 3 && rest[0] == unit && rest[1] == byte(q.Table) && int(rest[2]) == q.Bytes()
+		n := frameLength(rest)
+		switch {
+		case isOurs && n > len(rest):
+			return nil, 0, nil // what it holds may look like a frame: do not look inside
+		case n == 0 || n > len(rest):
+			continue
+		case checksum(rest[:n]) != 0 && isOurs:
+			got, want := uint16(rest[n-2])|uint16(rest[n-1])<<8, checksum(rest[:n-2])
+			return nil, at + n, fmt.Errorf("a reply with CRC 0x%04x, want 0x%04x", got, want)
+		case checksum(rest[:n]) != 0:
+			continue
+		case bytes.HasPrefix(sent, rest[:n]):
+			return nil, at + n, errEcho
+		case rest[0] != unit:
+			return nil, at + n, foreign(rest[0])
+		}
+		body, err = q.values(rest[1 : n-2])
+		return body, at + n, err
+	}
+	return nil, 0, nil
+}
+
+// frameLength returns how many bytes a reply that begins with b has by its function; 0 when that cannot be told (yet).
+func frameLength(b []byte) int {
+	if len(b) < 3 {
+		return 0
+	}
+	switch f := b[1]; {
+	case f >= 1 && f <= 4:
+		return 3 + int(b[2]) + 2
+	case f == 5 || f == 6 || f == 15 || f == 16:
+		return 8
+	case f > 0x80:
+		return minException
+	}
+	return 0
+}
+
+// crcTable is the CRC of the sixteen half bytes, polynomial 0xa001 (0x8005 reversed), section 2.5.1.2.
+var crcTable = [16]uint16{
+	0x0000, 0xcc01, 0xd801, 0x1400, 0xf001, 0x3c00, 0x2800, 0xe401, 0xa001, 0x6c00, 0x7800, 0xb401, 0x5000, 0x9c01, 0x8801, 0x4400,
+}
+
+// checksum returns the CRC of b; of a frame with its right CRC at the end it is 0.
+func checksum(b []byte) uint16 {
+	crc := uint16(0xffff)
+	for _, c := range b {
+		crc ^= uint16(c)
+		crc = crc>>4 ^ crcTable[crc&15]
+		crc = crc>>4 ^ crcTable[crc&15]
+	}
+	return crc
+}
+
+// putCRC writes the CRC of all but the last two bytes of frame into those, low byte first.
+func putCRC(frame []byte) {
+	n := len(frame) - 2
+	crc := checksum(frame[:n])
+	frame[n], frame[n+1] = byte(crc), byte(crc>>8)
+}
