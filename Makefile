@@ -87,6 +87,7 @@ lint: ## look for what the compiler does not mind
 	go mod verify
 	go mod tidy -diff
 	shellcheck $(SCRIPTS)
+	systemd-analyze security --offline=true --threshold=15 --no-pager etc/tidegate.service >/dev/null
 
 .PHONY: fmt
 fmt: ## format all Go files
