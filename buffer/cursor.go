@@ -20,6 +20,7 @@ type Cursor struct {
 	delivered Tallies
 	rejected  Tallies
 	declared  Tallies
+	buffered  Tallies                    // held and not done; counted on its own, so that the account can be checked
 	saved     map[uint32]tidegate.Ranges // done as of the last commit
 	hidden    map[uint32]tidegate.Ranges // rejected, but not declared yet: not shown
 	dirty     bool
@@ -193,12 +194,20 @@ func (c *Cursor) finishLocked(e uint32, rs tidegate.Ranges, t *Tallies) error {
 	}
 	for class, x := range counts {
 		t[class].add(x.Records, x.Readings)
+		c.buffered[class].sub(x)
 	}
 	done.AddAll(fresh)
 	c.done[e] = done
 	c.dirty = true
+	select {
+	case c.q.moved <- struct{}{}:
+	default:
+	}
 	return nil
 }
+
+// Moved is signalled (capacity 1) when a cursor moved, so that it can be committed some time after.
+func (q *Queue) Moved() <-chan struct{} { return q.moved }
 
 // declareLocked makes the numbers of d done and counts what is still held of them. d may come twice.
 func (c *Cursor) declareLocked(d *Declaration) {
@@ -223,6 +232,9 @@ func (c *Cursor) declareLocked(d *Declaration) {
 		}
 		for class, x := range counts {
 			into[class].add(x.Records, x.Readings)
+			if err == nil {
+				c.buffered[class].sub(x)
+			}
 		}
 	default:
 		into[tidegate.ClassReading].add(0, d.Count)
@@ -233,6 +245,33 @@ func (c *Cursor) declareLocked(d *Declaration) {
 	done.AddAll(fresh)
 	c.done[d.Epoch] = done
 	c.dirty = true
+}
+
+// countBufferedLocked counts what the store holds that is not done; for a start.
+func (c *Cursor) countBufferedLocked() error {
+	c.buffered = Tallies{}
+	for class := range c.q.segments {
+		for _, s := range c.q.segments[class] {
+			want := tidegate.Ranges{}
+			for _, r := range s.runs {
+				want.AddAll(c.done[s.epoch].Missing(r))
+			}
+			switch want.Len() {
+			case 0:
+			case s.records:
+				c.buffered[class].add(s.records, s.readings)
+			default:
+				counts, err := c.countLocked(s.epoch, want)
+				if err != nil {
+					return err
+				}
+				for i, t := range counts {
+					c.buffered[i].add(t.Records, t.Readings)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // countLocked counts the held records of rs and their readings, by class.

@@ -89,7 +89,7 @@ func Open(o Options) (*Queue, error) {
 	}
 	q := &Queue{
 		o: o, db: db, epochs: map[uint32]string{}, dirty: map[uint32]bool{}, highest: map[uint32]uint64{},
-		rules: map[string][]byte{}, asked: map[damage]bool{},
+		rules: map[string][]byte{}, asked: map[damage]bool{}, moved: make(chan struct{}, 1),
 	}
 	if err := q.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read store %s: %w", dir, err), db.Close())
@@ -238,6 +238,9 @@ func (q *Queue) load() error {
 			c.done[e] = r.Clone()
 		}
 		c.signal()
+		if err := c.countBufferedLocked(); err != nil {
+			return err
+		}
 		q.cursors = append(q.cursors, c)
 	}
 	return nil

@@ -14,6 +14,7 @@ type Position struct {
 	Epoch    uint32   // of the last record committed
 	Next     uint64   // number behind it
 	LeaseEnd uint64   // end of the lease at that time
+	State    [16]byte // id of the state directory
 	Boot     [16]byte // boot id at that time
 	Rate     uint32   // most readings per second of the last minute
 	Slowest  time.Duration
@@ -39,6 +40,7 @@ func (p *Position) encode() []byte {
 	w.uint(uint64(p.Epoch))
 	w.uint(p.Next)
 	w.uint(p.LeaseEnd)
+	w.text(string(p.State[:]))
 	w.text(string(p.Boot[:]))
 	w.uint(uint64(p.Rate))
 	w.uint(uint64(p.Slowest))
@@ -56,6 +58,7 @@ func decodePosition(b []byte) (p Position, err error) {
 	}
 	p.Epoch = uint32(u.uint())
 	p.Next, p.LeaseEnd = u.uint(), u.uint()
+	copy(p.State[:], u.text())
 	copy(p.Boot[:], u.text())
 	p.Rate = uint32(u.uint())
 	p.Slowest = time.Duration(u.uint())

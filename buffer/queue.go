@@ -56,6 +56,8 @@ type Tally struct {
 
 func (t *Tally) add(records, readings uint64) { t.Records += records; t.Readings += readings }
 
+func (t *Tally) sub(x Tally) { t.Records -= x.Records; t.Readings -= x.Readings }
+
 // classes in the order in which retention drops them; the index into Tallies is the class.
 var dropOrder = [...]tidegate.Class{tidegate.ClassDebug, tidegate.ClassReading, tidegate.ClassAudit, tidegate.ClassAlarm}
 
@@ -72,8 +74,9 @@ func (t *Tallies) Device() Tally {
 type Queue struct {
 	o     Options
 	db    *badger.DB
-	limit int64 // MaxBytes, or less on a smaller file system
-	hurt  hurt  // damaged frames that reading came upon
+	limit int64         // MaxBytes, or less on a smaller file system
+	moved chan struct{} // cap 1: a cursor moved
+	hurt  hurt          // damaged frames that reading came upon
 
 	mu       sync.Mutex // guards all below
 	segments [5][]*segment
@@ -132,13 +135,17 @@ func (q *Queue) AddEpoch(ordinal uint32, id string) {
 	}
 }
 
-// Put makes frames visible to cursors, in order within their class, before they are durable. Numbers rise within a class.
+// Put makes frames visible to cursors, in order within their class, each record once: before it is durable, or after the commit that
+// made it so. Numbers rise within a class.
 func (q *Queue) Put(frames ...Frame) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, f := range frames {
 		q.tails[f.Class].push(f)
 		q.highest[f.Epoch] = max(q.highest[f.Epoch], f.Last)
+		for _, c := range q.cursors {
+			c.buffered[f.Class].add(f.Records(), uint64(f.Count))
+		}
 	}
 	q.wakeLocked()
 }

@@ -68,6 +68,13 @@ func commit(t *testing.T, q *Queue, c Commit) {
 	}
 }
 
+// putAndCommit shows frames to the cursors and commits them.
+func putAndCommit(t *testing.T, q *Queue, frames ...Frame) {
+	t.Helper()
+	q.Put(frames...)
+	commit(t, q, Commit{Frames: frames})
+}
+
 // look returns the ranges that the cursor shows from place p on, class reading.
 func look(t *testing.T, c *Cursor, class tidegate.Class, from uint64) tidegate.Ranges {
 	t.Helper()
@@ -176,7 +183,7 @@ func fill(t *testing.T, q *Queue, first uint64, n int) uint64 {
 	for range n {
 		f := frame(tidegate.ClassReading, first, first+9, 2)
 		f.Body = append(f.Body, make([]byte, 100<<10)...)
-		commit(t, q, Commit{Frames: []Frame{f}})
+		putAndCommit(t, q, f)
 		if err := q.Retain(time.UnixMilli(int64(first) * 1000)); err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +317,7 @@ func TestRejectedIsSetAsideAndDeclared(t *testing.T) {
 	defer q.Close()
 	q.AddEpoch(1, "e1")
 	c := cursor(t, q, "a")
-	commit(t, q, Commit{Frames: []Frame{frame(tidegate.ClassReading, 1, 9, 2)}})
+	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 9, 2))
 	if err := c.Reject("e1", tidegate.Range{First: 4, Last: 4}, "too long"); err != nil {
 		t.Fatal(err)
 	}

@@ -82,15 +82,7 @@ func (q *Queue) Stats() Stats {
 }
 
 func (c *Cursor) statsLocked(s *Stats) CursorStats {
-	x := CursorStats{Uplink: c.name, Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared, Confirmed: s.Highest}
-	for i := range x.Buffered {
-		p := s.Produced[i]
-		for _, t := range []Tally{x.Delivered[i], x.Rejected[i], x.Declared[i]} {
-			p.Records -= min(p.Records, t.Records)
-			p.Readings -= min(p.Readings, t.Readings)
-		}
-		x.Buffered[i] = p
-	}
+	x := CursorStats{Uplink: c.name, Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared, Buffered: c.buffered, Confirmed: s.Highest}
 	if rest := c.done[s.Epoch].Missing(tidegate.Range{First: 1, Last: s.Highest}); len(rest) > 0 {
 		x.Confirmed = rest[0].First - 1
 	}

@@ -23,6 +23,7 @@ type Pair struct {
 	Kept         bool  // they were left by an earlier process of this boot and state, whole
 	Why          error // why rings that were found are not Kept; nil when there were none
 	Volatile     error // why they are plain memory; nil when they are on tmpfs
+	Boot         [16]byte
 }
 
 // Sizes of the rings in bytes; each is rounded up to whole pages, at least 256 KiB.
@@ -38,7 +39,7 @@ func OpenPair(dir string, state [16]byte, sizes Sizes) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pair{}
+	p := &Pair{Boot: boot}
 	if p.Volatile = checkDir(dir); p.Volatile == nil {
 		p.Volatile = p.openFiles(dir, state, boot, sizes)
 	}

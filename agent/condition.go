@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidegate-io/tidegate/agent/status"
+)
+
+// A condition is one row of the table of all that a gateway can be in.
+type condition struct {
+	code     string
+	severity string // "info", "warning" or "error"
+	title    string
+	remedy   string
+	depends  string // another condition that explains this one, which is then not shown
+}
+
+// conditions is every condition there is. A condition of one device or uplink is shown as "code:name".
+var conditions = []condition{
+	{"disk_full", "error", "the disk is full; new readings wait in memory", "free space on the disk that holds the state directory", ""},
+	{"store_failed", "error", "the store does not take records; they wait in memory", "look at the detail; a worn-out or read-only card must be replaced", ""},
+	{"store_waits", "error", "the store cannot be opened yet; readings wait in memory", "free space on the disk that holds the state directory", ""},
+	{"rings_volatile", "warning", "readings are not safe against a crash of the process until they are on disk", "give the service a directory on tmpfs (RuntimeDirectory=tidegate in the unit, or /dev/shm)", ""},
+	{"limit_shrunk", "warning", "the file system is smaller than buffer.max_bytes needs", "lower buffer.max_bytes or move state_dir to a larger disk", ""},
+	{"dropped", "warning", "readings were dropped and declared as a gap in the last hour", "find out why the uplink or the disk was down for so long, or raise buffer.max_bytes", ""},
+	{"lease_failed", "error", "record numbers cannot be leased on disk", "look at the detail; a worn-out or read-only card must be replaced", "store_failed"},
+	{"device_fault", "warning", "a device cannot be read", "look at the detail; check power, wiring and address", ""},
+	{"uplink_down", "warning", "the uplink is down; readings are buffered", "check network, address and credentials; nothing is lost meanwhile", ""},
+	{"uplink_refused", "error", "the far side refused records; they are set aside", "see `tidegate queue rejected`", ""},
+	{"clock_unsynced", "info", "the clock is not synchronised; times are estimates", "give the gateway a time source (NTP, GNSS)", ""},
+}
+
+// A board keeps the conditions that hold now. It is safe for concurrent use.
+type board struct {
+	mu     sync.Mutex // guards active
+	active map[string]status.Condition
+	now    func() time.Time
+}
+
+func newBoard(now func() time.Time) *board {
+	return &board{active: map[string]status.Condition{}, now: now}
+}
+
+// set says whether the condition holds, with a detail for people. name is the device or uplink concerned, "" = the gateway.
+func (b *board) set(code, name string, holds bool, detail string) {
+	key := code
+	if name != "" {
+		key += ":" + name
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old, was := b.active[key]
+	if !holds {
+		delete(b.active, key)
+		return
+	}
+	i := slices.IndexFunc(conditions, func(c condition) bool { return c.code == code })
+	if i < 0 {
+		return
+	}
+	c := conditions[i]
+	since := b.now()
+	if was {
+		since = old.Since
+	}
+	b.active[key] = status.Condition{Code: key, Severity: c.severity, Title: c.title, Remedy: c.remedy, Detail: detail, Since: since}
+}
+
+// list returns the conditions that hold and are not explained by others, the worst first.
+func (b *board) list() []status.Condition {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := []status.Condition{}
+	for key, c := range b.active {
+		code, _, _ := strings.Cut(key, ":")
+		i := slices.IndexFunc(conditions, func(c condition) bool { return c.code == code })
+		if _, explained := b.active[conditions[i].depends]; !explained {
+			out = append(out, c)
+		}
+	}
+	rank := func(s string) int { return strings.Index("error warning info", s) }
+	slices.SortFunc(out, func(a, b status.Condition) int {
+		if d := rank(a.Severity) - rank(b.Severity); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Code, b.Code)
+	})
+	return out
+}

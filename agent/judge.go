@@ -1,0 +1,358 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/box"
+	"github.com/tidegate-io/tidegate/agent/clock"
+	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/rules"
+	"github.com/tidegate-io/tidegate/sync/wire/frame"
+)
+
+// visible is what the judge needs of buffer.Queue.
+type visible interface {
+	// Put makes frames visible to the uplinks.
+	Put(frames ...buffer.Frame)
+}
+
+// A judge takes Reads from ring 1, judges them by the rules, numbers what is to be kept and puts it into ring 2. It is the only one
+// that gives numbers. It runs in one goroutine, but ask and newEpoch.
+type judge struct {
+	read, judged *box.Ring
+	numbers      *numbers
+	rules        *rules.Set
+	queue        visible
+	act          func(rules.Action) // drives an output; it does not wait
+	urgent       func()             // tells the store that an alarm or a gap waits
+	clock        func() clock.Stamp
+	log          *slog.Logger
+	beat         *atomic.Int64 // when it last went round, Unix nanoseconds
+
+	dec      *frame.Decoder
+	recs     []tidegate.Record // reused
+	buf      []byte            // reused
+	input    box.Place
+	drops1   buffer.Drops // declared so far
+	drops2   buffer.Drops
+	changed  []rules.State // rule state that no entry carries yet
+	epochs   map[uint32]string
+	declared []buffer.Declaration // to be declared by the next entry
+	cleared  []tidegate.Record    // alarms that end without a reading, for the next entry
+
+	mu     sync.Mutex // guards asked, wants and stands
+	asked  []buffer.Declaration
+	wants  func() error   // run by the judge between two entries
+	stands []rules.Status // how the rules stood when one last changed
+	wake   chan struct{}
+}
+
+// maxDeclared bounds the declarations in one entry.
+const maxDeclared = 64
+
+// ask queues declarations; any goroutine may call it.
+func (j *judge) ask(list []buffer.Declaration) {
+	if len(list) == 0 {
+		return
+	}
+	j.mu.Lock()
+	j.asked = append(j.asked, list...)
+	j.mu.Unlock()
+	j.signal()
+}
+
+// between runs f between two entries; any goroutine may call it. A second call before the first was run replaces it.
+func (j *judge) between(f func() error) {
+	j.mu.Lock()
+	j.wants = f
+	j.mu.Unlock()
+	j.signal()
+}
+
+func (j *judge) signal() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run judges until ctx is done and ring 1 is empty: the readers are stopped before, so all that they returned gets a number.
+func (j *judge) run(ctx context.Context) error {
+	for {
+		if err := j.step(); err != nil {
+			return err
+		}
+		j.beat.Store(time.Now().UnixNano())
+		select {
+		case <-ctx.Done():
+			return j.step()
+		case <-j.read.Wake():
+		case <-j.wake: // something was asked, or room came back in ring 2
+		}
+	}
+}
+
+// step judges all that waits in ring 1, and declares what is to be declared.
+func (j *judge) step() error {
+	for {
+		if err := j.takeOver(); err != nil {
+			return err
+		}
+		payload, next, ok, err := j.read.Next(j.input)
+		if err != nil {
+			return fmt.Errorf("judge: %w", err)
+		}
+		if !ok {
+			j.input = next
+			return j.declare()
+		}
+		if err := j.take(payload, next); err != nil {
+			return err
+		}
+		j.input = next
+		j.read.Release(next)
+	}
+}
+
+// takeOver takes over what other goroutines left.
+func (j *judge) takeOver() error {
+	j.mu.Lock()
+	asked, wants := j.asked, j.wants
+	j.asked, j.wants = nil, nil
+	j.mu.Unlock()
+	j.declared = append(j.declared, asked...)
+	if wants == nil {
+		return nil
+	}
+	return wants()
+}
+
+// take judges one entry of ring 1: a class and rows.
+func (j *judge) take(payload []byte, next box.Place) error {
+	if len(payload) == 0 {
+		return errors.New("judge: empty entry of ring 1")
+	}
+	class := tidegate.Class(payload[0])
+	var err error
+	if j.recs, err = j.dec.Decode(j.recs[:0], class, 0, payload[1:]); err != nil {
+		// The ring's CRC held, so this is a fault of ours: say so and go on, the Read becomes a gap.
+		j.log.Error("entry of ring 1 cannot be decoded", "err", err)
+		j.judged.Drop(1, 0, j.clock().Wall.UnixMilli(), next)
+		return nil
+	}
+	var alarms []tidegate.Record
+	var actions []rules.Action
+	kept := j.recs[:0]
+	for i := range j.recs {
+		rec := &j.recs[i]
+		out := j.rules.Apply(rec)
+		for _, a := range out.Alarms {
+			r, err := a.Reading()
+			if err != nil {
+				j.log.Error("alarm cannot be encoded", "rule", a.Rule, "err", err)
+				continue
+			}
+			alarms = append(alarms, tidegate.Record{
+				Class: tidegate.ClassAlarm, Time: rec.Time, Boot: rec.Boot, Quality: rec.Quality, Readings: []tidegate.Reading{r},
+			})
+		}
+		actions = append(actions, out.Actions...)
+		for _, s := range out.Changed {
+			j.noteState(s)
+		}
+		rec.Readings = out.Readings
+		if len(rec.Readings) > 0 {
+			kept = append(kept, *rec)
+		}
+	}
+	if len(j.changed) > 0 {
+		j.noteStatus()
+	}
+	if len(j.cleared) > 0 {
+		alarms = append(j.cleared, alarms...)
+	}
+	if err := j.put(class, kept, alarms, next); err != nil {
+		return err
+	}
+	for _, a := range actions {
+		j.act(a)
+	}
+	return nil
+}
+
+// ruleStatus returns how the rules stand; any goroutine may call it.
+func (j *judge) ruleStatus() []rules.Status {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append([]rules.Status(nil), j.stands...)
+}
+
+// noteStatus keeps how the rules stand for ruleStatus.
+func (j *judge) noteStatus() {
+	now := j.rules.Status()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stands = now
+}
+
+// adopt takes over what restoring the rules led to: alarms of rules that are gone are cleared, their states forgotten.
+func (j *judge) adopt(out rules.Outcome) {
+	for _, s := range out.Changed {
+		j.noteState(s)
+	}
+	j.noteStatus()
+	now := j.clock()
+	for _, a := range out.Alarms {
+		r, err := a.Reading()
+		if err != nil {
+			j.log.Error("alarm cannot be encoded", "rule", a.Rule, "err", err)
+			continue
+		}
+		j.cleared = append(j.cleared, tidegate.Record{
+			Class: tidegate.ClassAlarm, Time: now.Wall, Boot: now.Boot, Quality: now.Quality(), Readings: []tidegate.Reading{r},
+		})
+	}
+}
+
+// noteState keeps the newest state of each rule until an entry carries it.
+func (j *judge) noteState(s rules.State) {
+	s = rules.State{Rule: s.Rule, Body: append([]byte(nil), s.Body...)}
+	for i := range j.changed {
+		if j.changed[i].Rule == s.Rule {
+			j.changed[i] = s
+			return
+		}
+	}
+	j.changed = append(j.changed, s)
+}
+
+// declare puts an entry of its own for what is to be declared, if there is anything and it fits.
+func (j *judge) declare() error {
+	if len(j.declared) == 0 && len(j.cleared) == 0 && j.pendingDrops() == (buffer.Drops{}) {
+		return nil
+	}
+	return j.put(0, nil, j.cleared, j.input)
+}
+
+// pendingDrops returns what was dropped and not declared.
+func (j *judge) pendingDrops() buffer.Drops { return j.pendingOf(j.read.Dropped(), j.judged.Dropped()) }
+
+// put numbers and puts one entry into ring 2: gaps first, then alarms, then recs of class. Where it does not fit it is counted as dropped.
+func (j *judge) put(class tidegate.Class, recs, alarms []tidegate.Record, input box.Place) error {
+	epoch, id, next := j.numbers.peek()
+	j.epochs[epoch] = id
+	e := &entry{epoch: epoch, epochID: id, input: input, drops1: j.drops1, drops2: j.drops2, rules: j.changed}
+	d1, d2 := j.read.Dropped(), j.judged.Dropped()
+	first := next
+	next = j.addGaps(e, next, d1, d2)
+	if len(alarms) > 0 {
+		e.runs = append(e.runs, newRun(tidegate.ClassAlarm, next, alarms))
+		next += uint64(len(alarms))
+	}
+	if len(recs) > 0 {
+		e.runs = append(e.runs, newRun(class, next, recs))
+		next += uint64(len(recs))
+	}
+	if next == first && len(e.rules) == 0 && input == j.input {
+		return nil
+	}
+	urgent := len(alarms) > 0 || len(e.declared) > 0
+	err := box.ErrFull
+	if next-first <= j.numbers.room() {
+		j.buf = appendEntry(j.buf[:0], e)
+		_, err = j.judged.Put(urgent, j.buf)
+	}
+	if errors.Is(err, box.ErrFull) {
+		j.drop(recs, alarms[min(len(j.cleared), len(alarms)):], input)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("judge: %w", err)
+	}
+	j.numbers.taken(next)
+	j.judged.Mark(epoch, next-1)
+	j.published(e, d1, d2)
+	if urgent {
+		j.urgent()
+	}
+	return nil
+}
+
+// published notes what e declared and shows its readings to the uplinks.
+func (j *judge) published(e *entry, d1, d2 box.Drops) {
+	if e.drops1 != j.drops1 {
+		j.read.Declared(d1)
+	}
+	if e.drops2 != j.drops2 {
+		j.judged.Declared(d2)
+	}
+	j.drops1, j.drops2 = e.drops1, e.drops2
+	j.changed, j.cleared = nil, nil
+	j.declared = j.declared[min(len(j.declared), maxDeclared):]
+	for i := range e.runs {
+		if r := &e.runs[i]; isLive(r.class) {
+			j.queue.Put(r.frame(e.epoch))
+		}
+	}
+}
+
+// addGaps adds to e the gap of what the rings dropped, and what was asked to be declared, numbered from next on; it returns the number behind.
+func (j *judge) addGaps(e *entry, next uint64, d1, d2 box.Drops) uint64 {
+	now := j.clock()
+	e.declared = append(e.declared, j.declared[:min(len(j.declared), maxDeclared)]...)
+	for i := range e.declared {
+		if e.declared[i].T1 == 0 {
+			e.declared[i].T1 = now.Wall.UnixMilli()
+		}
+	}
+	if p := j.pendingOf(d1, d2); p.Reads > 0 && p.Reads < j.numbers.room() {
+		d := buffer.Declaration{
+			Epoch: e.epoch, Ranges: tidegate.Ranges{{First: next, Last: next + p.Reads - 1}}, Count: p.Readings, AtMost: p.Readings,
+			Cause: tidegate.CauseRingFull, T0: earliest(d1.First, d2.First), T1: max(d1.Last, d2.Last),
+		}
+		e.declared = append(e.declared, d)
+		e.drops1 = buffer.Drops{Reads: d1.Reads, Readings: d1.Readings}
+		e.drops2 = buffer.Drops{Reads: d2.Reads, Readings: d2.Readings}
+		next += p.Reads
+	}
+	if len(e.declared) == 0 {
+		return next
+	}
+	recs := gapRecord(e.declared, j.epochs, stamped{now.Wall, now.Boot, now.Quality()})
+	if len(recs) > 0 {
+		e.runs = append(e.runs, newRun(tidegate.ClassAudit, next, recs))
+	}
+	return next + uint64(len(recs))
+}
+
+func (j *judge) pendingOf(d1, d2 box.Drops) buffer.Drops {
+	return buffer.Drops{
+		Reads:    d1.Reads - j.drops1.Reads + d2.Reads - j.drops2.Reads,
+		Readings: d1.Readings - j.drops1.Readings + d2.Readings - j.drops2.Readings,
+	}
+}
+
+func earliest(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// drop counts what did not fit into ring 2.
+func (j *judge) drop(recs, alarms []tidegate.Record, input box.Place) {
+	n, readings := len(recs)+len(alarms), 0
+	for i := range recs {
+		readings += len(recs[i].Readings)
+	}
+	if n > 0 {
+		j.judged.Drop(n, readings, j.clock().Wall.UnixMilli(), input)
+	}
+}

@@ -1,0 +1,127 @@
+package agent
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"sync"
+
+	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/buffer/lease"
+)
+
+// numbers gives record numbers, rising by one, below the end of the lease. It is safe for concurrent use: the judge takes, the store
+// renews.
+type numbers struct {
+	file slots
+
+	mu      sync.Mutex // guards all below
+	state   [16]byte   // id of the state directory
+	epoch   uint32
+	epochID string
+	next    uint64
+	end     uint64
+}
+
+// slots is what numbers needs of lease.File.
+type slots interface {
+	Write(l lease.Lease) error
+}
+
+// newID returns 16 hexadecimal digits of randomness, the name of an epoch.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails (it ends the program instead)
+	return hex.EncodeToString(b[:])
+}
+
+// peek returns the number that take would give next, of the current epoch.
+func (n *numbers) peek() (epoch uint32, epochID string, next uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.epoch, n.epochID, n.next
+}
+
+// room returns how many numbers are left in the lease.
+func (n *numbers) room() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.end - n.next
+}
+
+// taken notes that all numbers below next were given.
+func (n *numbers) taken(next uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.next = next
+}
+
+// leaseEnd returns the number that no given one reaches.
+func (n *numbers) leaseEnd() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.end
+}
+
+// due reports whether half of the lease is used up.
+func (n *numbers) due() bool { return n.room() < lease.Block/2 }
+
+// renew leases the next block. No number of it is given before the lease is on disk.
+func (n *numbers) renew(cursors []buffer.CoarseCursor) error {
+	n.mu.Lock()
+	l := n.leaseLocked(cursors)
+	l.End = n.next + lease.Block
+	n.mu.Unlock()
+	if err := n.file.Write(l); err != nil {
+		return fmt.Errorf("lease numbers up to %d: %w", l.End, err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.epoch == l.Epoch {
+		n.end = l.End
+	}
+	return nil
+}
+
+// begin starts the epoch with that ordinal at number 1, once that is on disk.
+func (n *numbers) begin(epoch uint32, id string, cursors []buffer.CoarseCursor) error {
+	n.mu.Lock()
+	l := n.leaseLocked(cursors)
+	n.mu.Unlock()
+	l.Epoch, l.EpochID, l.End = epoch, id, 1+lease.Block
+	if err := n.file.Write(l); err != nil {
+		return fmt.Errorf("begin epoch %s: %w", id, err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.epoch, n.epochID, n.next, n.end = epoch, id, 1, l.End
+	return nil
+}
+
+// stop writes the clean mark. No number may be taken after it.
+func (n *numbers) stop(cursors []buffer.CoarseCursor) error {
+	n.mu.Lock()
+	l := n.leaseLocked(cursors)
+	l.Clean, l.Last = true, n.next-1
+	n.end = n.next
+	n.mu.Unlock()
+	if err := n.file.Write(l); err != nil {
+		return fmt.Errorf("mark clean stop at number %d: %w", l.Last, err)
+	}
+	return nil
+}
+
+func (n *numbers) leaseLocked(cursors []buffer.CoarseCursor) lease.Lease {
+	l := lease.Lease{State: n.state, Epoch: n.epoch, EpochID: n.epochID, End: n.end}
+	for _, c := range cursors {
+		l.Cursors = append(l.Cursors, lease.Cursor{Uplink: c.Uplink, Epoch: c.Epoch, Number: c.Number})
+	}
+	return l
+}
+
+// started reports whether numbers are given: the gateway has resumed.
+func (n *numbers) started() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.epochID != ""
+}

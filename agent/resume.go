@@ -1,0 +1,231 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/box"
+	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/buffer/lease"
+)
+
+// facts is what is found at a start. resume decides from it alone; buffer/README.md walks through the cases.
+type facts struct {
+	lease  lease.Lease
+	leased bool // a slot could be read
+	pos    buffer.Position
+	epochs map[uint32]string // known to the store
+	kept   bool              // the rings are whole, of this boot and state
+	pair   [16]byte          // id of the rings, kept or new
+	tail   box.Place         // of ring 2
+	head   box.Place
+	input  box.Place // tail of ring 1
+	mark   mark      // highest number that ring 2 says was given
+	lost   box.Place // input position behind the last Read that ring 2 had no room for
+	// entries are those of ring 2 from its tail on.
+	entries []found
+	// atMost bounds the readings that a power cut can have cost.
+	atMost uint64
+	// perRecord bounds the readings of one record.
+	perRecord uint64
+}
+
+type mark struct {
+	epoch  uint32
+	number uint64
+}
+
+// found is one entry of ring 2: e stands between place at and place next.
+type found struct {
+	at, next box.Place
+	e        *entry
+}
+
+// A plan says how to go on.
+type plan struct {
+	epoch    uint32
+	epochID  string // "" = draw a name: the epoch is new
+	next     uint64 // first number to give
+	begin    bool   // the epoch is new
+	at       box.Place
+	input    box.Place
+	drops1   buffer.Drops
+	drops2   buffer.Drops
+	declared []buffer.Declaration
+	epochs   map[uint32]string // names that the rings or the lease know and the store may not
+	why      string            // one sentence for the log
+}
+
+// resume decides how numbering and the rings go on.
+func resume(f *facts) plan {
+	p := plan{epochs: map[uint32]string{}, at: f.head, input: f.input}
+	if f.leased && f.lease.EpochID != "" {
+		p.epochs[f.lease.Epoch] = f.lease.EpochID
+	}
+	follows := f.kept && (f.pos.Pair == f.pair && f.pos.Ring >= f.tail && f.pos.Ring <= f.head || f.pos.Pair != f.pair && f.tail == 0)
+	older := f.kept && f.stateIsOlder()
+	if f.kept && (follows || older) {
+		f.followRings(&p)
+	}
+	if !f.leased {
+		f.withoutLease(&p, f.kept && follows)
+		return p
+	}
+	p.epoch, p.epochID = f.lease.Epoch, f.lease.EpochID
+	switch {
+	case older:
+		f.restored(&p)
+	case follows:
+		p.next = max(f.highest(f.lease.Epoch)+1, 1)
+		if f.lease.Clean {
+			p.next = max(p.next, f.lease.Last+1)
+		}
+		p.why = fmt.Sprintf("rings are whole: going on at number %d", p.next)
+	case f.lease.Clean:
+		p.next = max(f.lease.Last, f.committed(f.lease.Epoch)) + 1
+		p.why = fmt.Sprintf("stopped in order: going on at number %d", p.next)
+	default:
+		f.powerCut(&p)
+	}
+	return p
+}
+
+// stateIsOlder reports whether the rings know more than the state directory: it was restored from a backup.
+func (f *facts) stateIsOlder() bool {
+	if f.pos.Pair == f.pair && f.pos.Ring < f.tail || f.pos.Pair != f.pair && f.tail > 0 {
+		return true
+	}
+	if !f.leased {
+		return false
+	}
+	epoch, high := f.mark.epoch, f.mark.number
+	for _, x := range f.entries {
+		if x.e.epoch > epoch {
+			epoch, high = x.e.epoch, 0
+		}
+		if x.e.epoch == epoch {
+			high = max(high, x.e.highest())
+		}
+	}
+	if epoch != f.lease.Epoch {
+		return epoch > f.lease.Epoch
+	}
+	return high >= f.lease.End || f.lease.Clean && high > f.lease.Last
+}
+
+// followRings sets where the store and the judge go on in the rings.
+func (f *facts) followRings(p *plan) {
+	p.at = f.tail
+	if f.pos.Pair == f.pair {
+		p.at = max(f.tail, f.pos.Ring)
+		p.input, p.drops1, p.drops2 = max(f.input, f.pos.Input), f.pos.Drops1, f.pos.Drops2
+	}
+	for _, x := range f.entries {
+		p.epochs[x.e.epoch] = x.e.epochID
+		p.input, p.drops1, p.drops2 = max(f.input, x.e.input), x.e.drops1, x.e.drops2
+	}
+	p.input = max(p.input, f.lost)
+}
+
+// committed returns the highest number of the epoch that the store has.
+func (f *facts) committed(epoch uint32) uint64 {
+	if f.pos.Epoch != epoch || f.pos.Next == 0 {
+		return 0
+	}
+	return f.pos.Next - 1
+}
+
+// highest returns the highest number of the epoch that store or rings have.
+func (f *facts) highest(epoch uint32) uint64 {
+	h := f.committed(epoch)
+	if f.mark.epoch == epoch {
+		h = max(h, f.mark.number)
+	}
+	for _, x := range f.entries {
+		if x.e.epoch == epoch {
+			h = max(h, x.e.highest())
+		}
+	}
+	return h
+}
+
+// powerCut goes on at the lease's end and declares what may have been given between.
+func (f *facts) powerCut(p *plan) {
+	p.next = max(f.lease.End, f.committed(f.lease.Epoch)+1)
+	from, cause, atMost := f.committed(f.lease.Epoch)+1, tidegate.CausePowerCut, f.atMost
+	if f.pos.Time == 0 && len(f.lease.Cursors) > 0 {
+		// The store is gone, yet something had been delivered from it: what no uplink knows as done is lost.
+		cause = tidegate.CauseDamaged
+		from = f.lease.End
+		for _, c := range f.lease.Cursors {
+			if c.Epoch == f.lease.Epoch {
+				from = min(from, c.Number+1)
+			}
+		}
+		atMost = (f.lease.End - from) * f.perRecord
+	}
+	f.declare(p, f.lease.Epoch, from, p.next-1, cause, atMost)
+	if f.pos.Time != 0 && f.pos.Epoch < f.lease.Epoch {
+		// A new epoch had begun and nothing of it was committed: the end of the one before is not known either.
+		f.declare(p, f.pos.Epoch, f.pos.Next, f.pos.LeaseEnd-1, tidegate.CausePowerCut, f.atMost)
+	}
+	p.why = fmt.Sprintf("power cut or reboot without a clean stop: numbers go on at %d, %d to %d are declared as a gap", p.next, from, p.next-1)
+}
+
+// restored begins a new epoch, because the state directory is older than the numbers already given.
+func (f *facts) restored(p *plan) {
+	epoch := max(f.mark.epoch, f.lease.Epoch)
+	upto := f.mark.number
+	for _, x := range f.entries {
+		epoch = max(epoch, x.e.epoch)
+	}
+	for i := len(f.entries) - 1; i >= 0; i-- {
+		if x := f.entries[i]; x.e.epoch == epoch && len(x.e.runs) > 0 {
+			upto = x.e.runs[0].first - 1
+			for _, d := range x.e.declared {
+				if d.Cause == tidegate.CauseRingFull {
+					upto = min(upto, d.Ranges[0].First-1)
+				}
+			}
+		}
+	}
+	from := f.committed(epoch) + 1
+	if upto >= from {
+		f.declare(p, epoch, from, upto, tidegate.CauseRestored, (upto-from+1)*f.perRecord)
+	}
+	f.newEpoch(p)
+	p.why = "the state directory is older than the numbers already given (restored backup?): a new epoch begins"
+}
+
+// withoutLease begins the first epoch, or a new one where slots are unreadable.
+func (f *facts) withoutLease(p *plan, follows bool) {
+	f.newEpoch(p)
+	if f.pos.Time == 0 && len(f.epochs) == 0 {
+		p.why = "first start of this state directory"
+		return
+	}
+	p.why = "no lease of numbers can be read: a new epoch begins"
+	if !follows && f.pos.LeaseEnd > f.pos.Next {
+		f.declare(p, f.pos.Epoch, f.pos.Next, f.pos.LeaseEnd-1, tidegate.CausePowerCut, f.atMost)
+	}
+}
+
+func (f *facts) newEpoch(p *plan) {
+	top := max(f.lease.Epoch, f.pos.Epoch, f.mark.epoch)
+	for e := range f.epochs {
+		top = max(top, e)
+	}
+	for _, x := range f.entries {
+		top = max(top, x.e.epoch)
+	}
+	p.epoch, p.epochID, p.next, p.begin = top+1, "", 1, true
+}
+
+func (f *facts) declare(p *plan, epoch uint32, from, to uint64, cause string, atMost uint64) {
+	if from > to {
+		return
+	}
+	p.declared = append(p.declared, buffer.Declaration{
+		Epoch: epoch, Ranges: tidegate.Ranges{{First: from, Last: to}}, AtMost: atMost, Cause: cause, T0: f.pos.Time,
+	})
+}

@@ -1,0 +1,140 @@
+// Package status is what a gateway says of itself at one time: one snapshot, shown as page, over the socket, over MQTT and as
+// metrics. The JSON names are part of the outside contract.
+package status
+
+import "time"
+
+// A Status is one snapshot of a gateway.
+type Status struct {
+	Gateway         string      `json:"gateway"`
+	Epoch           string      `json:"epoch"`
+	Version         string      `json:"version"`
+	UptimeS         float64     `json:"uptime_s"`
+	Time            time.Time   `json:"time"`
+	Clock           Clock       `json:"clock"`
+	Link            Link        `json:"link"`
+	Queue           Queue       `json:"queue"`
+	Delivered       Delivered   `json:"delivered"`
+	NextRecord      uint64      `json:"next_record"`
+	ConfirmedRecord uint64      `json:"confirmed_record"`
+	Devices         []Device    `json:"devices"`
+	Rules           []Rule      `json:"rules"`
+	Conditions      []Condition `json:"conditions"`
+	Update          Update      `json:"update"`
+	Account         Account     `json:"account"`
+	Uplinks         []Uplink    `json:"uplinks"`
+}
+
+// Clock says how far the gateway's time can be trusted.
+type Clock struct {
+	Synced  bool    `json:"synced"`
+	Source  string  `json:"source"`   // "kernel" (adjtimex), "none"
+	OffsetS float64 `json:"offset_s"` // the kernel's estimate; 0 when it is not synchronised
+}
+
+// Link is the state of the first uplink.
+type Link struct {
+	State     string    `json:"state"` // "up" or "down"
+	Since     time.Time `json:"since"`
+	Endpoint  string    `json:"endpoint"`
+	LastError string    `json:"last_error"`
+}
+
+// Queue is what the first uplink has still to get, and what it never will.
+type Queue struct {
+	Records    uint64  `json:"records"`
+	Readings   uint64  `json:"readings"`
+	Bytes      int64   `json:"bytes"`
+	DiskBytes  int64   `json:"disk_bytes"`
+	OldestAgeS float64 `json:"oldest_age_s"`
+	Rejected   uint64  `json:"rejected"` // readings
+	Dropped    uint64  `json:"dropped"`  // readings, declared as gaps
+	Gaps       uint64  `json:"gaps"`
+	LimitBytes int64   `json:"limit_bytes"`
+}
+
+// Delivered is what the first uplink's far side has confirmed since the state directory was made.
+type Delivered struct {
+	Records  uint64 `json:"records"`
+	Readings uint64 `json:"readings"`
+	Bytes    uint64 `json:"bytes"` // payload bytes sent by this process
+}
+
+// Device is the state of one device.
+type Device struct {
+	Name      string    `json:"name"`
+	Driver    string    `json:"driver"`
+	State     string    `json:"state"` // "ok", "fault" or "off"
+	LastRead  time.Time `json:"last_read"`
+	Reads     uint64    `json:"reads"`
+	Readings  uint64    `json:"readings"`
+	Faults    uint64    `json:"faults"`
+	LastError string    `json:"last_error"`
+	Values    []Value   `json:"values,omitempty"`
+}
+
+// Value is the newest reading of one channel.
+type Value struct {
+	Channel string    `json:"channel"`
+	Value   string    `json:"value"`
+	Unit    string    `json:"unit,omitempty"`
+	Fault   string    `json:"fault,omitempty"`
+	Time    time.Time `json:"time"`
+}
+
+// Rule is the state of one rule.
+type Rule struct {
+	Name   string `json:"name"`
+	Active bool   `json:"active"`
+	Fired  uint64 `json:"fired"`
+}
+
+// Condition is something that somebody should know or mend.
+type Condition struct {
+	Code     string    `json:"code"`
+	Severity string    `json:"severity"` // "info", "warning" or "error"
+	Title    string    `json:"title"`
+	Remedy   string    `json:"remedy"`
+	Detail   string    `json:"detail,omitempty"`
+	Since    time.Time `json:"since"`
+}
+
+// Update is the state of releases and slots.
+type Update struct {
+	Slot       string `json:"slot"`
+	Version    string `json:"version"`
+	Trial      bool   `json:"trial"`
+	LastResult string `json:"last_result"`
+}
+
+// Account is where all device readings went, for the first uplink: produced = delivered + buffered + rejected + dropped_declared.
+type Account struct {
+	Produced        uint64 `json:"produced"`
+	Delivered       uint64 `json:"delivered"`
+	Buffered        uint64 `json:"buffered"`
+	Rejected        uint64 `json:"rejected"`
+	DroppedDeclared uint64 `json:"dropped_declared"`
+	Lost            int64  `json:"lost"` // what is left over; other than 0 is a defect
+}
+
+// Uplink is the state and the account of one uplink.
+type Uplink struct {
+	Name    string  `json:"name"`
+	Link    Link    `json:"link"`
+	Account Account `json:"account"`
+	Batches uint64  `json:"batches"`
+	Resends uint64  `json:"resends"`
+	Bytes   uint64  `json:"bytes"`
+}
+
+// Worst returns the highest severity among the conditions: "", "info", "warning" or "error".
+func (s *Status) Worst() string {
+	worst := ""
+	rank := map[string]int{"": 0, "info": 1, "warning": 2, "error": 3}
+	for _, c := range s.Conditions {
+		if rank[c.Severity] > rank[worst] {
+			worst = c.Severity
+		}
+	}
+	return worst
+}

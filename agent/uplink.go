@@ -1,0 +1,155 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/sync/forward"
+	"github.com/tidegate-io/tidegate/sync/mqtt"
+	"github.com/tidegate-io/tidegate/sync/profile"
+	"github.com/tidegate-io/tidegate/sync/wire"
+	"github.com/tidegate-io/tidegate/sync/wire/frame"
+)
+
+// An uplink is one running forwarder.
+type uplink struct {
+	cfg config.Uplink
+	fwd *forward.Forwarder
+}
+
+func (u *uplink) up() bool { return u.fwd.Stats().Up }
+
+// link returns the state of the connection.
+func (u *uplink) link() status.Link {
+	s := u.fwd.Stats()
+	l := status.Link{State: "down", Since: s.Since, Endpoint: strings.Join(u.cfg.All(), " "), LastError: s.LastError}
+	if s.Up {
+		l.State = "up"
+	}
+	return l
+}
+
+// startUplinks starts a forwarder for each uplink. The returned function stops them, waits, and is called once.
+func (a *Agent) startUplinks(base context.Context, l *line) (stop func()) {
+	ctx, cancel := context.WithCancel(base)
+	var wg sync.WaitGroup
+	for i := range a.cfg.Uplinks {
+		u, err := a.newUplink(a.cfg.Uplinks[i], l)
+		if err != nil {
+			a.board.set("uplink_down", a.cfg.Uplinks[i].Name, true, err.Error())
+			a.log.Error("uplink", "name", a.cfg.Uplinks[i].Name, "err", err)
+			continue
+		}
+		a.mu.Lock()
+		a.uplinks = append(a.uplinks, u)
+		a.mu.Unlock()
+		wg.Go(func() { a.runUplink(ctx, u) })
+	}
+	return func() { cancel(); wg.Wait() }
+}
+
+// runUplink forwards until ctx is done.
+func (a *Agent) runUplink(ctx context.Context, u *uplink) {
+	for ctx.Err() == nil {
+		err := u.fwd.Run(ctx)
+		switch {
+		case err == nil:
+			return
+		case errBeyond(err):
+			if err := a.newEpoch(ctx); err != nil && ctx.Err() == nil {
+				a.log.Error("begin new epoch", "err", err)
+			}
+		default:
+			a.log.Error("uplink stopped", "name", u.cfg.Name, "err", err)
+		}
+		wait(ctx, time.Second)
+	}
+}
+
+// newUplink makes the forwarder that the configuration asks for: the one place where transports are chosen.
+func (a *Agent) newUplink(c config.Uplink, l *line) (*uplink, error) {
+	cur, err := l.queue.Cursor(c.Name)
+	if err != nil {
+		return nil, err
+	}
+	prof, ok := profile.ByName(c.Profile)
+	if !ok {
+		return nil, fmt.Errorf("no profile %q", c.Profile)
+	}
+	dec, err := frame.NewDecoder()
+	if err != nil {
+		return nil, err
+	}
+	u := &uplink{cfg: c}
+	o := forward.Options{
+		Name: c.Name, Gateway: a.cfg.Gateway.ID, Source: cur, Readings: c.Batch.Readings, Every: c.Batch.Every, Gzip: c.Compress == "gzip",
+		Receipts: c.Confirm == "receipt", MaxPayload: prof.MaxPayload, Log: a.log.With("uplink", c.Name),
+		Decode: dec.Decode, Encode: wire.AppendSenML,
+		Given: func(epoch string) (uint64, bool) { return a.given(l, epoch) },
+		Open:  func(ctx context.Context) (forward.Uplink, error) { return a.openMQTT(ctx, c, prof) },
+	}
+	u.fwd, err = forward.New(o)
+	return u, err
+}
+
+// given returns the highest number of the epoch that this state can have given.
+func (a *Agent) given(l *line, epoch string) (uint64, bool) {
+	_, id, _ := l.numbers.peek()
+	if epoch == id {
+		return l.numbers.leaseEnd() - 1, true
+	}
+	for _, known := range l.queue.Epochs() {
+		if known == epoch {
+			return 1<<64 - 1, true // an old epoch: its end is past
+		}
+	}
+	return 0, false
+}
+
+func (a *Agent) openMQTT(ctx context.Context, c config.Uplink, prof profile.Profile) (forward.Uplink, error) {
+	o := mqtt.Options{
+		URLs: c.All(), ClientID: a.cfg.Gateway.ID, Username: c.Username, Gateway: a.cfg.Gateway.ID, Profile: prof,
+		Log: a.log.With("uplink", c.Name), Dial: a.parts.Dial,
+		Will:   []byte(`{"online":false}`),
+		Status: a.statusPayload(),
+	}
+	if c.PasswordFile != "" {
+		b, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("read password: %w", err)
+		}
+		o.Password = strings.TrimRight(string(b), "\r\n")
+	}
+	if c.CA != "" || c.Cert != "" {
+		t, err := mqtt.LoadTLS(c.CA, c.Cert, c.Key, "", a.parts.Clock().Wall)
+		if err != nil {
+			return nil, err
+		}
+		o.TLS = t
+	}
+	return mqtt.Open(ctx, o)
+}
+
+// statusPayload is what goes to up/status, retained: the snapshot without the newest values.
+func (a *Agent) statusPayload() []byte {
+	s := a.Status()
+	for i := range s.Devices {
+		s.Devices[i].Values = nil
+	}
+	b, err := json.Marshal(struct {
+		Online bool `json:"online"`
+		status.Status
+	}{true, s})
+	if err != nil { // the types marshal; a NaN would be the only way
+		a.log.Error("encode status", "err", err)
+		return []byte(`{"online":true}`)
+	}
+	return b
+}

@@ -1,0 +1,197 @@
+// Package web is the gateway's local page: status, live, read-only, without any outside asset; /healthz and /metrics; and the same over
+// the unix socket for the commands. It knows nothing but Status.
+package web
+
+import (
+	"bytes"
+	"context"
+	_ "embed" // the page
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/tidegate-io/tidegate/agent/status"
+)
+
+//go:embed page.html
+var page []byte
+
+// Limits of the server: a local page for a few people, on a small machine.
+const (
+	maxConns    = 64
+	maxHeader   = 16 << 10
+	headerTime  = 10 * time.Second
+	writeTime   = 10 * time.Second
+	liveEvery   = time.Second
+	maxLive     = 16             // pages that are shown live at a time
+	maxLiveTime = 24 * time.Hour // after which the browser connects again
+)
+
+// A Source is what is shown.
+type Source interface {
+	// Status returns a snapshot. It is called from several goroutines.
+	Status() status.Status
+	// Healthy returns nil while the data path moves.
+	Healthy() error
+}
+
+// A Server shows one Source. Make it with New.
+type Server struct {
+	source Source
+	log    *slog.Logger
+	live   chan struct{} // one token per live page
+}
+
+// New returns a server for src.
+func New(src Source, log *slog.Logger) *Server {
+	return &Server{source: src, log: log, live: make(chan struct{}, maxLive)}
+}
+
+// Serve answers on l until ctx is done, then closes it. It returns nil after such a stop.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if err := srv.Close(); err != nil {
+			s.log.Debug("close page", "err", err)
+		}
+	})
+	defer stop()
+	if err := srv.Serve(&limited{Listener: l, room: make(chan struct{}, maxConns)}); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve page on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// Handler returns the routes: / (page), /api/status, /api/live (server-sent events), /healthz, /metrics. All of them only read.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /api/status", s.status)
+	mux.HandleFunc("GET /api/live", s.stream)
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /metrics", s.metrics)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
+	s.send(w, "text/html; charset=utf-8", page)
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	b, err := json.Marshal(s.source.Status())
+	if err != nil {
+		http.Error(w, "encode status: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	s.send(w, "application/json", append(b, '\n'))
+}
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	if err := s.source.Healthy(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	s.send(w, "text/plain; charset=utf-8", []byte("ok\n"))
+}
+
+func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
+	var b bytes.Buffer
+	st := s.source.Status()
+	writeMetrics(&b, &st)
+	s.send(w, "text/plain; version=0.0.4; charset=utf-8", b.Bytes())
+}
+
+// send writes a whole answer; that the other end hung up meanwhile is its own business.
+func (s *Server) send(w http.ResponseWriter, kind string, b []byte) {
+	w.Header().Set("Content-Type", kind)
+	c := http.NewResponseController(w)
+	if err := c.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		s.log.Debug("page", "err", err)
+	}
+	if _, err := w.Write(b); err != nil {
+		s.log.Debug("page", "err", err)
+	}
+}
+
+// stream sends the status once a second where it changed, as server-sent events (HTML Living Standard, section 9.2).
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.live <- struct{}{}:
+		defer func() { <-s.live }()
+	default:
+		http.Error(w, "too many live pages", http.StatusServiceUnavailable)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), maxLiveTime)
+	defer cancel()
+	w.Header().Set("Content-Type", "text/event-stream")
+	c := http.NewResponseController(w)
+	tick := time.NewTicker(liveEvery)
+	defer tick.Stop()
+	for {
+		b, err := json.Marshal(s.source.Status())
+		if err != nil {
+			s.log.Error("encode status", "err", err)
+			return
+		}
+		if err := errors.Join(c.SetWriteDeadline(time.Now().Add(writeTime)), c.SetReadDeadline(time.Now().Add(maxLiveTime))); err != nil {
+			return
+		}
+		if _, err := fmt.Fprintf(w, "data: %s\n\n", b); err != nil {
+			return
+		}
+		if err := c.Flush(); err != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// limited lets at most cap(room) connections be open; further ones wait in the kernel's queue.
+type limited struct {
+	net.Listener
+	room chan struct{}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	l.room <- struct{}{}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.room
+		return nil, err
+	}
+	return &limitedConn{Conn: c, free: func() { <-l.room }}, nil
+}
+
+type limitedConn struct {
+	net.Conn
+	once sync.Once
+	free func()
+}
+
+func (c *limitedConn) Close() error {
+	c.once.Do(c.free)
+	return c.Conn.Close()
+}
