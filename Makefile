@@ -80,7 +80,7 @@ bench: deps ## compare with Telegraf on the same work, write BENCHMARKS.md: thre
 	bin/bench $(BENCH)
 
 .PHONY: lint
-lint: ## look for what the compiler does not mind
+lint: deps ## look for what the compiler does not mind
 	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted, make fmt: $$unformatted" >&2; exit 1; fi
 	$(TOOL) staticcheck ./... $(RIGS)
 	for m in $(RIGMODS); do (cd $$m && go vet ./... && go tool -modfile=$(CURDIR)/etc/tools.mod staticcheck ./...); done
