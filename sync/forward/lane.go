@@ -185,7 +185,7 @@ func (l *lane) open(p *pending) error {
 	if err != nil {
 		for _, r := range p.Want {
 			l.f.o.Log.Error("frame cannot be decoded", "class", p.Class, "first", r.First, "last", r.Last, "cause", err)
-			if err := l.f.reject(p.Epoch, p.EpochID, r, "decode frame: "+err.Error()); err != nil {
+			if err := l.f.reject(p.Epoch, p.EpochID, r, err.Error()); err != nil {
 				return err
 			}
 		}
@@ -208,11 +208,11 @@ func (l *lane) open(p *pending) error {
 // numbered checks that recs are the records that the frame says it holds.
 func numbered(recs []tidegate.Record, p *pending) error {
 	if n := p.Last - p.First + 1; uint64(len(recs)) != n {
-		return fmt.Errorf("got %d records, want %d", len(recs), n)
+		return fmt.Errorf("decode frame: got %d records, want %d", len(recs), n)
 	}
 	for i := range recs {
 		if n := p.First + uint64(i); recs[i].Number != n {
-			return fmt.Errorf("got record %d, want %d", recs[i].Number, n)
+			return fmt.Errorf("decode frame: got record %d, want %d", recs[i].Number, n)
 		}
 	}
 	return nil

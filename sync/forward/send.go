@@ -55,10 +55,11 @@ func (c *conn) send(ctx context.Context, l *lane, alone bool) (bool, error) {
 func (c *conn) hand(ctx context.Context, l *lane, pl *payload, part []byte, n int, last uint64, g *group) error {
 	at, size := time.Now(), len(part) // the payload is the uplink's from Send on
 	b := Batch{ID: c.id + 1, Lane: l.lane, Epoch: l.name, Records: pl.numbers.Clone(), Count: pl.count, Payload: part}
-	if err := c.up.Send(ctx, b); err != nil {
+	err := c.up.Send(ctx, b)
+	if errors.Is(err, ErrRefused) {
 		return err
 	}
-	c.id++
+	c.id++ // an error may have come after the batch was on its way
 	if c.win.unacked == 0 {
 		c.progress = at
 	}
@@ -66,7 +67,7 @@ func (c *conn) hand(ctx context.Context, l *lane, pl *payload, part []byte, n in
 		id: b.ID, group: g, lane: l.lane, place: l.place(), last: last, epoch: l.name, rest: pl.numbers.Clone(),
 		records: n, bytes: size, mark: c.win.sent(size), at: at,
 	})
-	return nil
+	return err
 }
 
 // took notes that the first n records of l are on their way.

@@ -1,0 +1,103 @@
+package mqtt
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"syscall"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// refusal says in words why a connection was not made: the return codes of CONNACK (MQTT 3.1.1 section 3.2.2.3) with the remedy.
+func (u *Uplink) refusal(token paho.Token, err error, addr *url.URL) error {
+	var code byte
+	if t, ok := token.(*paho.ConnectToken); ok {
+		code = t.ReturnCode()
+	}
+	switch code {
+	case packets.ErrRefusedBadProtocolVersion:
+		return errors.New("broker does not speak MQTT 3.1.1")
+	case packets.ErrRefusedIDRejected:
+		return fmt.Errorf("broker does not accept the client id %q: is it allowed there, and does no other gateway use it?", u.o.ClientID)
+	case packets.ErrRefusedServerUnavailable:
+		return errors.New("broker says that it is not available now")
+	case packets.ErrRefusedBadUsernameOrPassword:
+		return fmt.Errorf("broker does not accept user name %q with this password: check username and password_file", u.o.Username)
+	case packets.ErrRefusedNotAuthorised:
+		return fmt.Errorf("broker does not allow client id %q (user name %q) to connect: check username and password_file, "+
+			"the client certificate and the broker's access list", u.o.ClientID, u.o.Username)
+	}
+	if cause := u.guard.ended(); cause != nil && !errors.Is(cause, net.ErrClosed) {
+		err = cause // the library wraps it beyond recognition
+	}
+	return explain(err, addr)
+}
+
+// explain adds what can be done about err.
+func explain(err error, addr *url.URL) error {
+	var (
+		unknown x509.UnknownAuthorityError
+		name    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		record  tls.RecordHeaderError
+		alert   tls.AlertError
+		dns     *net.DNSError
+	)
+	hint := ""
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		hint = validity(invalid.Cert)
+	case errors.As(err, &unknown):
+		hint = "set ca to the file of the authority that signed the broker's certificate"
+	case errors.As(err, &name):
+		hint = fmt.Sprintf("the broker's certificate is for another name than %s: use that name in the address", addr.Hostname())
+	case errors.As(err, &record):
+		hint = "the broker does not speak TLS on this port: use mqtt:// or ws://, or the port for TLS (often 8883)"
+	case errors.As(err, &alert):
+		hint = alertHint(alert)
+	case errors.As(err, &dns) && dns.IsNotFound:
+		hint = "no such host: check the address and this machine's DNS"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		hint = "nothing listens there: is the broker running, and the port right?"
+	case (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && (addr.Scheme == "mqtt" || addr.Scheme == "ws"):
+		hint = "the broker hung up: does this port want TLS (mqtts:// or wss://)?"
+	case isTimeout(err):
+		hint = "nothing answers there: are address and port right, and open in the firewall?"
+	}
+	if hint == "" {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, hint)
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+// validity says when a certificate is good, and what this machine takes for now.
+func validity(c *x509.Certificate) string {
+	const day = time.DateOnly
+	return fmt.Sprintf("the broker's certificate is good from %s to %s, and this machine's clock says %s: renew it, or set the clock",
+		c.NotBefore.UTC().Format(day), c.NotAfter.UTC().Format(day), time.Now().UTC().Format(day))
+}
+
+// alertHint explains the alerts that concern our own certificate (RFC 8446 section 6.2).
+func alertHint(a tls.AlertError) string {
+	switch a {
+	case 116: // certificate_required
+		return "the broker wants a client certificate: set cert and key"
+	case 42, 43, 44, 45, 46, 48, 51: // bad, unsupported, revoked, expired, unknown certificate, unknown authority, decrypt error
+		return "the broker does not accept the client certificate: has it expired, and did the broker's authority sign it?"
+	case 40, 70: // handshake_failure, protocol_version
+		return "the broker and this gateway have no TLS version or cipher in common, or it wants a client certificate (cert and key)"
+	}
+	return ""
+}
