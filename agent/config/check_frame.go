@@ -1,0 +1,157 @@
+package config
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/config/strict"
+	"github.com/tidegate-io/tidegate/drivers"
+)
+
+// maxLabel is how long the text of a label may be, in bytes.
+const maxLabel = 256
+
+// checkFrame checks what is neither device, rule nor uplink.
+func (c *checker) checkFrame() {
+	c.name("gateway.id", c.cfg.Gateway.ID, badGateway)
+	for key, text := range c.cfg.Gateway.Labels {
+		path := "gateway.labels." + key
+		if err := tidegate.CheckName(key); err != nil {
+			c.Add(path, badLabel, "", "use letters, digits, dot, dash and underscore", err)
+		}
+		if len(text) > maxLabel {
+			c.Add(path, longLabel, strict.Show(text), "labels are short; put the rest where the gateways are listed", maxLabel)
+		}
+	}
+	c.upwards("state_dir", c.cfg.StateDir)
+	if at := c.cfg.Listen; at != "" {
+		const hint = "write host:port, for instance 127.0.0.1:8480"
+		if _, port, err := net.SplitHostPort(at); err != nil {
+			c.Add("listen", badListen, strict.Show(at), hint, strings.TrimPrefix(err.Error(), "address "+at+": "))
+		} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+			c.Add("listen", badListenPort, strict.Show(at), hint)
+		}
+	}
+}
+
+// upwards notes that the path at key leads upwards, which hides where it leads; it reports whether it does.
+func (c *checker) upwards(key, path string) bool {
+	if !slices.Contains(strings.Split(path, "/"), "..") {
+		return false
+	}
+	c.Add(key, pathUp, strict.Show(path), "write the path without it")
+	return true
+}
+
+// checkID gives the gateway a name where the file does not: the certificate's, else the machine's.
+func (c *checker) checkID() {
+	if c.cfg.Gateway.ID != "" || c.Faulty("gateway.id") || !c.Sound() {
+		return
+	}
+	source, name := "machine's name", c.hostname
+	for _, u := range c.cfg.Uplinks {
+		if u.Cert == "" {
+			continue
+		}
+		text, refusal := strict.ReadFile(u.Cert, strict.Public, strict.MaxBytes)
+		if block, _ := pem.Decode(text); refusal == nil && block != nil {
+			if cert, err := x509.ParseCertificate(block.Bytes); err == nil && cert.Subject.CommonName != "" {
+				source, name = "certificate's common name", cert.Subject.CommonName
+				break
+			}
+		}
+	}
+	if err := tidegate.CheckName(name); err != nil {
+		c.Add("", badID, strict.Show(name), "set gateway.id", source, err)
+		return
+	}
+	c.cfg.Gateway.ID = name
+}
+
+// checkUse warns of a configuration that does not do much.
+func (c *checker) checkUse() {
+	if len(c.cfg.Devices) == 0 {
+		c.Warn("devices", noDevices, "", "the sample file shows how a device is written")
+	}
+	if len(c.cfg.Uplinks) == 0 {
+		c.Warn("uplink", noUplink, "", "write uplink: {url: mqtt://host:1883}")
+	}
+}
+
+// checkDevices checks the devices, and gathers their channels for the rules.
+func (c *checker) checkDevices() {
+	names := map[string]int{}
+	for i := range c.cfg.Devices {
+		dev, path := &c.cfg.Devices[i], "devices["+strconv.Itoa(i)+"]"
+		if c.name(path+".name", dev.Name, badDevice) {
+			if first, twice := names[dev.Name]; twice {
+				c.Add(path+".name", deviceTwice, dev.Name, "give each device a name of its own", first)
+			} else {
+				names[dev.Name] = i
+			}
+		}
+		c.checkDevice(path, dev)
+	}
+}
+
+// checkDevice checks what the driver has to say of dev.
+func (c *checker) checkDevice(path string, dev *Device) {
+	c.channels[dev.Name] = nil
+	if dev.Settings == nil {
+		if dev.Driver != "" {
+			var known []string
+			for _, d := range c.drivers {
+				known = append(known, d.Name)
+			}
+			c.Add(path+".driver", noDriver, strict.Show(dev.Driver), strict.DidYouMean(dev.Driver, known, "drivers are "+strings.Join(known, ", ")))
+		}
+		return
+	}
+	driver := c.drivers[slices.IndexFunc(c.drivers, func(d drivers.Driver) bool { return d.Name == dev.Driver })]
+	if dev.Every == 0 {
+		dev.Every = driver.Every
+	} else if driver.Every == 0 {
+		c.Warn(path+".every", everIgnored, "", "leave it out", driver.Name)
+	}
+	for _, f := range dev.Settings.Validate() {
+		at := path
+		if f.Field != "" {
+			at += "." + f.Field
+		}
+		if !c.Faulty(at) {
+			c.Add(at, driverFault, f.Got, f.Hint, f.Problem)
+		}
+	}
+	if c.Faulty(path) {
+		return
+	}
+	list := slices.Clone(driver.Channels)
+	if ch, ok := dev.Settings.(drivers.Channeler); ok {
+		list = append(list, ch.Channels()...)
+	}
+	c.channels[dev.Name] = list
+	c.checkChannels(path, list)
+}
+
+// checkChannels checks what a device would report.
+func (c *checker) checkChannels(path string, list []drivers.Channel) {
+	seen, units := map[string]bool{}, map[string]bool{}
+	for _, ch := range list {
+		if err := tidegate.CheckName(ch.Name); err != nil {
+			c.Add(path, badChannel, strict.Show(ch.Name), "use letters, digits, dot, dash and underscore", err)
+		}
+		if seen[ch.Name] {
+			c.Add(path, channelTwice, "", "give each channel of a device a name of its own", ch.Name)
+		}
+		seen[ch.Name] = true
+		if _, ok := tidegate.UnitMeaning(ch.Unit); !ok && ch.Unit != "" && !units[ch.Unit] {
+			units[ch.Unit] = true
+			c.Warn(path, unitUnknown, strict.Show(ch.Unit), strict.DidYouMean(ch.Unit, tidegate.Units(), "it is sent as it stands"), ch.Name)
+		}
+	}
+}

@@ -1,0 +1,257 @@
+// Package config is the whole configuration of a gateway: one YAML file, read strictly, with all that is wrong said at once.
+// README.md beside this file has the rules of the file for users.
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/config/strict"
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/rules"
+)
+
+// A Fault says what is wrong with a file, where, and what to do about it: `file:line:col: key: what is wrong (got X); hint`.
+type Fault = strict.Fault
+
+// Config is the configuration of one gateway. The tags are the file's documentation: package describe makes the sample file and the
+// JSON Schema of them; package strict says what they mean.
+type Config struct {
+	Gateway  Gateway  `yaml:"gateway" doc:"who this gateway is"`
+	StateDir string   `yaml:"state_dir" check:"filled" doc:"directory for the buffer and all else that must survive a power cut"`
+	Listen   string   `yaml:"listen" doc:"host:port of the local page, API, /metrics and /healthz; empty = only the unix socket in state_dir"`
+	Devices  []Device `yaml:"devices" doc:"what is read"`
+	Rules    []Rule   `yaml:"rules" doc:"what the gateway decides by itself, with or without the far side"`
+	Buffer   Buffer   `yaml:"buffer" doc:"the queue on disk"`
+	Uplink   *Uplink  `yaml:"uplink" doc:"where readings go; its name is uplink unless set; nil after Load, see Uplinks"`
+	Uplinks  []Uplink `yaml:"uplinks" doc:"instead of uplink: several, each with a name, a cursor and an account of its own"`
+}
+
+// Gateway says who a gateway is.
+type Gateway struct {
+	ID     string            `yaml:"id" doc:"name in topics and payloads; not set = the certificate's common name, else the machine's name"`
+	Labels map[string]string `yaml:"labels" doc:"texts that go with the status, for instance {site: lab, owner: acme}"`
+}
+
+// Device is one device that is read.
+type Device struct {
+	Name   string        `yaml:"name" check:"required" doc:"name of the device, of A-Z a-z 0-9 . _ -, at most 64"`
+	Driver string        `yaml:"driver" check:"required" doc:"what kind of device it is; tidegate drivers lists them"`
+	Every  time.Duration `yaml:"every" check:"min=1ms max=168h" doc:"interval between reads, 1ms to 168h; not set = the driver's usual one"`
+	// Settings are the driver's own keys, which stand beside these.
+	Settings drivers.Config `yaml:"-"`
+}
+
+// Rule is one rule; package rules says what it means.
+type Rule struct {
+	Name  string        `yaml:"name" check:"required" doc:"name of the rule, of A-Z a-z 0-9 . _ -, at most 64; alarms carry it"`
+	When  string        `yaml:"when" check:"required" doc:"condition, for instance meter1.temp > 80"`
+	For   time.Duration `yaml:"for" check:"max=168h" doc:"how long the condition must hold, 0s to 168h"`
+	Clear string        `yaml:"clear" doc:"condition that ends it; not set = when the first one no longer holds"`
+	Do    []Do          `yaml:"do" check:"required" doc:"what follows: at most one alarm, any number of set"`
+}
+
+// Do is one thing that follows from a rule: one of its fields is set.
+type Do struct {
+	Alarm *Alarm `yaml:"alarm" doc:"raises an alarm, cleared when the rule ends"`
+	Set   *Set   `yaml:"set" doc:"sets an output"`
+}
+
+// Alarm is the alarm of a rule.
+type Alarm struct {
+	Severity string `yaml:"severity" check:"required enum=info|warning|error" doc:"info, warning or error"`
+	Text     string `yaml:"text" check:"required" doc:"what people read"`
+}
+
+// Set sets an output.
+type Set struct {
+	Channel string         `yaml:"channel" check:"required" doc:"device.channel of the output"`
+	Value   tidegate.Value `yaml:"value" check:"required" doc:"its value while the rule is active"`
+	OnClear tidegate.Value `yaml:"on_clear" doc:"its value when the rule ends; not set = it stays"`
+}
+
+// Buffer is the queue on disk.
+type Buffer struct {
+	MaxBytes Size          `yaml:"max_bytes" check:"min=64MB" doc:"how large it may get, 64MB or more; the oldest readings go first, and are declared"`
+	Sync     time.Duration `yaml:"sync" check:"max=5s" doc:"longest time a reading may wait for the disk, 0s (every commit at once) to 5s"`
+	Keep     Span          `yaml:"keep" doc:"how long delivered readings are kept while there is space, for replay and plots"`
+}
+
+// Uplink is one far side.
+type Uplink struct {
+	Name         string   `yaml:"name" doc:"name of the uplink, of A-Z a-z 0-9 . _ -, at most 64"`
+	URL          string   `yaml:"url" doc:"broker: mqtt://host:1883, mqtts://host:8883, ws://host/path or wss://host/path"`
+	URLs         []string `yaml:"urls" doc:"instead of url: several ways to one far side, tried in order"`
+	CA           string   `yaml:"ca" doc:"file with the certificates (PEM) that the broker's must come from; not set = the machine's"`
+	Cert         string   `yaml:"cert" doc:"file with the gateway's certificate (PEM)"`
+	Key          string   `yaml:"key" doc:"file with its private key (PEM), not readable by others"`
+	Username     string   `yaml:"username" doc:"user name, where the broker wants one"`
+	PasswordFile string   `yaml:"password_file" doc:"file with the password, not readable by others"`
+	Profile      string   `yaml:"profile" doc:"topics, payload and limits of the far side"`
+	Confirm      string   `yaml:"confirm" check:"enum=puback|receipt" doc:"what counts as delivered: puback (the broker has it) or receipt (the receiver has stored it)"`
+	Batch        Batch    `yaml:"batch" doc:"how readings are put together"`
+	Compress     string   `yaml:"compress" check:"enum=gzip|none" doc:"gzip or none"`
+}
+
+// Batch says how readings are put together: a batch goes when it is full or old enough.
+type Batch struct {
+	Readings int           `yaml:"readings" check:"min=1 max=20000" doc:"readings in one batch at most, 1 to 20000"`
+	Every    time.Duration `yaml:"every" check:"min=10ms max=1h" doc:"longest time a reading may wait for others, 10ms to 1h"`
+}
+
+// Preset sets the defaults.
+func (u *Uplink) Preset() {
+	*u = Uplink{Profile: "generic", Confirm: "puback", Batch: Batch{Readings: 200, Every: time.Second}, Compress: "gzip"}
+}
+
+// Default returns the configuration of an empty file.
+func Default() *Config {
+	return &Config{StateDir: "/var/lib/tidegate", Buffer: Buffer{MaxBytes: 512_000_000, Sync: time.Second, Keep: Span(7 * 24 * time.Hour)}}
+}
+
+// All returns the ways to the far side, URL or URLs.
+func (u *Uplink) All() []string {
+	if u.URL != "" {
+		return []string{u.URL}
+	}
+	return u.URLs
+}
+
+// RuleSet returns the rules of a loaded configuration as package rules takes them. Errors are those of rules.New; Load has found them
+// before.
+func (c *Config) RuleSet() (*rules.Set, error) {
+	list := make([]rules.Rule, 0, len(c.Rules))
+	for _, r := range c.Rules {
+		rule := rules.Rule{Name: r.Name, For: r.For}
+		var err error
+		if rule.When, err = rules.Parse(r.When); err != nil {
+			return nil, fmt.Errorf("rule %q: when: %w", r.Name, err)
+		}
+		if r.Clear != "" {
+			if rule.Clear, err = rules.Parse(r.Clear); err != nil {
+				return nil, fmt.Errorf("rule %q: clear: %w", r.Name, err)
+			}
+		}
+		for _, do := range r.Do {
+			if do.Alarm != nil {
+				rule.Severity, rule.Text = rules.Severity(do.Alarm.Severity), do.Alarm.Text
+			}
+			if do.Set != nil {
+				device, channel := c.cut(do.Set.Channel)
+				rule.Outputs = append(rule.Outputs, rules.Output{Device: device, Channel: channel, Value: do.Set.Value, OnClear: do.Set.OnClear})
+			}
+		}
+		list = append(list, rule)
+	}
+	return rules.New(list)
+}
+
+// cut cuts "device.channel" at the dot that leaves the name of a device, as both may contain dots; at the first where none does.
+func (c *Config) cut(name string) (device, channel string) {
+	for i := range len(name) {
+		if name[i] != '.' {
+			continue
+		}
+		for _, d := range c.Devices {
+			if d.Name == name[:i] {
+				return name[:i], name[i+1:]
+			}
+		}
+	}
+	device, channel, _ = strings.Cut(name, ".")
+	return device, channel
+}
+
+// Size is a number of bytes, written with a unit: 512MB (decimal), 64MiB (binary).
+type Size int64
+
+// sizeUnits are the units of Size, greatest first.
+var sizeUnits = [...]struct {
+	name  string
+	bytes int64
+}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}}
+
+// UnmarshalText reads a size; its errors end in a hint.
+func (s *Size) UnmarshalText(text []byte) error {
+	const hint = "write a whole number and its unit, for instance 512MB (decimal) or 512MiB (binary)"
+	str := string(text)
+	end := 0
+	for end < len(str) && str[end] >= '0' && str[end] <= '9' {
+		end++
+	}
+	digits, unit := str[:end], str[end:]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || strings.HasPrefix(unit, ".") {
+		return fmt.Errorf("a size is wanted; %s", hint)
+	}
+	if unit == "" {
+		return fmt.Errorf("unit of size is missing; write %q or %q", digits+"MB", digits+"B")
+	}
+	for _, u := range sizeUnits {
+		if unit == u.name {
+			if n > (1<<62)/u.bytes {
+				return fmt.Errorf("size is too large; %s", hint)
+			}
+			*s = Size(n * u.bytes)
+			return nil
+		}
+	}
+	for _, u := range sizeUnits {
+		short := strings.TrimSuffix(u.name, "B")
+		if got := strings.TrimSpace(unit); strings.EqualFold(got, u.name) || strings.EqualFold(got, short) {
+			return fmt.Errorf("unknown unit of size; write %q", digits+u.name)
+		}
+	}
+	return fmt.Errorf("unknown unit of size; %s", hint)
+}
+
+// String returns s in the greatest unit that divides it.
+func (s Size) String() string {
+	for _, u := range sizeUnits {
+		if n := int64(s); n != 0 && n%u.bytes == 0 && (n < 1000*u.bytes || u.bytes >= 1e12) {
+			return strconv.FormatInt(n/u.bytes, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(s), 10) + "B"
+}
+
+// Span is a duration that may be written in days (d) and weeks (w) too.
+type Span time.Duration
+
+// UnmarshalText reads a span; its errors end in a hint.
+func (s *Span) UnmarshalText(text []byte) error {
+	const hint = `write a number and its unit, for instance "12h", "7d" or "4w"`
+	str := string(text)
+	if n := len(str) - 1; n > 0 && (str[n] == 'd' || str[n] == 'w') {
+		days, err := strconv.ParseFloat(str[:n], 64)
+		if str[n] == 'w' {
+			days *= 7
+		}
+		if err != nil || !(days >= 0 && days <= 36_500) {
+			return fmt.Errorf("a duration of at most 100 years is wanted; %s", hint)
+		}
+		*s = Span(days * 24 * float64(time.Hour))
+		return nil
+	}
+	if _, err := strconv.ParseFloat(str, 64); err == nil && str != "0" {
+		return fmt.Errorf("unit of time is missing; write %q", str+"d")
+	}
+	d, err := time.ParseDuration(str)
+	if err != nil || d < 0 {
+		return fmt.Errorf("a duration is wanted; %s", hint)
+	}
+	*s = Span(d)
+	return nil
+}
+
+// String returns s in days where it is whole days.
+func (s Span) String() string {
+	const day = Span(24 * time.Hour)
+	if s != 0 && s%day == 0 {
+		return strconv.FormatInt(int64(s/day), 10) + "d"
+	}
+	return time.Duration(s).String()
+}

@@ -1,0 +1,75 @@
+package config
+
+import "github.com/tidegate-io/tidegate/agent/config/strict"
+
+// What can be wrong with a configuration beyond the form of the file. Each is used at one place of the code, and a test shows that a
+// file in testdata/config reaches it.
+const (
+	badID         strict.Site = "gateway.id is not set, and the %s is no name for it: %v"
+	badGateway    strict.Site = "no name for a gateway: %v"
+	badLabel      strict.Site = "no name for a label: %v"
+	longLabel     strict.Site = "text is longer than %d bytes"
+	pathUp        strict.Site = "path leads upwards through \"..\""
+	badListen     strict.Site = "no host:port: %v"
+	badListenPort strict.Site = "no port"
+	noDevices     strict.Site = "no devices: there is nothing to read"
+	noUplink      strict.Site = "no uplink: readings stay in the buffer until it is full"
+)
+
+// What can be wrong with devices.
+const (
+	badDevice    strict.Site = "no name for a device: %v"
+	deviceTwice  strict.Site = "name stands twice, first in devices[%d]"
+	noDriver     strict.Site = "unknown driver"
+	driverFault  strict.Site = "%s"
+	everIgnored  strict.Site = "driver %s waits for the device itself: no interval is kept"
+	unitUnknown  strict.Site = "unit of channel %s is not registered for SenML"
+	channelTwice strict.Site = "channel %s is reported twice"
+	badChannel   strict.Site = "no name for a channel: %v"
+)
+
+// What can be wrong with rules.
+const (
+	badRule      strict.Site = "no name for a rule: %v"
+	ruleTwice    strict.Site = "name stands twice, first in rules[%d]"
+	badCondition strict.Site = "no condition: %s"
+	condDevice   strict.Site = "no device has this channel"
+	condChannel  strict.Site = "device %s has no channel %s"
+	condKind     strict.Site = "channel %s is a %s and never compares with a %s"
+	overlap      strict.Site = "holds while `when` holds too: the rule would flap"
+	noDo         strict.Site = "nothing follows from the rule"
+	emptyDo      strict.Site = "neither alarm nor set"
+	twoDo        strict.Site = "alarm and set in one entry"
+	twoAlarms    strict.Site = "second alarm of one rule"
+	setDevice    strict.Site = "no device has this output"
+	setChannel   strict.Site = "device %s has no channel %s to set"
+	setInput     strict.Site = "channel %s is no output"
+	setKind      strict.Site = "channel %s is a %s and takes no %s"
+)
+
+// What can be wrong with uplinks.
+const (
+	bothUplinks  strict.Site = "uplink and uplinks"
+	badUplink    strict.Site = "no name for an uplink: %v"
+	uplinkTwice  strict.Site = "name stands twice, first in uplinks[%d]"
+	noURL        strict.Site = "no url"
+	bothURLs     strict.Site = "url and urls"
+	badURL       strict.Site = "no address: %v"
+	secretInURL  strict.Site = "user name or password in the address"
+	laterScheme  strict.Site = "%s is not in this build"
+	badScheme    strict.Site = "unknown way to the far side"
+	noHost       strict.Site = "address has no host"
+	badPort      strict.Site = "port is out of range, 1 to 65535"
+	moreInURL    strict.Site = "more in the address than host and port"
+	urlTwice     strict.Site = "address stands twice"
+	badProfile   strict.Site = "unknown profile"
+	tlsUnused    strict.Site = "has no effect without TLS"
+	passwordOpen strict.Site = "password goes over the network in clear"
+	noPasswordOf strict.Site = "password without a user name"
+	keyMissing   strict.Site = "certificate without its key"
+	certMissing  strict.Site = "key without its certificate"
+	emptySecret  strict.Site = "file holds no password"
+	noCA         strict.Site = "file holds no certificate: %v"
+	badPair      strict.Site = "certificate and key: %v"
+	certDates    strict.Site = "certificate is not valid now, but from %s to %s"
+)

@@ -1,0 +1,126 @@
+package strict
+
+import (
+	"reflect"
+	"strings"
+)
+
+// A Field is one setting of a struct.
+type Field struct {
+	Key   string
+	Doc   string // the doc tag
+	Check string // the check tag
+	Value reflect.Value
+}
+
+// Fields returns the settings of the struct v in their order, those of inlined structs included.
+func Fields(v reflect.Value) []Field {
+	var out []Field
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		key, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if !f.IsExported() || key == "-" {
+			continue
+		}
+		if strings.Contains(options, "inline") {
+			out = append(out, Fields(v.Field(i))...)
+			continue
+		}
+		if key == "" {
+			key = strings.ToLower(f.Name)
+		}
+		out = append(out, Field{Key: key, Doc: f.Tag.Get("doc"), Check: f.Tag.Get("check"), Value: v.Field(i)})
+	}
+	return out
+}
+
+// place returns where the value of path stands; for a path that does not stand in the file, the nearest block around it that does.
+func (d *Doc) place(path string) place {
+	for {
+		if p, ok := d.places[path]; ok {
+			return p
+		}
+		if path == "" {
+			return place{}
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+}
+
+// Given reports whether path stands in the file.
+func (d *Doc) Given(path string) bool { _, ok := d.places[path]; return ok }
+
+// Faulty reports whether a fault was noted at path or below.
+func (d *Doc) Faulty(path string) bool {
+	for _, f := range d.faults {
+		if rest, ok := strings.CutPrefix(f.Key, path); ok && !f.Warning && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return true
+		}
+	}
+	return false
+}
+
+// Add notes a fault of the value at path.
+func (d *Doc) Add(path string, site Site, got, hint string, args ...any) {
+	p := d.place(path)
+	d.at(p.line, p.col, path, site, got, hint, args...)
+}
+
+// AddWithin notes a fault at the character col, from 1, of the text at path.
+func (d *Doc) AddWithin(path string, col int, site Site, got, hint string, args ...any) {
+	p := d.place(path)
+	if p.inner >= 0 {
+		p.col += p.inner + col - 1
+	}
+	d.at(p.line, p.col, path, site, got, hint, args...)
+}
+
+// Warn notes a warning about the value at path.
+func (d *Doc) Warn(path string, site Site, got, hint string, args ...any) {
+	before := len(d.faults)
+	d.Add(path, site, got, hint, args...)
+	if len(d.faults) > before {
+		d.faults[before].Warning = true
+	}
+}
+
+// Same reports whether a and b, of one type, have the same settings. What is no setting does not count.
+func Same(a, b any) bool { return same(reflect.ValueOf(a), reflect.ValueOf(b)) }
+
+func same(a, b reflect.Value) bool {
+	if a.IsValid() != b.IsValid() || a.IsValid() && a.Type() != b.Type() {
+		return false
+	}
+	switch {
+	case !a.IsValid():
+		return true
+	case isScalar(a.Type()):
+		return a.Comparable() && a.Equal(b)
+	}
+	switch a.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		return a.IsNil() == b.IsNil() && same(a.Elem(), b.Elem())
+	case reflect.Struct:
+		for i, f := range Fields(a) {
+			if !same(f.Value, Fields(b)[i].Value) {
+				return false
+			}
+		}
+		return true
+	case reflect.Slice:
+		for i := range min(a.Len(), b.Len()) {
+			if !same(a.Index(i), b.Index(i)) {
+				return false
+			}
+		}
+		return a.Len() == b.Len()
+	case reflect.Map:
+		for _, k := range a.MapKeys() {
+			if !same(a.MapIndex(k), b.MapIndex(k)) {
+				return false
+			}
+		}
+		return a.Len() == b.Len()
+	}
+	return a.Comparable() && a.Equal(b)
+}
