@@ -102,10 +102,7 @@ func (u *Uplink) take(_ paho.Client, m paho.Message) {
 		u.inbox = append(u.inbox[:0], u.inbox[1:]...)
 	}
 	u.inbox = append(u.inbox, m.Payload())
-	select {
-	case u.came <- struct{}{}:
-	default:
-	}
+	signal(u.came)
 }
 
 // receipts decodes what came.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"syscall"
 	"time"
 
@@ -47,7 +48,6 @@ func explain(err error, addr *url.URL) error {
 		name    x509.HostnameError
 		invalid x509.CertificateInvalidError
 		record  tls.RecordHeaderError
-		alert   tls.AlertError
 		dns     *net.DNSError
 	)
 	hint := ""
@@ -58,15 +58,15 @@ func explain(err error, addr *url.URL) error {
 		hint = "set ca to the file of the authority that signed the broker's certificate"
 	case errors.As(err, &name):
 		hint = fmt.Sprintf("the broker's certificate is for another name than %s: use that name in the address", addr.Hostname())
-	case errors.As(err, &record):
-		hint = "the broker does not speak TLS on this port: use mqtt:// or ws://, or the port for TLS (often 8883)"
-	case errors.As(err, &alert):
-		hint = alertHint(alert)
+	case isAlert(err):
+		hint = alertHint(err)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		hint = "no such host: check the address and this machine's DNS"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = "nothing listens there: is the broker running, and the port right?"
-	case (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && (addr.Scheme == "mqtt" || addr.Scheme == "ws"):
+	case errors.As(err, &record), hungUp(err) && (addr.Scheme == "mqtts" || addr.Scheme == "wss"):
+		hint = "does the broker speak TLS on this port? Use mqtt:// or ws://, or the port for TLS (often 8883)"
+	case hungUp(err):
 		hint = "the broker hung up: does this port want TLS (mqtts:// or wss://)?"
 	case isTimeout(err):
 		hint = "nothing answers there: are address and port right, and open in the firewall?"
@@ -89,15 +89,27 @@ func validity(c *x509.Certificate) string {
 		c.NotBefore.UTC().Format(day), c.NotAfter.UTC().Format(day), time.Now().UTC().Format(day))
 }
 
-// alertHint explains the alerts that concern our own certificate (RFC 8446 section 6.2).
-func alertHint(a tls.AlertError) string {
-	switch a {
-	case 116: // certificate_required
+// hungUp reports whether the far side closed the connection.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// isAlert reports whether the far side ended TLS with an alert (RFC 8446 section 6.2).
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
+// alertHint explains the alerts that concern our side. The alert's number is not to be had from crypto/tls, only its text.
+func alertHint(err error) string {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "certificate required"):
 		return "the broker wants a client certificate: set cert and key"
-	case 42, 43, 44, 45, 46, 48, 51: // bad, unsupported, revoked, expired, unknown certificate, unknown authority, decrypt error
+	case strings.Contains(text, "certificate"), strings.Contains(text, "error decrypting"):
 		return "the broker does not accept the client certificate: has it expired, and did the broker's authority sign it?"
-	case 40, 70: // handshake_failure, protocol_version
+	case strings.Contains(text, "handshake failure"), strings.Contains(text, "protocol version"):
 		return "the broker and this gateway have no TLS version or cipher in common, or it wants a client certificate (cert and key)"
 	}
-	return ""
+	return "the broker ended the TLS handshake; its log says why"
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 )
 
 // MaxFrame is the longest MQTT control packet that is taken from a broker, in bytes, its header included.
@@ -34,15 +35,18 @@ type guard struct {
 	seen int    // packets that came
 	subs int    // SUBACKs that came
 
-	mu    sync.Mutex
-	acks  []uint16      // packet identifiers of PUBACKs, not taken yet
-	cause error         // why the connection ended
-	news  chan struct{} // signalled (capacity 1) when acks grew
-	over  chan struct{} // closed when the connection ended
+	mu     sync.Mutex
+	acks   []uint16      // packet identifiers of PUBACKs, not taken yet
+	cause  error         // why the connection ended
+	up     bool          // CONNACK came
+	queued int           // publishes handed to the library and not written yet
+	news   chan struct{} // signalled (capacity 1) when acks grew
+	wrote  chan struct{} // signalled (capacity 1) when a publish was written
+	over   chan struct{} // closed when the connection ended
 }
 
 func newGuard(c net.Conn) *guard {
-	return &guard{Conn: c, news: make(chan struct{}, 1), over: make(chan struct{})}
+	return &guard{Conn: c, news: make(chan struct{}, 1), wrote: make(chan struct{}, 1), over: make(chan struct{})}
 }
 
 // Read returns bytes that passed: never the last byte of a bad packet's header, nor anything behind it.
@@ -60,13 +64,53 @@ func (g *guard) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write passes p on.
+// Write passes p on, which is one whole packet.
 func (g *guard) Write(p []byte) (int, error) {
 	n, err := g.Conn.Write(p)
 	if err != nil {
-		g.end(err)
+		g.end(g.said(err))
+	} else if len(p) > 0 && p[0]>>4 == typePublish {
+		g.queue(-1)
+		signal(g.wrote)
 	}
 	return n, err
+}
+
+// said returns what the broker said before it hung up on CONNECT, where it did. In TLS 1.3 it refuses a client certificate after
+// our side of the handshake is done, so that a write meets the closed connection before its alert is read.
+func (g *guard) said(err error) error {
+	g.mu.Lock()
+	up := g.up
+	g.mu.Unlock()
+	if up || g.SetReadDeadline(time.Now().Add(alertWait)) != nil {
+		return err
+	}
+	if _, alert := g.Conn.Read(make([]byte, 1)); isAlert(alert) {
+		return alert
+	}
+	return err
+}
+
+// queue notes that a publish is about to be handed to the library (1) or was written (-1).
+func (g *guard) queue(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.queued += n
+}
+
+// idle reports whether everything that was handed to the library is written.
+func (g *guard) idle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.queued <= 0
+}
+
+// signal wakes whoever waits for c, which has capacity 1.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Close ends the connection.
@@ -194,6 +238,9 @@ func (g *guard) packet() error {
 		if body[1] > 5 {
 			return fmt.Errorf("broker answered CONNECT with code %d, which MQTT 3.1.1 does not have", body[1])
 		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.up = true
 	case typeSuback:
 		g.subs++
 		if g.subs > 1 {
@@ -206,10 +253,7 @@ func (g *guard) packet() error {
 			return fmt.Errorf("broker sent %d PUBACKs at once, at most %d batches can be in flight", maxAcks+1, maxAcks)
 		}
 		g.acks = append(g.acks, uint16(body[0])<<8|uint16(body[1]))
-		select {
-		case g.news <- struct{}{}:
-		default:
-		}
+		signal(g.news)
 	}
 	return nil
 }

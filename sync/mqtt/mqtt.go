@@ -94,7 +94,10 @@ func connect(ctx context.Context, o Options, addr *url.URL) (*Uplink, error) {
 	}
 	if err := u.greet(ctx); err != nil {
 		_ = u.guard.Close() // likewise
-		return nil, explain(err, addr)
+		if hungUp(err) {
+			err = fmt.Errorf("%w; the broker hung up on client id %q: does another gateway use it?", err, o.ClientID)
+		}
+		return nil, err
 	}
 	return u, nil
 }
@@ -188,12 +191,17 @@ func (u *Uplink) Send(ctx context.Context, b uplink.Batch) error {
 	if topic == "" {
 		return fmt.Errorf("%w: profile %s has no topic for lane %v", uplink.ErrRefused, u.o.Profile.Name, b.Lane)
 	}
-	u.prove() // PUBACKs that came before this publish are none for it
-	stop := context.AfterFunc(ctx, func() { _ = u.guard.Close() })
-	token := u.client.Publish(topic, 1, false, b.Payload)
-	if !stop() {
-		return fmt.Errorf("publish: %w", ctx.Err())
+	for !u.guard.idle() { // else the library would block for 30 s where the broker does not read, whatever becomes of ctx
+		select {
+		case <-u.guard.wrote:
+		case <-u.guard.over:
+			return u.lost()
+		case <-ctx.Done():
+			return fmt.Errorf("publish: %w", ctx.Err())
+		}
 	}
+	u.prove() // PUBACKs that came before this publish are none for it
+	token := u.publish(topic, false, b.Payload)
 	if err := u.failed(token); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
@@ -221,11 +229,17 @@ func (u *Uplink) Status(payload []byte) error {
 	if u.topics.Status == "" {
 		return nil
 	}
-	token := u.client.Publish(u.topics.Status, 1, true, payload)
+	token := u.publish(u.topics.Status, true, payload)
 	if err := u.failed(token); err != nil {
 		return fmt.Errorf("publish status: %w", err)
 	}
 	return nil
+}
+
+// publish hands a payload to the library.
+func (u *Uplink) publish(topic string, retained bool, payload []byte) paho.Token {
+	u.guard.queue(1)
+	return u.client.Publish(topic, 1, retained, payload)
 }
 
 // failed returns the error of a publish that has ended already, with the cause where the connection is over.
@@ -243,10 +257,10 @@ func (u *Uplink) failed(token paho.Token) error {
 
 // Close publishes the will as status, so that it need not be sent by the broker, and ends the connection.
 func (u *Uplink) Close() error {
-	if u.guard.ended() == nil {
-		// A write that hangs must not hold this up; where there are no deadlines the connection is closed below all the same.
-		if err := u.guard.SetWriteDeadline(time.Now().Add(farewell)); err == nil && u.o.Will != nil && u.topics.Status != "" {
-			u.client.Publish(u.topics.Status, 1, true, u.o.Will).WaitTimeout(farewell)
+	if u.guard.ended() == nil && u.guard.idle() && u.o.Will != nil && u.topics.Status != "" {
+		// A write that hangs must not hold this up.
+		if err := u.guard.SetWriteDeadline(time.Now().Add(farewell)); err == nil {
+			u.publish(u.topics.Status, true, u.o.Will).WaitTimeout(farewell)
 		}
 	}
 	u.client.Disconnect(quiesce)

@@ -28,6 +28,7 @@ const (
 	retainedWait   = time.Second            // for retained receipts, from the SUBACK on
 	proofWait      = time.Second            // for the library to catch up with a PUBACK that was read
 	farewell       = 500 * time.Millisecond // for the last status
+	alertWait      = 200 * time.Millisecond // for the reason why the broker hung up on CONNECT
 	quiesce        = 250                    // ms for DISCONNECT
 	maxReceipt     = 16 << 10               // bytes of a receipt: 64 holes need less than 4 KiB
 	maxReceipts    = 64                     // receipts that wait to be taken; then the oldest goes
