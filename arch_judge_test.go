@@ -34,6 +34,7 @@ type source struct {
 	path  string
 	dir   string // package: "." = the root
 	test  bool
+	aid   bool // of a package that serves tests
 	lines int
 	tree  *ast.File
 }
@@ -115,7 +116,8 @@ func (h *house) load(fsys fs.FS, p string, d fs.DirEntry, err error) error {
 	if err != nil {
 		return err
 	}
-	s := &source{path: p, dir: path.Dir(p), test: strings.HasSuffix(p, "_test.go"), lines: strings.Count(string(b), "\n"), tree: f}
+	s := &source{path: p, dir: path.Dir(p), lines: strings.Count(string(b), "\n"), tree: f}
+	s.test, s.aid = strings.HasSuffix(p, "_test.go"), h.supports(s.dir)
 	h.sources = append(h.sources, s)
 	if !s.test {
 		h.packages[s.dir] = append(h.packages[s.dir], s)
@@ -175,6 +177,11 @@ func (h *house) judgePlaceholders() {
 	}
 }
 
+// supports reports whether package dir serves tests.
+func (h *house) supports(dir string) bool {
+	return slices.ContainsFunc(h.rules.support, func(r row) bool { return covers([]string{r.what}, dir) })
+}
+
 // layer returns the row that says what package dir may import.
 func (h *house) layer(dir string) *row {
 	if r := find(h.rules.layers, dir); r != nil {
@@ -206,6 +213,9 @@ func (h *house) judgeImports() {
 				if !s.test && !below && !covers(l.where, ours) {
 					h.report(im.Pos(), l.why, "%s imports %s", s.dir, ours)
 				}
+				if !s.test && !s.aid && h.supports(ours) {
+					h.report(im.Pos(), "what serves tests does not ship", "%s imports %s", s.dir, ours)
+				}
 				continue
 			}
 			h.judgeDoor(s, im, p)
@@ -226,7 +236,7 @@ func (h *house) judgeDoor(s *source, im *ast.ImportSpec, p string) {
 		if p != d.what && !strings.HasPrefix(p, d.what+"/") {
 			continue
 		}
-		if !s.test && !covers(d.where, s.dir) {
+		if !s.test && !s.aid && !covers(d.where, s.dir) {
 			who := strings.Join(d.where, ", ")
 			if who == "" {
 				who = "tests"
@@ -492,6 +502,9 @@ func split(name string) []string {
 }
 
 func (h *house) judgeCalls(s *source) {
+	if s.aid {
+		return
+	}
 	var allowed bool
 	for _, r := range h.rules.goroutines {
 		allowed = allowed || covers([]string{r.what}, s.dir)

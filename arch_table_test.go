@@ -27,6 +27,7 @@ type ruleBook struct {
 	words      []row // what: word that no exported name of ours contains; where: its better word
 	named      []row // what: package.Name that may contain such a word
 	drivers    []row // what: folder of drivers/ that is no driver
+	support    []row // what: package that serves tests: judged as tests are, and imported by nothing else
 }
 
 // Budgets for what the tables do not name.
@@ -66,11 +67,13 @@ var theRules = ruleBook{
 		{what: "rules", where: []string{"."}, why: "pure: no clock, device, network or disk"},
 		{what: "sync/wire", where: []string{"."}, why: "pure: readings to payloads and back"},
 		{what: "sync/wire/frame", where: []string{".", "sync/wire"}, why: "pure: records to the body of a stored frame and back"},
+		{what: "sync/wire/frame/column", where: []string{"."}, why: "pure: numbers to columns of bytes and back"},
 		{what: "sync/profile", where: []string{".", "sync/wire"}, why: "topics and limits of far ends; data"},
 		{what: "buffer", where: []string{".", "buffer/lease"}, why: "a frame's body is bytes to it; numbers, classes and ranges are the root's words"},
 		{what: "buffer/lease", where: []string{"."}, why: "two slots of numbers on disk, outside Badger"},
 		{what: "drivers", where: []string{"."}, why: "what a driver is"},
 		{what: "drivers/*", where: []string{".", "drivers"}, why: "a driver knows its part and the Host, nothing else"},
+		{what: "drivers/drivertest/*", where: []string{".", "drivers", "drivers/drivertest"}, why: "a part of the tests that every driver gets"},
 		{what: "drivers/*/*", where: []string{".", "drivers"}, why: "a part of one driver"},
 		{what: "drivers/board", where: []string{".", "drivers"}, why: "the real Host; knows no driver"},
 		{what: "drivers/drivertest", where: []string{".", "drivers"}, why: "the fake Host; knows no driver"},
@@ -98,7 +101,7 @@ var theRules = ruleBook{
 		{
 			what: "cmd/tidegate", why: "wiring and printing; a bus and a far end for demo, buffer for the queue of a stopped gateway",
 			where: []string{
-				".", "agent", "agent/config", "agent/status", "buffer", "buffer/lease", "drivers", "drivers/all", "drivers/board",
+				".", "agent", "agent/config", "agent/status", "agent/web", "buffer", "buffer/lease", "drivers", "drivers/all", "drivers/board",
 				"drivers/board/pty", "drivers/modbus/slave", "sync/receive", "sync/receive/sink", "sync/receive/farend", "sync/wire", "sync/wire/frame",
 			},
 		},
@@ -124,8 +127,10 @@ var theRules = ruleBook{
 		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate"}, why: "the broker of demo"},
 		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
-			what: "golang.org/x/sys", where: []string{"agent", "agent/box", "agent/clock", "buffer", "buffer/lease", "drivers/board", "drivers/board/pty", "drivers/system", "sync/mqtt"},
-			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, TCP_USER_TIMEOUT",
+			what: "golang.org/x/sys", where: []string{
+				"agent", "agent/box", "agent/clock", "buffer", "buffer/lease", "cmd/tidegate", "drivers/board", "drivers/board/pty", "drivers/system", "sync/mqtt",
+			},
+			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
 		},
 		{what: "github.com/gorilla/websocket", where: []string{"sync/mqtt"}, why: "wss:// over the same connection as mqtts://, with our own dial"},
 		{what: "golang.org/x/net", where: []string{"sync/mqtt"}, why: "SOCKS5"},
@@ -216,5 +221,9 @@ var theRules = ruleBook{
 		{what: "all", why: "the list"},
 		{what: "board", why: "the real Host"},
 		{what: "drivertest", why: "the fake Host"},
+	},
+	support: []row{
+		{what: "drivers/drivertest", why: "the fake Host"},
+		{what: "drivers/drivertest/*", why: "conformance, recordings"},
 	},
 }

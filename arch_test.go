@@ -34,7 +34,7 @@ func TestRulesAreUsed(t *testing.T) {
 		"folders": theRules.folders, "ignored": theRules.ignored, "layers": theRules.layers, "doors": theRules.doors, "reach": theRules.reach,
 		"goroutines": theRules.goroutines, "variables": theRules.variables, "once": theRules.once, "files": theRules.files,
 		"packages": theRules.packages, "interfaces": theRules.interfaces, "words": theRules.words, "named": theRules.named,
-		"drivers": theRules.drivers,
+		"drivers": theRules.drivers, "support": theRules.support,
 	}
 	for name, rs := range rows {
 		seen := map[string]bool{}
@@ -98,6 +98,16 @@ func TestJudgeSees(t *testing.T) {
 		"linter silenced": {
 			"Makefile", "lint: # no" + "lint\n",
 			[]string{"Makefile:1: placeholder no" + "lint (nothing is left for later: finish it or leave it out)"},
+		},
+		"goroutine, sleep and library of tests in what serves tests": {
+			"drivers/drivertest/x.go", "// Package drivertest fakes.\npackage drivertest\n\nimport (\n\t\"time\"\n\n\t_ \"pgregory.net/rapid\"\n)\n\nfunc f() {\n\tgo time.Sleep(1)\n}\n", nil,
+		},
+		"import of what serves tests": {
+			"drivers/fan/more.go", "package fan\n\nimport _ \"" + module + "/drivers/drivertest\"\n",
+			[]string{
+				"drivers/fan/more.go:3: drivers/fan imports drivers/drivertest (a driver knows its part and the Host, nothing else)",
+				"drivers/fan/more.go:3: drivers/fan imports drivers/drivertest (what serves tests does not ship)",
+			},
 		},
 		"package in no layer": {
 			"sync/ftp/ftp.go", "// Package ftp is new.\npackage ftp\n",
