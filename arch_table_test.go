@@ -90,6 +90,7 @@ var theRules = ruleBook{
 		{what: "agent/status", where: []string{"."}, why: "one snapshot, so that web and commands need no agent"},
 		{what: "agent/config", where: []string{".", "drivers", "rules", "sync/profile", "sync/wire"}, why: "the whole configuration; drivers' blocks are decoded into their own Config"},
 		{what: "agent/config/strict", where: []string{"."}, why: "YAML without surprises; knows no setting"},
+		{what: "agent/config/describe", where: []string{".", "drivers", "agent/config", "agent/config/strict", "rules"}, why: "schema and sample from the structs; the daemon does not need it"},
 		{what: "agent/web", where: []string{".", "agent/status"}, why: "the page knows Status and a few functions"},
 		{
 			what: "agent", why: "puts levels 0 to 2 together; is given drivers and Host by cmd, so that its tests compile without them",
@@ -121,7 +122,7 @@ var theRules = ruleBook{
 		{what: "github.com/warthog618/go-gpiocdev", where: []string{"drivers/board"}, why: "edges with kernel stamps and sequence numbers"},
 		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest"}, why: "types of I2C, SPI and 1-Wire buses"},
 		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/modbus"}, why: "strict, with line and column; modbus reads its maps"},
-		{what: "github.com/invopop/jsonschema", where: []string{"agent/config"}, why: "the schema is generated from the structs"},
+		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
 		{what: "github.com/spf13/cobra", where: []string{"cmd/*"}, why: "commands, completion, man pages"},
 		{what: "github.com/spf13/pflag", where: []string{"cmd/*"}, why: "cobra's flags"},
 		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate"}, why: "the broker of demo"},
@@ -209,6 +210,7 @@ var theRules = ruleBook{
 	},
 	named: []row{
 		{what: "drivers.Driver.Sample", why: "the sample configuration block, not a reading"},
+		{what: "agent/config/describe.Sample", why: "the sample configuration, not a reading"},
 		{what: "drivers.Serial.DataBits", why: "the name that every serial port's manual uses"},
 		{what: "drivers/serialtext.Config.DataBits", why: "the name that every serial port's manual uses"},
 		{what: "rules.SeverityInfo", why: "severities bear the names that every log knows"},
