@@ -359,14 +359,7 @@ func (a *Agent) newEpoch(ctx context.Context) error {
 	a.mu.Unlock()
 	done := make(chan error, 1)
 	j.between(func() error {
-		epoch, _, _ := l.numbers.peek()
-		id := newID()
-		err := l.numbers.begin(epoch+1, id, l.queue.Coarse())
-		if err == nil {
-			l.queue.AddEpoch(epoch+1, id)
-			a.log.Warn("the far side has numbers that this state never gave: a new epoch begins", "epoch", id)
-		}
-		done <- err
+		done <- j.renumber(l.queue, newID())
 		return nil
 	})
 	select {

@@ -18,6 +18,7 @@ import (
 type entry struct {
 	epoch    uint32 // ordinal
 	epochID  string
+	start    uint64       // first number of the epoch
 	input    box.Place    // place in ring 1 behind what it was made of
 	drops1   buffer.Drops // drops of ring 1 declared so far, this entry included
 	drops2   buffer.Drops // the same of ring 2
@@ -84,6 +85,7 @@ func appendEntry(b []byte, e *entry) []byte {
 	u(entryVersion)
 	u(uint64(e.epoch))
 	text(e.epochID)
+	u(e.start)
 	u(e.input)
 	for _, d := range [...]buffer.Drops{e.drops1, e.drops2} {
 		u(d.Reads)
@@ -154,7 +156,7 @@ func decodeEntry(b []byte) (*entry, error) {
 	if v := u(); v != entryVersion {
 		return nil, fmt.Errorf("version is %d, want %d: %w", v, entryVersion, errEntry)
 	}
-	e := &entry{epoch: uint32(u()), epochID: string(bytes()), input: u()}
+	e := &entry{epoch: uint32(u()), epochID: string(bytes()), start: u(), input: u()}
 	e.drops1 = buffer.Drops{Reads: u(), Readings: u()}
 	e.drops2 = buffer.Drops{Reads: u(), Readings: u()}
 	for n := u(); n > 0 && !bad; n-- {
@@ -186,7 +188,7 @@ func decodeEntry(b []byte) (*entry, error) {
 }
 
 // gapRecord makes the audit record that carries declarations.
-func gapRecord(declared []buffer.Declaration, names map[uint32]string, at stamped) []tidegate.Record {
+func gapRecord(declared []buffer.Declaration, names map[uint32]buffer.Epoch, current uint32, at stamped) []tidegate.Record {
 	byUplink := map[string][]tidegate.Reading{}
 	var order []string
 	for i := range declared {
@@ -194,7 +196,11 @@ func gapRecord(declared []buffer.Declaration, names map[uint32]string, at stampe
 		if _, ok := byUplink[d.Uplink]; !ok {
 			order = append(order, d.Uplink)
 		}
-		for _, g := range d.Gaps(names[d.Epoch]) {
+		other := ""
+		if id := names[d.Epoch].ID; id != names[current].ID {
+			other = id
+		}
+		for _, g := range d.Gaps(other) {
 			byUplink[d.Uplink] = append(byUplink[d.Uplink], wire.GapReading(g))
 		}
 	}

@@ -43,7 +43,7 @@ type judge struct {
 	drops1   buffer.Drops // declared so far
 	drops2   buffer.Drops
 	changed  []rules.State // rule state that no entry carries yet
-	epochs   map[uint32]string
+	epochs   map[uint32]buffer.Epoch
 	declared []buffer.Declaration // to be declared by the next entry
 	cleared  []tidegate.Record    // alarms that end without a reading, for the next entry
 
@@ -81,6 +81,41 @@ func (j *judge) signal() {
 	case j.wake <- struct{}{}:
 	default:
 	}
+}
+
+// renamer is what renumber needs of buffer.Queue.
+type renamer interface {
+	Rename(old, id string) []uint32
+	Epochs() map[uint32]buffer.Epoch
+	Coarse() []buffer.CoarseCursor
+	AddEpoch(ordinal uint32, e buffer.Epoch)
+}
+
+// renumber goes on under another name, because the far side has other records under the numbers of this one (a restored backup):
+// what was never acknowledged gets the name id, under which its numbers are fresh; where something was, a new ordinal begins.
+func (j *judge) renumber(q renamer, id string) error {
+	epoch, name, _ := j.numbers.peek()
+	coarse := q.Coarse()
+	renamed := q.Rename(name.ID, id)
+	j.log.Warn("the far side has numbers that this state never gave: going on under another epoch", "old", name.ID, "new", id)
+	if len(renamed) == 0 || renamed[len(renamed)-1] != epoch {
+		name = buffer.Epoch{ID: id, Start: 1}
+		if err := j.numbers.begin(epoch+1, name, coarse); err != nil {
+			return err
+		}
+		q.AddEpoch(epoch+1, name)
+	} else if err := j.numbers.rename(id, coarse); err != nil {
+		return err
+	}
+	j.epochs = q.Epochs()
+	if len(renamed) > 0 {
+		if first := j.epochs[renamed[0]].Start; first > 1 {
+			j.declared = append(j.declared, buffer.Declaration{
+				Epoch: renamed[0], Ranges: tidegate.Ranges{{First: 1, Last: first - 1}}, Cause: tidegate.CauseRestored,
+			})
+		}
+	}
+	return nil
 }
 
 // run judges until ctx is done and ring 1 is empty: the readers are stopped before, so all that they returned gets a number.
@@ -246,9 +281,9 @@ func (j *judge) pendingDrops() buffer.Drops { return j.pendingOf(j.read.Dropped(
 
 // put numbers and puts one entry into ring 2: gaps first, then alarms, then recs of class. Where it does not fit it is counted as dropped.
 func (j *judge) put(class tidegate.Class, recs, alarms []tidegate.Record, input box.Place) error {
-	epoch, id, next := j.numbers.peek()
-	j.epochs[epoch] = id
-	e := &entry{epoch: epoch, epochID: id, input: input, drops1: j.drops1, drops2: j.drops2, rules: j.changed}
+	epoch, name, next := j.numbers.peek()
+	j.epochs[epoch] = name
+	e := &entry{epoch: epoch, epochID: name.ID, start: name.Start, input: input, drops1: j.drops1, drops2: j.drops2, rules: j.changed}
 	d1, d2 := j.read.Dropped(), j.judged.Dropped()
 	first := next
 	next = j.addGaps(e, next, d1, d2)
@@ -325,7 +360,7 @@ func (j *judge) addGaps(e *entry, next uint64, d1, d2 box.Drops) uint64 {
 	if len(e.declared) == 0 {
 		return next
 	}
-	recs := gapRecord(e.declared, j.epochs, stamped{now.Wall, now.Boot, now.Quality()})
+	recs := gapRecord(e.declared, j.epochs, e.epoch, stamped{now.Wall, now.Boot, now.Quality()})
 	if len(recs) > 0 {
 		e.runs = append(e.runs, newRun(tidegate.ClassAudit, next, recs))
 	}

@@ -15,12 +15,12 @@ import (
 type numbers struct {
 	file slots
 
-	mu      sync.Mutex // guards all below
-	state   [16]byte   // id of the state directory
-	epoch   uint32
-	epochID string
-	next    uint64
-	end     uint64
+	mu    sync.Mutex // guards all below
+	state [16]byte   // id of the state directory
+	epoch uint32
+	name  buffer.Epoch
+	next  uint64
+	end   uint64
 }
 
 // slots is what numbers needs of lease.File.
@@ -36,10 +36,10 @@ func newID() string {
 }
 
 // peek returns the number that take would give next, of the current epoch.
-func (n *numbers) peek() (epoch uint32, epochID string, next uint64) {
+func (n *numbers) peek() (epoch uint32, name buffer.Epoch, next uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.epoch, n.epochID, n.next
+	return n.epoch, n.name, n.next
 }
 
 // room returns how many numbers are left in the lease.
@@ -83,18 +83,33 @@ func (n *numbers) renew(cursors []buffer.CoarseCursor) error {
 	return nil
 }
 
-// begin starts the epoch with that ordinal at number 1, once that is on disk.
-func (n *numbers) begin(epoch uint32, id string, cursors []buffer.CoarseCursor) error {
+// begin starts the epoch with that ordinal at its first number, once that is on disk.
+func (n *numbers) begin(epoch uint32, name buffer.Epoch, cursors []buffer.CoarseCursor) error {
 	n.mu.Lock()
 	l := n.leaseLocked(cursors)
 	n.mu.Unlock()
-	l.Epoch, l.EpochID, l.End = epoch, id, 1+lease.Block
+	l.Epoch, l.EpochID, l.Start, l.End = epoch, name.ID, name.Start, name.Start+lease.Block
 	if err := n.file.Write(l); err != nil {
-		return fmt.Errorf("begin epoch %s: %w", id, err)
+		return fmt.Errorf("begin epoch %s: %w", name.ID, err)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.epoch, n.epochID, n.next, n.end = epoch, id, 1, l.End
+	n.epoch, n.name, n.next, n.end = epoch, name, name.Start, l.End
+	return nil
+}
+
+// rename gives the current epoch another name, once that is on disk.
+func (n *numbers) rename(id string, cursors []buffer.CoarseCursor) error {
+	n.mu.Lock()
+	l := n.leaseLocked(cursors)
+	n.mu.Unlock()
+	l.EpochID = id
+	if err := n.file.Write(l); err != nil {
+		return fmt.Errorf("rename epoch to %s: %w", id, err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.name.ID = id
 	return nil
 }
 
@@ -112,7 +127,7 @@ func (n *numbers) stop(cursors []buffer.CoarseCursor) error {
 }
 
 func (n *numbers) leaseLocked(cursors []buffer.CoarseCursor) lease.Lease {
-	l := lease.Lease{State: n.state, Epoch: n.epoch, EpochID: n.epochID, End: n.end}
+	l := lease.Lease{State: n.state, Epoch: n.epoch, EpochID: n.name.ID, Start: n.name.Start, End: n.end}
 	for _, c := range cursors {
 		l.Cursors = append(l.Cursors, lease.Cursor{Uplink: c.Uplink, Epoch: c.Epoch, Number: c.Number})
 	}
@@ -123,5 +138,5 @@ func (n *numbers) leaseLocked(cursors []buffer.CoarseCursor) lease.Lease {
 func (n *numbers) started() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.epochID != ""
+	return n.name.ID != ""
 }

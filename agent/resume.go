@@ -14,10 +14,10 @@ type facts struct {
 	lease  lease.Lease
 	leased bool // a slot could be read
 	pos    buffer.Position
-	epochs map[uint32]string // known to the store
-	kept   bool              // the rings are whole, of this boot and state
-	pair   [16]byte          // id of the rings, kept or new
-	tail   box.Place         // of ring 2
+	epochs map[uint32]buffer.Epoch // known to the store
+	kept   bool                    // the rings are whole, of this boot and state
+	pair   [16]byte                // id of the rings, kept or new
+	tail   box.Place               // of ring 2
 	head   box.Place
 	input  box.Place // tail of ring 1
 	mark   mark      // highest number that ring 2 says was given
@@ -44,23 +44,23 @@ type found struct {
 // A plan says how to go on.
 type plan struct {
 	epoch    uint32
-	epochID  string // "" = draw a name: the epoch is new
+	epochID  string // of a new ordinal: "" = draw a name, else its numbers go on under this one
 	next     uint64 // first number to give
-	begin    bool   // the epoch is new
+	begin    bool   // the ordinal is new
 	at       box.Place
 	input    box.Place
 	drops1   buffer.Drops
 	drops2   buffer.Drops
 	declared []buffer.Declaration
-	epochs   map[uint32]string // names that the rings or the lease know and the store may not
-	why      string            // one sentence for the log
+	epochs   map[uint32]buffer.Epoch // those that the rings or the lease know and the store may not
+	why      string                  // one sentence for the log
 }
 
 // resume decides how numbering and the rings go on.
 func resume(f *facts) plan {
-	p := plan{epochs: map[uint32]string{}, at: f.head, input: f.input}
+	p := plan{epochs: map[uint32]buffer.Epoch{}, at: f.head, input: f.input}
 	if f.leased && f.lease.EpochID != "" {
-		p.epochs[f.lease.Epoch] = f.lease.EpochID
+		p.epochs[f.lease.Epoch] = buffer.Epoch{ID: f.lease.EpochID, Start: f.lease.Start}
 	}
 	follows := f.kept && (f.pos.Pair == f.pair && f.pos.Ring >= f.tail && f.pos.Ring <= f.head || f.pos.Pair != f.pair && f.tail == 0)
 	older := f.kept && f.stateIsOlder()
@@ -76,16 +76,18 @@ func resume(f *facts) plan {
 	case older:
 		f.restored(&p)
 	case follows:
-		p.next = max(f.highest(f.lease.Epoch)+1, 1)
+		p.next = max(f.highest(f.lease.Epoch)+1, f.lease.Start)
 		if f.lease.Clean {
 			p.next = max(p.next, f.lease.Last+1)
 		}
 		p.why = fmt.Sprintf("rings are whole: going on at number %d", p.next)
 	case f.lease.Clean:
 		p.next = max(f.lease.Last, f.committed(f.lease.Epoch)) + 1
+		p.epoch, p.begin = f.top()+1, true
 		p.why = fmt.Sprintf("stopped in order: going on at number %d", p.next)
 	default:
 		f.powerCut(&p)
+		p.epoch, p.begin = f.top()+1, true
 	}
 	return p
 }
@@ -121,7 +123,10 @@ func (f *facts) followRings(p *plan) {
 		p.input, p.drops1, p.drops2 = max(f.input, f.pos.Input), f.pos.Drops1, f.pos.Drops2
 	}
 	for _, x := range f.entries {
-		p.epochs[x.e.epoch] = x.e.epochID
+		_, stored := f.epochs[x.e.epoch]
+		if _, leased := p.epochs[x.e.epoch]; !stored && !leased { // both are newer where it was renamed
+			p.epochs[x.e.epoch] = buffer.Epoch{ID: x.e.epochID, Start: x.e.start}
+		}
 		p.input, p.drops1, p.drops2 = max(f.input, x.e.input), x.e.drops1, x.e.drops2
 	}
 	p.input = max(p.input, f.lost)
@@ -152,14 +157,14 @@ func (f *facts) highest(epoch uint32) uint64 {
 // powerCut goes on at the lease's end and declares what may have been given between.
 func (f *facts) powerCut(p *plan) {
 	p.next = max(f.lease.End, f.committed(f.lease.Epoch)+1)
-	from, cause, atMost := f.committed(f.lease.Epoch)+1, tidegate.CausePowerCut, f.atMost
+	from, cause, atMost := max(f.committed(f.lease.Epoch)+1, f.lease.Start), tidegate.CausePowerCut, f.atMost
 	if f.pos.Time == 0 && len(f.lease.Cursors) > 0 {
 		// The store is gone, yet something had been delivered from it: what no uplink knows as done is lost.
 		cause = tidegate.CauseDamaged
 		from = f.lease.End
 		for _, c := range f.lease.Cursors {
 			if c.Epoch == f.lease.Epoch {
-				from = min(from, c.Number+1)
+				from = min(from, max(c.Number+1, f.lease.Start))
 			}
 		}
 		atMost = (f.lease.End - from) * f.perRecord
@@ -189,7 +194,7 @@ func (f *facts) restored(p *plan) {
 			}
 		}
 	}
-	from := f.committed(epoch) + 1
+	from := max(f.committed(epoch)+1, p.epochs[epoch].Start, f.epochs[epoch].Start)
 	if upto >= from {
 		f.declare(p, epoch, from, upto, tidegate.CauseRestored, (upto-from+1)*f.perRecord)
 	}
@@ -210,7 +215,13 @@ func (f *facts) withoutLease(p *plan, follows bool) {
 	}
 }
 
+// newEpoch begins a line of numbers of its own.
 func (f *facts) newEpoch(p *plan) {
+	p.epoch, p.epochID, p.next, p.begin = f.top()+1, "", 1, true
+}
+
+// top returns the highest ordinal that anything speaks of.
+func (f *facts) top() uint32 {
 	top := max(f.lease.Epoch, f.pos.Epoch, f.mark.epoch)
 	for e := range f.epochs {
 		top = max(top, e)
@@ -218,7 +229,7 @@ func (f *facts) newEpoch(p *plan) {
 	for _, x := range f.entries {
 		top = max(top, x.e.epoch)
 	}
-	p.epoch, p.epochID, p.next, p.begin = top+1, "", 1, true
+	return top
 }
 
 func (f *facts) declare(p *plan, epoch uint32, from, to uint64, cause string, atMost uint64) {

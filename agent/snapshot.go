@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/tidegate-io/tidegate/agent/clock"
@@ -48,26 +50,39 @@ func clockStatus(now clock.Stamp) status.Clock {
 // queueStatus adds what the queue and the uplinks say.
 func (a *Agent) queueStatus(s *status.Status, l *line, ups []*uplink, now clock.Stamp) {
 	q := l.queue.Stats()
-	_, s.Epoch, s.NextRecord = l.numbers.peek()
+	var name buffer.Epoch
+	_, name, s.NextRecord = l.numbers.peek()
+	s.Epoch = name.ID
 	d1, d2 := l.rings.Read.Dropped(), l.rings.Judged.Dropped()
 	declared1, declared2 := l.queue.Position().Drops1, l.queue.Position().Drops2
 	s.Queue = status.Queue{Bytes: q.Bytes, DiskBytes: q.DiskBytes, Gaps: q.Gaps, LimitBytes: q.Limit}
 	pending := d1.Readings + d2.Readings - declared1.Readings - declared2.Readings
 	a.board.set("dropped", "", pending > 0, "readings wait to be declared")
-	for i := range q.Cursors {
-		c := &q.Cursors[i]
-		x := status.Uplink{Name: c.Uplink, Account: AccountOf(&q, c)}
-		if u := find(ups, c.Uplink); u != nil {
+	addCursors(s, &q, now)
+	for i := range s.Uplinks {
+		x := &s.Uplinks[i]
+		if u := find(ups, x.Name); u != nil {
 			st := u.fwd.Stats()
 			x.Link, x.Batches, x.Resends, x.Bytes = u.link(), st.Sent.Batches, st.Resent, st.Sent.Bytes
-			a.board.set("uplink_down", c.Uplink, !st.Up, st.LastError)
+			a.board.set("uplink_down", x.Name, !st.Up, st.LastError)
 		}
-		a.board.set("uplink_refused", c.Uplink, x.Account.Rejected > 0, "")
+		a.board.set("uplink_refused", x.Name, x.Account.Rejected > 0, "")
+	}
+	if len(s.Uplinks) > 0 {
+		s.Link, s.Delivered.Bytes = s.Uplinks[0].Link, s.Uplinks[0].Bytes
+	}
+}
+
+// addCursors adds the account of each uplink, and what the first one says of the queue.
+func addCursors(s *status.Status, q *buffer.Stats, now clock.Stamp) {
+	for i := range q.Cursors {
+		c := &q.Cursors[i]
+		x := status.Uplink{Name: c.Uplink, Account: accountOf(q, c)}
 		s.Uplinks = append(s.Uplinks, x)
 		if i > 0 {
 			continue
 		}
-		s.Link = x.Link
+		s.Account = x.Account
 		s.ConfirmedRecord = c.Confirmed
 		for _, t := range c.Buffered {
 			s.Queue.Records += t.Records
@@ -81,12 +96,11 @@ func (a *Agent) queueStatus(s *status.Status, l *line, ups []*uplink, now clock.
 			s.Delivered.Records += t.Records
 			s.Delivered.Readings += t.Readings
 		}
-		s.Delivered.Bytes = x.Bytes
 	}
 }
 
-// AccountOf returns where the device readings of q went, as the uplink of c sees it.
-func AccountOf(q *buffer.Stats, c *buffer.CursorStats) status.Account {
+// accountOf returns where the device readings of q went, as the uplink of c sees it.
+func accountOf(q *buffer.Stats, c *buffer.CursorStats) status.Account {
 	x := status.Account{
 		Produced: q.Produced.Device().Readings, Delivered: c.Delivered.Device().Readings, Buffered: c.Buffered.Device().Readings,
 		Rejected: c.Rejected.Device().Readings, DroppedDeclared: c.Declared.Device().Readings,
@@ -117,4 +131,53 @@ func (a *Agent) ruleStatus() []status.Rule {
 		out = append(out, status.Rule{Name: r.Name, Active: r.Active, Fired: r.Fired})
 	}
 	return out
+}
+
+// Segments lists what is stored.
+func (a *Agent) Segments() []status.Segment {
+	a.mu.Lock()
+	l := a.line
+	a.mu.Unlock()
+	if l == nil || !l.numbers.started() {
+		return []status.Segment{}
+	}
+	q := l.queue.Stats()
+	return segmentsOf(&q)
+}
+
+// segmentsOf lists what the queue of q stores.
+func segmentsOf(q *buffer.Stats) []status.Segment {
+	out := []status.Segment{}
+	for _, s := range q.Segments {
+		out = append(out, status.Segment{
+			Name: s.Name, First: s.First, Last: s.Last, Records: s.Records, Readings: s.Readings, Bytes: s.Bytes,
+			From: time.UnixMilli(s.T0).UTC(), To: time.UnixMilli(s.T1).UTC(), Dropping: s.Dropping,
+		})
+	}
+	return out
+}
+
+// Check reads everything that is stored.
+func (a *Agent) Check(ctx context.Context) (status.Check, error) {
+	a.mu.Lock()
+	l := a.line
+	a.mu.Unlock()
+	if l == nil || !l.numbers.started() {
+		return status.Check{}, errors.New("the store is not open yet")
+	}
+	return checkOf(ctx, l.queue)
+}
+
+// checkOf reads everything that q stores.
+func checkOf(ctx context.Context, q *buffer.Queue) (status.Check, error) {
+	r, err := q.Check(ctx)
+	c := status.Check{Segments: r.Segments, Frames: r.Frames, Records: r.Records, Readings: r.Readings, Bytes: r.Bytes, Faults: r.Faults}
+	if c.Faults == nil {
+		c.Faults = []string{}
+	}
+	st := q.Stats()
+	if len(st.Cursors) > 0 {
+		c.Account = accountOf(&st, &st.Cursors[0])
+	}
+	return c, err
 }

@@ -222,16 +222,22 @@ func (a *Agent) begin(l *line) error {
 	for e, id := range p.epochs {
 		l.queue.AddEpoch(e, id)
 	}
-	n.epoch, n.epochID, n.next, n.end = p.epoch, p.epochID, p.next, p.next
 	coarse := l.queue.Coarse()
 	if p.begin {
-		if err := n.begin(p.epoch, newID(), coarse); err != nil {
+		name := buffer.Epoch{ID: p.epochID, Start: p.next}
+		if name.ID == "" {
+			name.ID = newID()
+		}
+		if err := n.begin(p.epoch, name, coarse); err != nil {
 			return err
 		}
-	} else if err := n.renew(coarse); err != nil {
-		return err
+	} else {
+		n.epoch, n.name, n.next, n.end = p.epoch, p.epochs[p.epoch], p.next, p.next
+		if err := n.renew(coarse); err != nil {
+			return err
+		}
 	}
-	l.queue.AddEpoch(n.epoch, n.epochID)
+	l.queue.AddEpoch(n.epoch, n.name)
 	l.rings.Judged.Release(p.at)
 	for _, x := range l.found {
 		if x.at < p.at {

@@ -23,7 +23,8 @@ type disk interface {
 	Requests() []buffer.Declaration
 	Dirty() bool
 	Coarse() []buffer.CoarseCursor
-	AddEpoch(ordinal uint32, id string)
+	AddEpoch(ordinal uint32, e buffer.Epoch)
+	Epochs() map[uint32]buffer.Epoch
 }
 
 // A store commits what stands in ring 2, once every `sync` while something waits, at once for an alarm or a gap. It runs in one goroutine.
@@ -204,9 +205,12 @@ func (s *store) commitPiece(list []found) error {
 		return err
 	}
 	c.Frames = frames
+	epochs := s.disk.Epochs()
 	for _, x := range list {
 		e := x.e
-		s.disk.AddEpoch(e.epoch, e.epochID)
+		if _, known := epochs[e.epoch]; !known {
+			s.disk.AddEpoch(e.epoch, buffer.Epoch{ID: e.epochID, Start: e.start})
+		}
 		for _, r := range e.rules {
 			c.Rules[r.Rule] = r.Body
 		}

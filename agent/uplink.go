@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,8 +21,10 @@ import (
 
 // An uplink is one running forwarder.
 type uplink struct {
-	cfg config.Uplink
-	fwd *forward.Forwarder
+	cfg    config.Uplink
+	fwd    *forward.Forwarder
+	cancel context.CancelFunc
+	done   sync.WaitGroup
 }
 
 func (u *uplink) up() bool { return u.fwd.Stats().Up }
@@ -36,23 +39,53 @@ func (u *uplink) link() status.Link {
 	return l
 }
 
-// startUplinks starts a forwarder for each uplink. The returned function stops them, waits, and is called once.
+// startUplinks starts a forwarder for each uplink. The returned function stops them and waits.
 func (a *Agent) startUplinks(base context.Context, l *line) (stop func()) {
-	ctx, cancel := context.WithCancel(base)
-	var wg sync.WaitGroup
 	for i := range a.cfg.Uplinks {
-		u, err := a.newUplink(a.cfg.Uplinks[i], l)
-		if err != nil {
+		if err := a.startUplink(base, l, a.cfg.Uplinks[i]); err != nil {
 			a.board.set("uplink_down", a.cfg.Uplinks[i].Name, true, err.Error())
 			a.log.Error("uplink", "name", a.cfg.Uplinks[i].Name, "err", err)
-			continue
 		}
-		a.mu.Lock()
-		a.uplinks = append(a.uplinks, u)
-		a.mu.Unlock()
-		wg.Go(func() { a.runUplink(ctx, u) })
 	}
-	return func() { cancel(); wg.Wait() }
+	return func() {
+		a.mu.Lock()
+		list := append([]*uplink(nil), a.uplinks...)
+		a.mu.Unlock()
+		for _, u := range list {
+			u.cancel()
+		}
+		for _, u := range list {
+			u.done.Wait()
+		}
+	}
+}
+
+// startUplink starts the forwarder of one uplink.
+func (a *Agent) startUplink(base context.Context, l *line, c config.Uplink) error {
+	u, err := a.newUplink(c, l)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(base)
+	u.cancel = cancel
+	a.mu.Lock()
+	a.uplinks = append(a.uplinks, u)
+	a.mu.Unlock()
+	u.done.Go(func() { a.runUplink(ctx, u) })
+	return nil
+}
+
+// stopUplink stops the forwarder of one uplink and waits up to 5 s for what is in flight. Its cursor stays.
+func (a *Agent) stopUplink(name string) {
+	u := a.uplink(name)
+	if u == nil {
+		return
+	}
+	u.cancel()
+	u.done.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.uplinks = slices.DeleteFunc(a.uplinks, func(x *uplink) bool { return x == u })
 }
 
 // runUplink forwards until ctx is done.
@@ -88,12 +121,13 @@ func (a *Agent) newUplink(c config.Uplink, l *line) (*uplink, error) {
 		return nil, err
 	}
 	u := &uplink{cfg: c}
+	gateway := a.cfg.Gateway.ID
 	o := forward.Options{
-		Name: c.Name, Gateway: a.cfg.Gateway.ID, Source: cur, Readings: c.Batch.Readings, Every: c.Batch.Every, Gzip: c.Compress == "gzip",
-		Receipts: c.Confirm == "receipt", MaxPayload: prof.MaxPayload, Log: a.log.With("uplink", c.Name),
+		Name: c.Name, Gateway: gateway, Source: cur, Readings: c.Batch.Readings, Every: c.Batch.Every, Gzip: c.Compress == "gzip",
+		Receipts: c.Confirm == "receipt", MaxPayload: prof.MaxPayload, Log: a.log,
 		Decode: dec.Decode, Encode: wire.AppendSenML,
 		Given: func(epoch string) (uint64, bool) { return a.given(l, epoch) },
-		Open:  func(ctx context.Context) (forward.Uplink, error) { return a.openMQTT(ctx, c, prof) },
+		Open:  func(ctx context.Context) (forward.Uplink, error) { return a.openMQTT(ctx, gateway, c, prof) },
 	}
 	u.fwd, err = forward.New(o)
 	return u, err
@@ -101,22 +135,22 @@ func (a *Agent) newUplink(c config.Uplink, l *line) (*uplink, error) {
 
 // given returns the highest number of the epoch that this state can have given.
 func (a *Agent) given(l *line, epoch string) (uint64, bool) {
-	_, id, _ := l.numbers.peek()
-	if epoch == id {
+	_, name, _ := l.numbers.peek()
+	if epoch == name.ID {
 		return l.numbers.leaseEnd() - 1, true
 	}
 	for _, known := range l.queue.Epochs() {
-		if known == epoch {
+		if known.ID == epoch {
 			return 1<<64 - 1, true // an old epoch: its end is past
 		}
 	}
 	return 0, false
 }
 
-func (a *Agent) openMQTT(ctx context.Context, c config.Uplink, prof profile.Profile) (forward.Uplink, error) {
+func (a *Agent) openMQTT(ctx context.Context, gateway string, c config.Uplink, prof profile.Profile) (forward.Uplink, error) {
 	o := mqtt.Options{
-		URLs: c.All(), ClientID: a.cfg.Gateway.ID, Username: c.Username, Gateway: a.cfg.Gateway.ID, Profile: prof,
-		Log: a.log.With("uplink", c.Name), Dial: a.parts.Dial,
+		URLs: c.All(), ClientID: gateway, Username: c.Username, Gateway: gateway, Profile: prof,
+		Log: a.log, Dial: a.parts.Dial,
 		Will:   []byte(`{"online":false}`),
 		Status: a.statusPayload(),
 	}

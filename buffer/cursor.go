@@ -34,6 +34,7 @@ const maxRecent = 16
 type cursorState struct {
 	done                          map[uint32]tidegate.Ranges
 	delivered, rejected, declared Tallies
+	acked                         []uint32 // epochs of which a record was acknowledged to any cursor
 }
 
 func binaryEpoch(e uint32) []byte { return binary.BigEndian.AppendUint32(nil, e) }
@@ -91,7 +92,7 @@ func (c *Cursor) Next(class tidegate.Class, from Place, maxBytes int) ([]Look, e
 		if len(want) == 0 {
 			continue
 		}
-		out = append(out, Look{Frame: f, EpochID: c.q.epochs[f.Epoch], Want: want})
+		out = append(out, Look{Frame: f, EpochID: c.q.epochs[f.Epoch].ID, Want: want})
 		if room -= len(f.Body); room <= 0 {
 			break
 		}
@@ -116,7 +117,7 @@ func missing(done, hidden tidegate.Ranges, f Frame, from Place) tidegate.Ranges 
 func (c *Cursor) read(s segment, from, start Place, bounded bool, room *int) ([]Look, error) {
 	c.q.mu.Lock()
 	done, hidden := c.done[s.epoch].Clone(), c.hidden[s.epoch].Clone()
-	id := c.q.epochs[s.epoch]
+	id := c.q.epochs[s.epoch].ID
 	c.q.mu.Unlock()
 	if done.Covers(tidegate.Range{First: s.first(), Last: s.last()}) {
 		return nil, nil
@@ -160,20 +161,24 @@ func (c *Cursor) read(s segment, from, start Place, bounded bool, room *int) ([]
 func (c *Cursor) Ack(epoch string, rs tidegate.Ranges) error {
 	c.q.mu.Lock()
 	defer c.q.mu.Unlock()
-	e, ok := c.q.ordinalLocked(epoch)
-	if !ok {
-		return nil
-	}
-	return c.finishLocked(e, rs, &c.delivered)
-}
-
-func (q *Queue) ordinalLocked(id string) (uint32, bool) {
-	for e, name := range q.epochs {
-		if name == id {
-			return e, true
+	for _, e := range c.q.ordinalsLocked(epoch) {
+		if err := c.finishLocked(e, rs, &c.delivered); err != nil {
+			return err
 		}
 	}
-	return 0, false
+	return nil
+}
+
+// ordinalsLocked returns the epochs called id, rising.
+func (q *Queue) ordinalsLocked(id string) []uint32 {
+	var out []uint32
+	for e, x := range q.epochs {
+		if x.ID == id {
+			out = append(out, e)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // finishLocked makes rs done and counts what was not done before into t.
@@ -182,7 +187,7 @@ func (c *Cursor) finishLocked(e uint32, rs tidegate.Ranges, t *Tallies) error {
 	var fresh tidegate.Ranges
 	for _, r := range rs {
 		r.Last = min(r.Last, c.q.highest[e])
-		r.First = max(r.First, 1)
+		r.First = max(r.First, c.q.epochs[e].Start, 1)
 		fresh.AddAll(done.Missing(r))
 	}
 	if len(fresh) == 0 {
@@ -199,6 +204,7 @@ func (c *Cursor) finishLocked(e uint32, rs tidegate.Ranges, t *Tallies) error {
 	done.AddAll(fresh)
 	c.done[e] = done
 	c.dirty = true
+	c.q.acked[e] = true
 	select {
 	case c.q.moved <- struct{}{}:
 	default:
@@ -350,6 +356,7 @@ func (c *Cursor) stateLocked() cursorState {
 	for e, r := range c.done {
 		s.done[e] = r.Clone()
 	}
+	s.acked = slices.Sorted(maps.Keys(c.q.acked))
 	return s
 }
 
@@ -377,6 +384,10 @@ func (s *cursorState) encode() []byte {
 		w.uint(uint64(e))
 		w.ranges(s.done[e])
 	}
+	w.uint(uint64(len(s.acked)))
+	for _, e := range s.acked {
+		w.uint(uint64(e))
+	}
 	return w.b
 }
 
@@ -395,6 +406,12 @@ func decodeCursor(b []byte) (s cursorState, err error) {
 		}
 		e := uint32(u.uint())
 		s.done[e] = u.ranges()
+	}
+	for range u.uint() {
+		if u.err != nil {
+			break
+		}
+		s.acked = append(s.acked, uint32(u.uint()))
 	}
 	return s, u.done("cursor")
 }

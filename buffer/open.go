@@ -88,7 +88,7 @@ func Open(o Options) (*Queue, error) {
 		}
 	}
 	q := &Queue{
-		o: o, db: db, epochs: map[uint32]string{}, dirty: map[uint32]bool{}, highest: map[uint32]uint64{},
+		o: o, db: db, epochs: map[uint32]Epoch{}, dirty: map[uint32]bool{}, acked: map[uint32]bool{}, highest: map[uint32]uint64{},
 		rules: map[string][]byte{}, asked: map[damage]bool{}, moved: make(chan struct{}, 1),
 	}
 	if err := q.load(); err != nil {
@@ -119,7 +119,11 @@ func (q *Queue) setLimit() {
 }
 
 // Limit returns the limit in force, in bytes: Options.MaxBytes, or less where the file system is smaller.
-func (q *Queue) Limit() int64 { return q.limit }
+func (q *Queue) Limit() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.limit
+}
 
 func statfs(dir string) (free, total int64, err error) {
 	var st unix.Statfs_t
@@ -237,6 +241,9 @@ func (q *Queue) load() error {
 		for e, r := range st.done {
 			c.done[e] = r.Clone()
 		}
+		for _, e := range st.acked {
+			q.acked[e] = true
+		}
 		c.signal()
 		if err := c.countBufferedLocked(); err != nil {
 			return err
@@ -270,7 +277,7 @@ func (q *Queue) loadKey(key, v []byte, cursors map[string]cursorState) (err erro
 	case len(rest) == 2 && rest[1] == "totals":
 		q.produced, q.gaps, err = decodeTotals(v)
 	case len(rest) == 3 && rest[1] == "epoch" && len(rest[2]) == 4:
-		q.epochs[binary.BigEndian.Uint32([]byte(rest[2]))] = string(v)
+		q.epochs[binary.BigEndian.Uint32([]byte(rest[2]))], err = decodeEpoch(v)
 	case len(rest) == 3 && rest[1] == "rule":
 		q.rules[rest[2]] = append([]byte{}, v...)
 	case len(rest) == 3 && rest[1] == "cursor":

@@ -34,7 +34,7 @@ type Options struct {
 }
 
 // MinBytes is the smallest limit: below it the fixed costs of the store outweigh what it keeps.
-const MinBytes = 64 << 20
+const MinBytes = 64_000_000
 
 // ErrNoSpace means that the file system has less free space than the store needs to work safely. Nothing was written.
 var ErrNoSpace = errors.New("no space")
@@ -83,8 +83,9 @@ type Queue struct {
 	tails    [5]tail
 	counter  uint64 // of the newest segment
 	cursors  []*Cursor
-	epochs   map[uint32]string
+	epochs   map[uint32]Epoch
 	dirty    map[uint32]bool   // epochs not on disk yet
+	acked    map[uint32]bool   // epochs of which a record was acknowledged; stored with the cursors
 	highest  map[uint32]uint64 // highest number seen by epoch
 	rules    map[string][]byte
 	position Position
@@ -118,21 +119,49 @@ func (q *Queue) Rules() map[string][]byte {
 	return maps.Clone(q.rules)
 }
 
-// Epochs returns the names of the epochs by ordinal.
-func (q *Queue) Epochs() map[uint32]string {
+// An Epoch is a stretch of one line of numbers, known inside the gateway by its ordinal. Several may share a name: then they are one
+// epoch to the far side, and their numbers rise from one to the next. Each start that cannot know whether it stands on a
+// restored backup begins a new ordinal, so that it can be renamed as long as nothing of it was delivered.
+type Epoch struct {
+	ID    string // its name on the wire
+	Start uint64 // its first number
+}
+
+// Epochs returns the epochs by ordinal.
+func (q *Queue) Epochs() map[uint32]Epoch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return maps.Clone(q.epochs)
 }
 
-// AddEpoch makes the epoch with that ordinal known; it is stored with the next commit.
-func (q *Queue) AddEpoch(ordinal uint32, id string) {
+// AddEpoch makes the epoch with that ordinal known, under this name; it is stored with the next commit.
+func (q *Queue) AddEpoch(ordinal uint32, e Epoch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.epochs[ordinal] != id {
-		q.epochs[ordinal] = id
+	if q.epochs[ordinal] != e {
+		q.epochs[ordinal] = e
 		q.dirty[ordinal] = true
 	}
+}
+
+// Rename gives the epochs called old, as far as no record of them was ever acknowledged, the name id: the far side has other
+// records under their numbers. It returns the ordinals, rising; their first Start is the lowest number of the new name.
+func (q *Queue) Rename(old, id string) []uint32 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []uint32
+	for ordinal, e := range q.epochs {
+		if e.ID != old || q.acked[ordinal] {
+			continue
+		}
+		e.ID = id
+		q.epochs[ordinal] = e
+		q.dirty[ordinal] = true
+		out = append(out, ordinal)
+	}
+	slices.Sort(out)
+	q.wakeLocked()
+	return out
 }
 
 // Put makes frames visible to cursors, in order within their class, each record once: before it is durable, or after the commit that
@@ -250,7 +279,7 @@ func (q *Queue) planLocked(c *Commit) *write {
 		}
 	}
 	for e := range q.dirty {
-		w.put(metaKey("epoch", string(binaryEpoch(e))), []byte(q.epochs[e]))
+		w.put(metaKey("epoch", string(binaryEpoch(e))), q.epochs[e].encode())
 	}
 	for _, cur := range q.cursors {
 		state := cur.stateLocked()
@@ -353,6 +382,21 @@ func (q *Queue) Close() error {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil
+}
+
+func (e Epoch) encode() []byte {
+	w := packer{}
+	w.uint(1) // version
+	w.text(e.ID)
+	w.uint(e.Start)
+	return w.b
+}
+
+func decodeEpoch(b []byte) (e Epoch, err error) {
+	u := unpacker{b: b}
+	u.uint()
+	e.ID, e.Start = u.text(), u.uint()
+	return e, u.done("epoch")
 }
 
 func encodeTotals(t Tallies, gaps uint64) []byte {

@@ -232,6 +232,18 @@ func (q *Queue) drop(s *segment) error {
 	return nil
 }
 
+// SetLimits changes the limit and how long delivered records stay; the next Retain goes by them.
+func (q *Queue) SetLimits(maxBytes int64, keep time.Duration) error {
+	if maxBytes < MinBytes {
+		return fmt.Errorf("buffer limit is %d bytes, at least %d", maxBytes, int64(MinBytes))
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.o.MaxBytes, q.o.Keep = maxBytes, keep
+	q.setLimit()
+	return nil
+}
+
 // A Rejected is one record that the far side refused for good.
 type Rejected struct {
 	Uplink string
@@ -247,7 +259,7 @@ type Rejected struct {
 func (c *Cursor) Reject(epoch string, r tidegate.Range, why string) error {
 	c.q.mu.Lock()
 	defer c.q.mu.Unlock()
-	e, ok := c.q.ordinalLocked(epoch)
+	e, ok := c.q.holderLocked(epoch, r.First)
 	if !ok {
 		return fmt.Errorf("reject records %d to %d: no epoch %q", r.First, r.Last, epoch)
 	}
@@ -272,6 +284,16 @@ func (c *Cursor) Reject(epoch string, r tidegate.Range, why string) error {
 	c.hidden[e] = hidden
 	c.q.requests = append(c.q.requests, d)
 	return nil
+}
+
+// holderLocked returns the epoch called id that number belongs to.
+func (q *Queue) holderLocked(id string, number uint64) (e uint32, ok bool) {
+	for _, x := range q.ordinalsLocked(id) {
+		if q.epochs[x].Start <= number {
+			e, ok = x, true
+		}
+	}
+	return e, ok
 }
 
 // setAsideLocked adds the rejected records of d to the transaction.

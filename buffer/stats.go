@@ -68,9 +68,9 @@ func (q *Queue) Stats() Stats {
 			})
 		}
 	}
-	for e, id := range q.epochs {
+	for e, x := range q.epochs {
 		if e >= s.Epoch {
-			s.Epoch, s.EpochID = e, id
+			s.Epoch, s.EpochID = e, x.ID
 		}
 	}
 	s.Highest = q.highest[s.Epoch]
@@ -83,7 +83,7 @@ func (q *Queue) Stats() Stats {
 
 func (c *Cursor) statsLocked(s *Stats) CursorStats {
 	x := CursorStats{Uplink: c.name, Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared, Buffered: c.buffered, Confirmed: s.Highest}
-	if rest := c.done[s.Epoch].Missing(tidegate.Range{First: 1, Last: s.Highest}); len(rest) > 0 {
+	if rest := c.done[s.Epoch].Missing(tidegate.Range{First: c.q.epochs[s.Epoch].Start, Last: s.Highest}); len(rest) > 0 {
 		x.Confirmed = rest[0].First - 1
 	}
 	x.Oldest = c.oldestLocked()
@@ -153,7 +153,7 @@ func (q *Queue) Coarse() []CoarseCursor {
 	var out []CoarseCursor
 	for _, c := range q.cursors {
 		for e, done := range c.saved {
-			if len(done) > 0 && done[0].First <= 1 {
+			if len(done) > 0 && done[0].First <= max(q.epochs[e].Start, 1) {
 				out = append(out, CoarseCursor{c.name, e, done[0].Last})
 			}
 		}

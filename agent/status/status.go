@@ -127,6 +127,30 @@ type Uplink struct {
 	Bytes   uint64  `json:"bytes"`
 }
 
+// A Segment is one group of stored frames, which is dropped as a whole.
+type Segment struct {
+	Name     string    `json:"name"` // class/epoch/number
+	First    uint64    `json:"first"`
+	Last     uint64    `json:"last"`
+	Records  uint64    `json:"records"`
+	Readings uint64    `json:"readings"`
+	Bytes    int64     `json:"bytes"`
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`
+	Dropping bool      `json:"dropping,omitempty"`
+}
+
+// A Check is the result of reading everything that is stored.
+type Check struct {
+	Segments int      `json:"segments"`
+	Frames   uint64   `json:"frames"`
+	Records  uint64   `json:"records"`
+	Readings uint64   `json:"readings"`
+	Bytes    int64    `json:"bytes"`
+	Faults   []string `json:"faults"` // what is damaged or missing; at most 100
+	Account  Account  `json:"account"`
+}
+
 // Worst returns the highest severity among the conditions: "", "info", "warning" or "error".
 func (s *Status) Worst() string {
 	worst := ""

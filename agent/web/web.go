@@ -38,6 +38,10 @@ type Source interface {
 	Status() status.Status
 	// Healthy returns nil while the data path moves.
 	Healthy() error
+	// Segments lists what is stored.
+	Segments() []status.Segment
+	// Check reads everything that is stored.
+	Check(ctx context.Context) (status.Check, error)
 }
 
 // A Server shows one Source. Make it with New.
@@ -55,7 +59,7 @@ func New(src Source, log *slog.Logger) *Server {
 // Serve answers on l until ctx is done, then closes it. It returns nil after such a stop.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
+		Handler: s.Handler(l.Addr().Network() == "unix"), ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -71,12 +75,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// Handler returns the routes: / (page), /api/status, /api/live (server-sent events), /healthz, /metrics. All of them only read.
-func (s *Server) Handler() http.Handler {
+// Handler returns the routes: / (page), /api/status, /api/live (server-sent events), /api/segments, /healthz, /metrics, and for those who
+// may use the socket /api/check, which costs much. All of them only read.
+func (s *Server) Handler(socket bool) http.Handler {
 	mux := http.NewServeMux()
+	if socket {
+		mux.HandleFunc("GET /api/check", s.check)
+	}
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /api/status", s.status)
 	mux.HandleFunc("GET /api/live", s.stream)
+	mux.HandleFunc("GET /api/segments", s.segments)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /metrics", s.metrics)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -95,10 +104,23 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	s.send(w, "text/html; charset=utf-8", page)
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
-	b, err := json.Marshal(s.source.Status())
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) { s.json(w, s.source.Status()) }
+
+func (s *Server) segments(w http.ResponseWriter, _ *http.Request) { s.json(w, s.source.Segments()) }
+
+func (s *Server) check(w http.ResponseWriter, r *http.Request) {
+	c, err := s.source.Check(r.Context())
 	if err != nil {
-		http.Error(w, "encode status: "+err.Error(), http.StatusInternalServerError)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	s.json(w, c)
+}
+
+func (s *Server) json(w http.ResponseWriter, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "encode: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	s.send(w, "application/json", append(b, '\n'))

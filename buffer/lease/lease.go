@@ -33,6 +33,7 @@ type Lease struct {
 	State      [16]byte // random id of the state directory
 	Epoch      uint32   // ordinal of the current epoch, 1 and up
 	EpochID    string   // its name on the wire
+	Start      uint64   // the epoch's first number
 	End        uint64   // no number of the epoch at or above it has been given
 	Clean      bool     // the gateway stopped in order, and Last is the last number given
 	Last       uint64   //
@@ -181,7 +182,7 @@ func (f *File) Close() error {
 //
 //	0   "tgnumber"      8   version u32 = 1   12  CRC32C u32 over 16..4095
 //	16  generation u64  24  state id [16]     40  epoch ordinal u32   44  clean u32 (0 or 1)
-//	48  end u64         56  last u64          64  epoch name: length u8, bytes
+//	48  end u64         56  last u64          64  start u64   72  epoch name: length u8, bytes
 //	    then cursor count u16, and each: uplink length u8, bytes, epoch u32, number u64
 //
 // All integers are little-endian; the rest is zero. Cursors that no longer fit are left out, the last ones first.
@@ -189,7 +190,7 @@ func Encode(l Lease) ([]byte, error) {
 	if len(l.EpochID) > maxText {
 		return nil, fmt.Errorf("epoch name has %d bytes, at most %d", len(l.EpochID), maxText)
 	}
-	b := make([]byte, 64, slotSize)
+	b := make([]byte, 72, slotSize)
 	copy(b, magic)
 	binary.LittleEndian.PutUint32(b[8:], version)
 	binary.LittleEndian.PutUint64(b[16:], l.Generation)
@@ -200,6 +201,7 @@ func Encode(l Lease) ([]byte, error) {
 	}
 	binary.LittleEndian.PutUint64(b[48:], l.End)
 	binary.LittleEndian.PutUint64(b[56:], l.Last)
+	binary.LittleEndian.PutUint64(b[64:], l.Start)
 	b = append(append(b, byte(len(l.EpochID))), l.EpochID...)
 	count := len(b)
 	b = append(b, 0, 0)
@@ -242,7 +244,8 @@ func Decode(b []byte) (l Lease, err error) {
 	l.Clean = binary.LittleEndian.Uint32(b[44:]) == 1
 	l.End = binary.LittleEndian.Uint64(b[48:])
 	l.Last = binary.LittleEndian.Uint64(b[56:])
-	rest := b[64:]
+	l.Start = binary.LittleEndian.Uint64(b[64:])
+	rest := b[72:]
 	text := func() string {
 		if len(rest) < 1 || len(rest) < 1+int(rest[0]) {
 			err = errors.New("text reaches beyond the slot")

@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/clock"
+	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/sync/wire/frame"
+)
+
+// Offline is the buffer of a gateway that does not run. What stands in the rings and was not committed is not in it.
+type Offline struct {
+	agent *Agent
+	line  *line
+}
+
+// OpenOffline opens the buffer of cfg. An error wrapping ErrRunning means that the gateway runs: ask it instead.
+func OpenOffline(cfg *config.Config, log *slog.Logger) (*Offline, error) {
+	a := &Agent{cfg: cfg, log: log, parts: Parts{Clock: new(clock.Clock).Now}}
+	a.board = newBoard(time.Now)
+	l := &line{}
+	var err error
+	if l.claim, err = take(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	if err := a.openStore(l); err != nil {
+		return nil, errors.Join(err, l.claim.release())
+	}
+	return &Offline{a, l}, nil
+}
+
+// Status returns what the buffer says; devices, link and rules are unknown.
+func (o *Offline) Status() status.Status {
+	q := o.line.queue.Stats()
+	p := o.line.queue.Position()
+	s := status.Status{
+		Gateway: o.agent.cfg.Gateway.ID, Epoch: q.EpochID, Version: o.agent.parts.Version, Time: time.Now(), NextRecord: p.Next,
+		Devices: []status.Device{}, Rules: []status.Rule{}, Conditions: []status.Condition{}, Uplinks: []status.Uplink{},
+	}
+	s.Queue = status.Queue{Bytes: q.Bytes, DiskBytes: q.DiskBytes, Gaps: q.Gaps, LimitBytes: q.Limit}
+	addCursors(&s, &q, o.agent.parts.Clock())
+	return s
+}
+
+// Segments lists what is stored.
+func (o *Offline) Segments() []status.Segment {
+	q := o.line.queue.Stats()
+	return segmentsOf(&q)
+}
+
+// Check reads everything that is stored.
+func (o *Offline) Check(ctx context.Context) (status.Check, error) { return checkOf(ctx, o.line.queue) }
+
+// Buffered calls f with every record of class reading that the first uplink has not got yet, in order, until f returns an error.
+func (o *Offline) Buffered(f func(tidegate.Record) error) error {
+	c, err := o.line.queue.Cursor(o.agent.cfg.Uplinks[0].Name)
+	if err != nil {
+		return err
+	}
+	dec, err := frame.NewDecoder()
+	if err != nil {
+		return err
+	}
+	for at := (buffer.Place{}); ; {
+		looks, err := c.Next(tidegate.ClassReading, at, 1<<20)
+		if err != nil || len(looks) == 0 {
+			return err
+		}
+		for i := range looks {
+			l := &looks[i]
+			recs, err := dec.Decode(nil, l.Class, l.First, l.Body)
+			if err != nil {
+				return fmt.Errorf("decode records %d to %d: %w", l.First, l.Last, err)
+			}
+			for _, r := range recs {
+				if !l.Want.Contains(r.Number) {
+					continue
+				}
+				if err := f(r); err != nil {
+					return err
+				}
+			}
+			at = buffer.Place{Epoch: l.Epoch, Number: l.Last + 1}
+		}
+	}
+}
+
+// Close closes the buffer.
+func (o *Offline) Close() error { return errors.Join(o.line.queue.Close(), o.line.claim.release()) }

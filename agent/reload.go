@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/rules"
+)
+
+// Reload takes over another configuration while the gateway runs: all of it, or nothing where the error says why. What it starts
+// runs until ctx is done, which is the ctx of Run. Devices and uplinks that did not change go on undisturbed; a device that did is
+// stopped behind its last Read and opened anew.
+func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
+	a.reload.Lock()
+	defer a.reload.Unlock()
+	a.mu.Lock()
+	cfg, l, j := a.cfg, a.line, a.judge
+	a.mu.Unlock()
+	if l == nil || j == nil || ctx.Err() != nil {
+		return errors.New("the gateway is starting or stopping; try again")
+	}
+	ch, restart := config.Diff(cfg, next)
+	if len(restart) > 0 {
+		return fmt.Errorf("only a restart changes %s", strings.Join(restart, ", "))
+	}
+	if len(ch.UplinksAdded)+len(ch.UplinksRemoved) > 0 {
+		return fmt.Errorf("only a restart adds or removes an uplink (%s)", strings.Join(slices.Concat(ch.UplinksAdded, ch.UplinksRemoved), ", "))
+	}
+	set, err := next.RuleSet()
+	if err != nil {
+		return fmt.Errorf("rules: %w", err)
+	}
+	if ch.Buffer {
+		if err := l.queue.SetLimits(int64(next.Buffer.MaxBytes), time.Duration(next.Buffer.Keep)); err != nil {
+			return err
+		}
+		a.sync.Store(int64(next.Buffer.Sync))
+	}
+	for _, name := range slices.Concat(ch.DevicesRemoved, ch.DevicesChanged) {
+		a.stopReader(name)
+	}
+	a.mu.Lock()
+	a.cfg = next
+	a.mu.Unlock()
+	for i := range next.Devices {
+		if d := &next.Devices[i]; slices.Contains(ch.DevicesAdded, d.Name) || slices.Contains(ch.DevicesChanged, d.Name) {
+			a.startReader(ctx, l, d)
+		}
+	}
+	if ch.Rules {
+		a.replaceRules(j, set)
+	}
+	for i := range next.Uplinks {
+		if u := next.Uplinks[i]; slices.Contains(ch.UplinksChanged, u.Name) {
+			a.stopUplink(u.Name)
+			if err := a.startUplink(context.WithoutCancel(ctx), l, u); err != nil {
+				a.log.Error("uplink", "name", u.Name, "err", err)
+			}
+		}
+	}
+	return nil
+}
+
+// replaceRules puts set in place of the running rules, with their state, between two records.
+func (a *Agent) replaceRules(j *judge, set *rules.Set) {
+	j.between(func() error {
+		out, err := set.Restore(j.rules.State(), true)
+		if err != nil {
+			a.log.Error("state of rules", "err", err)
+		}
+		j.rules = set
+		j.adopt(out)
+		for _, d := range set.Demands() {
+			a.act(d)
+		}
+		return nil
+	})
+}
