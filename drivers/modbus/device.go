@@ -87,22 +87,23 @@ func (d *device) Read(ctx context.Context) ([]tidegate.Reading, error) {
 	return d.readings, nil
 }
 
-// ask sends q, and a probe ahead of it if one has to go. heard reports whether the unit answered anything.
+// ask sends q, and probes ahead of it as long as they have to go: an exception settles one debt only. heard reports whether the
+// unit answered anything.
 func (d *device) ask(ctx context.Context, q link.Request) (body []byte, heard bool, err error) {
-	p, ok := d.link.Probe(q)
-	if ok {
-		if _, err := d.do(ctx, p); err != nil && !isRefusal(err) {
-			return nil, false, err
+	for p, ok := d.link.Probe(q); ok; p, ok = d.link.Probe(q) {
+		if _, err := d.do(ctx, p, q); err != nil && !isRefusal(err) {
+			return nil, heard, err
 		}
+		heard = true
 	}
-	body, err = d.do(ctx, q)
-	return body, ok || err == nil || isRefusal(err), err
+	body, err = d.do(ctx, q, q)
+	return body, heard || err == nil || isRefusal(err), err
 }
 
-// do carries one request over the bus and puts errors into words. It tries again at once where the far end hung up before it
+// do carries send over the bus and puts errors into words, which speak of q, for the sake of which it is sent. It tries again at once where the far end hung up before it
 // could have got the request: many units close a connection that was idle.
-func (d *device) do(ctx context.Context, q link.Request) ([]byte, error) {
-	d.asked = q
+func (d *device) do(ctx context.Context, send, q link.Request) ([]byte, error) {
+	d.asked = send
 	var err error
 	for range 2 {
 		d.ran, d.body, d.err = false, nil, nil
@@ -119,6 +120,7 @@ func (d *device) do(ctx context.Context, q link.Request) ([]byte, error) {
 	} else {
 		d.silent++
 	}
+	var none link.NoReply
 	switch {
 	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
 		return nil, fmt.Errorf("%s: read of %v: %w (%w)", d.where, q, ctx.Err(), err)
@@ -126,6 +128,9 @@ func (d *device) do(ctx context.Context, q link.Request) ([]byte, error) {
 		return nil, fmt.Errorf("%s: read of %v: %w", d.where, q, err)
 	case !d.ran:
 		return nil, fmt.Errorf("%s: %w", d.where, err)
+	case errors.As(d.err, &none) && send != q:
+		none.To = q
+		return nil, fmt.Errorf("%s: %w", d.where, none)
 	case isNoReply(d.err):
 		return nil, fmt.Errorf("%s: %w", d.where, d.err)
 	}
@@ -134,13 +139,19 @@ func (d *device) do(ctx context.Context, q link.Request) ([]byte, error) {
 
 // isRefusal reports whether err is an exception of the unit itself, not of a gateway that does not reach it.
 func isRefusal(err error) bool {
+	if err == nil {
+		return false // without the allocation that errors.As needs
+	}
 	var e link.Exception
-	return err != nil && errors.As(err, &e) && !e.IsAbsent()
+	return errors.As(err, &e) && !e.IsAbsent()
 }
 
 func isNoReply(err error) bool {
+	if err == nil {
+		return false // without the allocation that errors.As needs
+	}
 	var e link.NoReply
-	return err != nil && errors.As(err, &e)
+	return errors.As(err, &e)
 }
 
 // exchange is what do has done on the bus.

@@ -33,7 +33,6 @@ func (r *round) run(ctx context.Context) error {
 		}
 		body, heard, err := d.ask(ctx, q.Request)
 		r.heard = r.heard || heard
-		var e link.Exception
 		switch {
 		case err == nil:
 			r.answered, q.misses, q.pause = true, 0, 0
@@ -41,9 +40,9 @@ func (r *round) run(ctx context.Context) error {
 			r.step(1)
 		case ctx.Err() != nil:
 			return err
-		case isRefusal(err) && errors.As(err, &e):
+		case isRefusal(err):
 			r.answered, q.misses = true, 0
-			r.refused(q, e, err)
+			r.refused(q, err)
 		default:
 			if r.failure == nil {
 				r.failure = err
@@ -64,9 +63,10 @@ func (r *round) step(n int) {
 	r.left--
 }
 
-// refused deals with q, which was answered with the link.Exception e (err in words): it is cut, left alone, or only failed this
-// time.
-func (r *round) refused(q *request, e link.Exception, err error) {
+// refused deals with q, which was answered with the exception in err: it is cut, left alone, or only failed this time.
+func (r *round) refused(q *request, err error) {
+	var e link.Exception
+	errors.As(err, &e) // true, as the caller has seen
 	if e != link.IllegalFunction && e.IsLasting() && r.cuts < cutsMost && r.cut(q) {
 		r.cuts++
 		r.left++ // both parts are asked in this Read

@@ -3,6 +3,7 @@ package modbus
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,11 +76,11 @@ func TestUnhappy(t *testing.T) {
 }
 
 func unhappy(t *testing.T, onTCP bool, fault slave.Fault, want string, opens int) {
-	asked := 0
+	var asked atomic.Int32
 	s := &slave.Slave{
 		Units: []byte{3}, Values: echoAddress,
 		Fault: func(slave.Request) slave.Fault {
-			if asked++; asked == 1 {
+			if asked.Add(1) == 1 {
 				return fault
 			}
 			return slave.Fault{}

@@ -190,7 +190,7 @@ func (v *value) text(b []byte, prev tidegate.Value) (val tidegate.Value, fault s
 		return prev, ""
 	}
 	if !utf8.Valid(b) {
-		return tidegate.Value{}, fmt.Sprintf("text is not UTF-8: % x", b[:min(len(b), 64)])
+		return tidegate.Value{}, fmt.Sprintf("text is not UTF-8: % x", string(b[:min(len(b), 64)]))
 	}
 	return tidegate.Text(string(b)), ""
 }

@@ -144,8 +144,11 @@ func (e Exception) IsAbsent() bool { return e == GatewayPath || e == GatewayTarg
 
 // IsException reports whether err is or wraps an Exception.
 func IsException(err error) bool {
+	if err == nil {
+		return false // without the allocation that errors.As needs
+	}
 	var e Exception
-	return err != nil && errors.As(err, &e)
+	return errors.As(err, &e)
 }
 
 // NoReply is the error of a request that got no reply within its timeout.

@@ -37,11 +37,10 @@ type RTU struct {
 	out     []byte
 	in      []byte
 
-	owed    []shape // of requests that got no reply so far, oldest first
-	probe   Request // the last one made; zero = none under way
-	probes  int     // in a row that got no reply either
-	inDoubt bool    // debts were written off, and no values have come since
-	wary    int     // exchanges for which frames nobody asked for are to be expected
+	owed   []shape // of requests that got no reply so far, oldest first
+	probe  Request // the last one made; zero = none under way
+	probes int     // in a row that got no reply either
+	wary   int     // exchanges for which frames nobody asked for are to be expected
 }
 
 // shape is what replies of one unit can be told apart by.
@@ -174,8 +173,11 @@ func (l *RTU) reply(p drivers.Port, q Request) ([]byte, error) {
 
 // isReply reports whether odd came from the unit that was asked, so that nothing better is to be expected of it.
 func isReply(odd error) bool {
+	if odd == nil {
+		return false // without the allocation that errors.As needs
+	}
 	var f foreign
-	return odd != nil && !errors.Is(odd, errEcho) && !errors.As(odd, &f)
+	return !errors.Is(odd, errEcho) && !errors.As(odd, &f)
 }
 
 // verdict says why there is no reply to q: n bytes are left of what came, after odd was passed over.
@@ -194,8 +196,8 @@ func (l *RTU) verdict(q Request, n int, odd error) error {
 
 // account notes what the outcome of q says about replies that are still owed. A unit answers in order, so values prove that no
 // older reply can come any more. An exception has no shape: at least the oldest request of its function is settled by it. After
-// probesMost probes without a reply the debts that are older than these are written off, that many timeouts and one after they
-// arose, so that a unit which does not answer probes is asked the real thing again; an exception then proves nothing.
+// probesMost probes without a reply the debts that are older than these, and so as many timeouts old, are written off: a unit
+// that does not answer probes is asked the real thing again.
 func (l *RTU) account(q Request, err error) {
 	isProbe := q == l.probe
 	l.probe = Request{}
@@ -204,17 +206,17 @@ func (l *RTU) account(q Request, err error) {
 	} else if isProbe || err == nil {
 		l.probes = 0
 	}
-	switch {
-	case err == nil:
-		l.owed, l.inDoubt = l.owed[:0], false
-	default:
-		l.owed = append(l.owed, q.shape())
-		if i := slices.IndexFunc(l.owed, func(s shape) bool { return s.table == q.Table }); IsException(err) && !l.inDoubt {
-			l.owed = slices.Delete(l.owed, i, i+1)
-		}
+	if err == nil {
+		l.owed = l.owed[:0]
+		return
+	}
+	l.owed = append(l.owed, q.shape())
+	if IsException(err) {
+		i := slices.IndexFunc(l.owed, func(s shape) bool { return s.table == q.Table })
+		l.owed = slices.Delete(l.owed, i, i+1)
 	}
 	if l.probes == probesMost {
-		l.owed, l.probes, l.inDoubt = slices.Delete(l.owed, 0, max(0, len(l.owed)-probesMost)), 0, true
+		l.owed, l.probes = slices.Delete(l.owed, 0, max(0, len(l.owed)-probesMost)), 0
 	}
 }
 

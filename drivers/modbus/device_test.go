@@ -1,0 +1,473 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
+)
+
+// unitFake is a unit of which the test decides what it answers and sees what it is asked.
+type unitFake struct {
+	mu     sync.Mutex
+	asked  []string
+	refuse func(q slave.Request) slave.Exception // nil = nothing
+	silent func(q slave.Request) bool            // nil = never
+}
+
+func (u *unitFake) slave() *slave.Slave {
+	return &slave.Slave{
+		Units: []byte{3}, Values: echoAddress,
+		Fault: func(q slave.Request) slave.Fault {
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			u.asked = append(u.asked, fmt.Sprintf("%d:%d+%d", q.Table, q.Address, q.Quantity))
+			f := slave.Fault{}
+			if u.refuse != nil {
+				f.Exception = u.refuse(q)
+			}
+			if u.silent != nil && u.silent(q) {
+				f.Kind = slave.Silent
+			}
+			return f
+		},
+	}
+}
+
+// set changes what the unit does.
+func (u *unitFake) set(f func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	f()
+}
+
+// take returns what was asked since the last take.
+func (u *unitFake) take() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := strings.Join(u.asked, " ")
+	u.asked = nil
+	return s
+}
+
+// holds reports whether q covers address.
+func holds(q slave.Request, address int) bool {
+	return int(q.Address) <= address && address < int(q.Address)+int(q.Quantity)
+}
+
+// faulty returns the channels that have a fault.
+func faulty(rs []tidegate.Reading) string {
+	var out []string
+	for _, r := range rs {
+		if r.Fault != "" {
+			out = append(out, r.Channel)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// read reads d and wants these channels faulty and these requests asked.
+func read(t *testing.T, u *unitFake, d drivers.Device, wantFaulty, wantAsked string) []tidegate.Reading {
+	t.Helper()
+	rs, err := d.Read(t.Context())
+	if err != nil {
+		t.Errorf("Read: %v", err)
+	}
+	if got := faulty(rs); got != wantFaulty {
+		t.Errorf("faulty: got %q, want %q", got, wantFaulty)
+	}
+	if got := u.take(); got != wantAsked {
+		t.Errorf("asked %q, want %q", got, wantAsked)
+	}
+	return rs
+}
+
+func eight(onTCP bool) *Config {
+	return config(onTCP, Register{Channel: "r", Address: new(0), Count: new(8)})
+}
+
+func both(t *testing.T, f func(t *testing.T, onTCP bool)) {
+	t.Run("RTU", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, false) }) })
+	t.Run("TCP", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, true) }) })
+}
+
+// TestRefusedRegisterIsLeftAlone: one register of eight does not exist.
+func TestRefusedRegisterIsLeftAlone(t *testing.T) {
+	both(t, func(t *testing.T, onTCP bool) {
+		u := &unitFake{refuse: func(q slave.Request) slave.Exception {
+			if holds(q, 5) {
+				return 2
+			}
+			return 0
+		}}
+		h, _ := plug(t, u.slave(), onTCP)
+		d := openDevice(t, eight(onTCP), h)
+		rs := read(t, u, d, "r5", "3:0+8 3:0+4 3:4+4 3:4+2 3:4+1 3:5+1 3:6+2")
+		where := map[bool]string{false: "/dev/ttyX", true: "meter:502"}[onTCP]
+		want := "unit 3 on " + where + ": read of holding 5: exception 02 (illegal data address: the unit has no such register)"
+		if rs[5].Fault != want {
+			t.Errorf("got  %s\nwant %s", rs[5].Fault, want)
+		}
+		if rs[4].Value.String() != "4" || rs[7].Value.String() != "7" {
+			t.Errorf("got %s", show(rs))
+		}
+		learned := "3:0+4 3:4+1 3:6+2"
+		read(t, u, d, "r5", learned)
+		for _, pause := range []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second} {
+			time.Sleep(pause - time.Second)
+			read(t, u, d, "r5", learned)
+			time.Sleep(time.Second)
+			read(t, u, d, "r5", "3:0+4 3:4+1 3:5+1 3:6+2")
+		}
+		u.set(func() { u.refuse = nil }) // the register appears
+		time.Sleep(80 * time.Second)
+		read(t, u, d, "", "3:0+4 3:4+1 3:5+1 3:6+2")
+		read(t, u, d, "", "3:0+4 3:4+1 3:5+1 3:6+2")
+		time.Sleep(24 * time.Hour)
+		read(t, u, d, "", "3:0+8")
+	})
+}
+
+// TestGapIsRefused: the registers between are what does not exist.
+func TestGapIsRefused(t *testing.T) {
+	both(t, func(t *testing.T, onTCP bool) {
+		u := &unitFake{refuse: func(q slave.Request) slave.Exception {
+			if holds(q, 3) {
+				return 2
+			}
+			return 0
+		}}
+		h, _ := plug(t, u.slave(), onTCP)
+		c := config(onTCP, Register{Channel: "a", Address: new(0), Type: "uint32"}, Register{Channel: "b", Address: new(5), Type: "int32"})
+		c.MaxGap = 3
+		d := openDevice(t, c, h)
+		rs := read(t, u, d, "", "3:0+7 3:0+2 3:5+2")
+		if got := show(rs); got != "a=1 b=327686" {
+			t.Error(got)
+		}
+		read(t, u, d, "", "3:0+2 3:5+2")
+	})
+}
+
+func TestMissingTableIsLeftAlone(t *testing.T) {
+	both(t, func(t *testing.T, onTCP bool) {
+		u := &unitFake{refuse: func(q slave.Request) slave.Exception {
+			if q.Table == slave.Coils {
+				return 1
+			}
+			return 0
+		}}
+		h, _ := plug(t, u.slave(), onTCP)
+		d := openDevice(t, config(onTCP, Register{Channel: "r", Address: new(0)}, Register{Channel: "c", Table: "coil", Address: new(0), Count: new(9)}), h)
+		read(t, u, d, "c0 c1 c2 c3 c4 c5 c6 c7 c8", "1:0+9 3:0+1")
+		read(t, u, d, "c0 c1 c2 c3 c4 c5 c6 c7 c8", "3:0+1")
+	})
+}
+
+// TestAllRefused: a map that is all wrong costs at most cutsMost cuts a Read, and ends in faults, not in an error.
+func TestAllRefused(t *testing.T) {
+	both(t, func(t *testing.T, onTCP bool) {
+		u := &unitFake{refuse: func(slave.Request) slave.Exception { return 2 }}
+		h, _ := plug(t, u.slave(), onTCP)
+		d := openDevice(t, config(onTCP, Register{Channel: "r", Address: new(0), Count: new(60)}), h)
+		for i, most := range []int{1 + 2*cutsMost, 120, 0} {
+			rs, err := d.Read(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(strings.Fields(faulty(rs))); n != 60 {
+				t.Errorf("Read %d: %d faults, want 60", i, n)
+			}
+			if n := len(strings.Fields(u.take())); n > most {
+				t.Errorf("Read %d asked %d times, at most %d", i, n, most)
+			}
+		}
+	})
+}
+
+// TestSilentUnitCostsOneTimeout: after the first Read a unit that is off is asked one request a Read, another one each time.
+func TestSilentUnitCostsOneTimeout(t *testing.T) {
+	both(t, func(t *testing.T, onTCP bool) {
+		off := true
+		u := &unitFake{silent: func(slave.Request) bool { return off }}
+		h, opened := plug(t, u.slave(), onTCP)
+		c := config(onTCP, Register{Channel: "a", Address: new(0)}, Register{Channel: "b", Address: new(10), Count: new(2)},
+			Register{Channel: "c", Address: new(20), Count: new(3)}, Register{Channel: "d", Address: new(30), Count: new(4)})
+		d := openDevice(t, c, h)
+		want := []string{"3:0+1 3:10+2", "3:20+3", "3:30+4", "3:0+1", "3:10+2", "3:20+3"}
+		if !onTCP { // these shapes are owed: probes of other shapes
+			want = []string{"3:0+1 3:10+2", "3:20+3", "3:30+4", "3:0+5", "3:10+6", "3:20+7"}
+		}
+		for i, w := range want {
+			start := time.Now()
+			_, err := d.Read(t.Context())
+			configured := map[int]string{0: "0", 1: "20..22", 2: "30..33", 3: "0", 4: "10..11", 5: "20..22"}[i]
+			if err == nil || !strings.Contains(err.Error(), "no reply within 1s to read of holding "+configured) {
+				t.Errorf("Read %d: %v", i, err)
+			}
+			if took, most := time.Since(start), 1100*time.Millisecond; i > 0 && took > most || took > 2*most {
+				t.Errorf("Read %d took %v", i, took)
+			}
+			if got := u.take(); got != w {
+				t.Errorf("Read %d asked %q, want %q", i, got, w)
+			}
+			// A connection on which nothing answers is given up now and then: it may be dead.
+			if isGone := errors.Is(err, drivers.ErrGone); isGone != (onTCP && i == 2) {
+				t.Errorf("Read %d: %v", i, err)
+			}
+		}
+		if want := map[bool]int{false: 1, true: 2}[onTCP]; *opened != want {
+			t.Errorf("opened %d times, want %d", *opened, want)
+		}
+		u.set(func() { off = false })
+		rs, err := d.Read(t.Context())
+		if err != nil || faulty(rs) != "" {
+			t.Errorf("after it was switched on: %s, %v", show(rs), err)
+		}
+	})
+}
+
+// TestDeafToOneRequest: a request that gets no reply though others do is cut after three Reads, then left alone.
+func TestDeafToOneRequest(t *testing.T) {
+	both(t, func(t *testing.T, onTCP bool) {
+		u := &unitFake{silent: func(q slave.Request) bool { return q.Table == slave.Inputs && holds(q, 1) }}
+		h, _ := plug(t, u.slave(), onTCP)
+		c := config(onTCP, Register{Channel: "i", Table: "input", Address: new(0), Count: new(2)}, Register{Channel: "h", Address: new(0)})
+		d := openDevice(t, c, h)
+		for range missesMost {
+			rs, err := d.Read(t.Context())
+			if err != nil || faulty(rs) != "i0 i1" {
+				t.Fatalf("%s, %v", show(rs), err)
+			}
+		}
+		u.take()
+		for i := range missesMost { // the halves: one answers, one does not
+			rs, err := d.Read(t.Context())
+			if err != nil || faulty(rs) != "i1" {
+				t.Fatalf("Read %d after the cut: %s, %v", i, show(rs), err)
+			}
+		}
+		u.take()
+		start := time.Now()
+		rs := read(t, u, d, "i1", "3:0+1 4:0+1")
+		if !strings.HasSuffix(rs[1].Fault, "no reply within 1s to read of input 1") || time.Since(start) > 100*time.Millisecond {
+			t.Errorf("%q after %v", rs[1].Fault, time.Since(start))
+		}
+	})
+}
+
+// TestForgetsWhenUnitWasAway: another unit may have come in its place.
+func TestForgetsWhenUnitWasAway(t *testing.T) {
+	both(t, func(t *testing.T, onTCP bool) {
+		off := false
+		u := &unitFake{
+			refuse: func(q slave.Request) slave.Exception {
+				if holds(q, 0) {
+					return 2
+				}
+				return 0
+			},
+			silent: func(slave.Request) bool { return off },
+		}
+		h, _ := plug(t, u.slave(), onTCP)
+		d := openDevice(t, config(onTCP, Register{Channel: "r", Address: new(0), Count: new(2)}), h)
+		read(t, u, d, "r0", "3:0+2 3:0+1 3:1+1")
+		u.set(func() { off = true })
+		for range silentLong {
+			if _, err := d.Read(t.Context()); err == nil {
+				t.Error("a unit that is off was read")
+			}
+		}
+		u.set(func() { off, u.refuse = false, nil })
+		u.take()
+		rs, err := d.Read(t.Context())
+		if got := u.take(); err != nil || show(rs) != "r0=0 r1=1" || !strings.HasSuffix(got, "3:0+2") {
+			t.Errorf("%s, %v, asked %s", show(rs), err, got)
+		}
+	})
+}
+
+// TestUnitsShareTheLine: the line is held for one request, so a unit with many does not keep the others waiting.
+func TestUnitsShareTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var order []byte
+		s := &slave.Slave{
+			Units: []byte{3, 4}, Values: echoAddress,
+			Fault: func(q slave.Request) slave.Fault {
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, q.Unit)
+				return slave.Fault{Delay: 10 * time.Millisecond}
+			},
+		}
+		h, _ := plug(t, s, false)
+		var wg sync.WaitGroup
+		for _, unit := range []int{3, 4} {
+			c := config(false)
+			c.Unit = unit
+			for i := range 6 {
+				c.Registers = append(c.Registers, Register{Channel: fmt.Sprintf("r%d", i), Address: new(10 * i)})
+			}
+			d := openDevice(t, c, h)
+			wg.Go(func() {
+				rs, err := d.Read(t.Context())
+				if err != nil || faulty(rs) != "" {
+					t.Errorf("%s, %v", show(rs), err)
+				}
+			})
+		}
+		wg.Wait()
+		run := 0
+		for i := 1; i < len(order); i++ {
+			if run++; order[i] != order[i-1] {
+				run = 0
+			}
+			if run > 1 {
+				t.Fatalf("order of units: %v", order)
+			}
+		}
+	})
+}
+
+// TestIdleConnectionIsReopened: many units close a connection that is idle, and that is no fault.
+func TestIdleConnectionIsReopened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &unitFake{}
+		var near *end
+		s := u.slave()
+		h, opened := plug(t, s, true)
+		inner := h.open
+		h.open = func(ctx context.Context) (drivers.Port, error) {
+			p, err := inner(ctx)
+			near = p.(*end)
+			return p, err
+		}
+		d := openDevice(t, eight(true), h)
+		read(t, u, d, "", "3:0+8")
+		if err := near.Close(); err != nil {
+			t.Fatal(err)
+		}
+		read(t, u, d, "", "3:0+8")
+		if *opened != 2 {
+			t.Errorf("opened %d times, want 2", *opened)
+		}
+	})
+}
+
+func TestErrorsOfThePort(t *testing.T) {
+	broken := errors.New("permission denied")
+	tests := map[string]struct {
+		open func() (drivers.Port, error)
+		want string
+	}{
+		"cannot be opened": {
+			func() (drivers.Port, error) { return nil, broken },
+			"unit 3 on meter:502: open meter:502: permission denied",
+		},
+		"hangs up each time": {
+			func() (drivers.Port, error) { near, far := newLine(); return near, far.Close() },
+			"unit 3 on meter:502: read of holding 0..7: write: gone: hung up before the reply: io: read/write on closed pipe",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := &fakeHost{open: func(context.Context) (drivers.Port, error) { return tt.open() }}
+				d := openDevice(t, eight(true), h)
+				rs, err := d.Read(t.Context())
+				if err == nil || err.Error() != tt.want || rs != nil {
+					t.Errorf("got  %v\nwant %s", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestLineThatIsNeverSilent: another master, or noise.
+func TestLineThatIsNeverSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := newLine()
+		h := &fakeHost{open: func(context.Context) (drivers.Port, error) { return near, nil }}
+		d := openDevice(t, eight(false), h)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := far.Write([]byte{0x55}); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+		start := time.Now()
+		_, err := d.Read(t.Context())
+		took := time.Since(start)
+		cancel()
+		wg.Wait()
+		want := regexp.MustCompile(`^unit 3 on /dev/ttyX: read of holding 0..7: the line is not silent: 100[01] bytes in 1s that nobody asked for; another master, or a wrong baud rate$`)
+		if err == nil || !want.MatchString(err.Error()) || took > 1100*time.Millisecond {
+			t.Errorf("after %v\ngot  %v\nwant %s", took, err, want)
+		}
+	})
+}
+
+// TestFloodEnds: noise without end in answer to a request neither blocks nor grows.
+func TestFloodEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := newLine()
+		h := &fakeHost{open: func(context.Context) (drivers.Port, error) { return near, nil }}
+		d := openDevice(t, eight(false), h)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			b := make([]byte, 64)
+			if _, err := far.Read(b); err != nil {
+				t.Error(err)
+			}
+			for range 2000 {
+				if _, err := far.Write(slices.Repeat([]byte{3, 0xff, 0x42}, 30)); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+		start := time.Now()
+		_, err := d.Read(t.Context())
+		if err == nil || time.Since(start) > 1200*time.Millisecond {
+			t.Errorf("got %v after %v", err, time.Since(start))
+		}
+		wg.Wait()
+	})
+}
+
+// TestReadingsAreFresh: what the agent wrote into the last readings is gone.
+func TestReadingsAreFresh(t *testing.T) {
+	both(t, func(t *testing.T, onTCP bool) {
+		u := &unitFake{}
+		h, _ := plug(t, u.slave(), onTCP)
+		d := openDevice(t, config(onTCP, Register{Channel: "r", Address: new(1), Unit: "V"}, Register{Channel: "c", Table: "discrete", Address: new(9)}), h)
+		for range 2 {
+			rs, err := d.Read(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []tidegate.Reading{{Channel: "r", Unit: "V", Value: tidegate.Uint(1)}, {Channel: "c", Value: tidegate.Bool(true)}}
+			if !slices.Equal(rs, want) {
+				t.Errorf("got %+v", rs)
+			}
+			for i := range rs {
+				rs[i] = tidegate.Reading{Device: "d", Channel: "x", Unit: "y", Fault: "z", Time: time.Now()}
+			}
+		}
+	})
+}
