@@ -29,7 +29,8 @@ func GapReading(g tidegate.Gap) tidegate.Reading {
 	if g.Epoch != "" {
 		b = appendText(append(b, `,"ep":`...), g.Epoch)
 	}
-	return tidegate.Reading{Device: tidegate.GatewayDevice, Channel: tidegate.GapChannel, Value: tidegate.Text(string(append(b, '}')))}
+	text := string(append(b, '}'))
+	return tidegate.Reading{Device: tidegate.GatewayDevice, Channel: tidegate.GapChannel, Value: tidegate.Text(text)}
 }
 
 // ParseGap reads the gap that r declares. ok is false when r is another reading; an error says what is wrong with one that

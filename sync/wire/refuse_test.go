@@ -228,13 +228,19 @@ func TestReceiptComesBack(t *testing.T) {
 
 // TestReceiptStopsBeforeTooManyHoles cuts a receipt with more holes than one may have.
 func TestReceiptStopsBeforeTooManyHoles(t *testing.T) {
-	r := Receipt{Epoch: "e7", Upto: 1000}
-	for i := range uint64(MaxHoles + 2) {
-		r.Holes.Add(tidegate.Range{First: 10*i + 5, Last: 10*i + 6})
-	}
-	got, err := ParseReceipt(AppendReceipt(nil, r))
-	if err != nil || got.Upto != 10*MaxHoles+4 || len(got.Holes) != MaxHoles {
-		t.Fatalf("got upto %d, %d holes, %v, want %d, %d", got.Upto, len(got.Holes), err, 10*MaxHoles+4, MaxHoles)
+	for _, holes := range []uint64{MaxHoles, MaxHoles + 1, MaxHoles + 2} {
+		r := Receipt{Epoch: "e7", Upto: 1000}
+		for i := range holes {
+			r.Holes.Add(tidegate.Range{First: 10*i + 5, Last: 10*i + 6})
+		}
+		want := r.Upto
+		if holes > MaxHoles {
+			want = 10*MaxHoles + 4
+		}
+		got, err := ParseReceipt(AppendReceipt(nil, r))
+		if err != nil || got.Upto != want || len(got.Holes) != MaxHoles {
+			t.Errorf("%d holes: got upto %d, %d holes, %v, want %d, %d", holes, got.Upto, len(got.Holes), err, want, MaxHoles)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/sync/wire/frame/column"
 )
 
 // window is how far back the encoder looks for repetitions, in bytes: it bounds the memory of both sides.
@@ -42,13 +43,12 @@ type Encoder struct {
 	shapeOf  map[string]int // by the series' indexes, four bytes each
 	newest   map[string]int // device of the first reading -> 1 + its newest shape
 
-	recShape []int    // shape of each record
-	next     []int    // for each series, where its next value goes in vals; after filling, where its column ends
-	vals     []uint64 // values by series: bits of numbers, indexes of texts
-	scratch  []uint64
-	codes    []byte
-	times    []sparse // times of readings that have one of their own
-	faults   []sparse // index of the text
+	recShape []int            // shape of each record
+	next     []int            // for each series, where its next value goes in vals; after filling, where its column ends
+	vals     []uint64         // values by series: bits of numbers, indexes of texts
+	numbers  []column.Numbers // those of vals that are of numbers
+	times    []sparse         // times of readings that have one of their own
+	faults   []sparse         // index of the text
 }
 
 // A sparse is something that few readings have.
@@ -122,16 +122,16 @@ func check(recs []tidegate.Record) (readings int, err error) {
 
 // appendPreamble appends the count of records and the runs of records with equally many readings.
 func appendPreamble(dst []byte, recs []tidegate.Record) []byte {
-	dst = appendUvarint(dst, uint64(len(recs)))
+	dst = column.AppendUvarint(dst, uint64(len(recs)))
 	for i := 0; i < len(recs); {
 		each, run := len(recs[i].Readings), 1
 		for i+run < len(recs) && len(recs[i+run].Readings) == each {
 			run++
 		}
 		if run == 1 {
-			dst = appendUvarint(dst, uint64(each)<<1)
+			dst = column.AppendUvarint(dst, uint64(each)<<1)
 		} else {
-			dst = appendUvarint(appendUvarint(dst, uint64(each)<<1|1), uint64(run-1))
+			dst = column.AppendUvarint(column.AppendUvarint(dst, uint64(each)<<1|1), uint64(run-1))
 		}
 		i += run
 	}
@@ -275,7 +275,7 @@ func (e *Encoder) gather(recs []tidegate.Record, readings int) {
 			e.vals[e.next[s]] = bits
 			e.next[s]++
 			if behind, timed := ownTime(r.Time, recTime); timed {
-				e.times = append(e.times, sparse{at, zigzag(behind)})
+				e.times = append(e.times, sparse{at, column.Zigzag(behind)})
 			}
 			if r.Fault != "" {
 				e.faults = append(e.faults, sparse{at, uint64(e.textIndex(r.Fault))})

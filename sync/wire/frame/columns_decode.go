@@ -8,6 +8,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/sync/wire/frame/column"
 )
 
 // maxInterned is how many different short texts a Decoder shares between records; maxInternedLen is how long they may be.
@@ -38,7 +39,7 @@ type columns struct {
 	next     []int // for each series, where its next value stands in vals
 	start    []int // for each series, where its values begin in vals; one more for the end
 	vals     []uint64
-	codes    []byte // for each series; 0 where it is not of numbers
+	numbers  []column.Numbers // those of vals that are of numbers
 }
 
 // NewDecoder returns a Decoder ready for use.
@@ -118,9 +119,11 @@ func (d *Decoder) channel(i int, b []byte) string {
 }
 
 // decodeColumns appends the records of a body in columns form to dst.
-func (d *Decoder) decodeColumns(dst []tidegate.Record, class tidegate.Class, first uint64, body []byte) ([]tidegate.Record, error) {
+func (d *Decoder) decodeColumns(
+	dst []tidegate.Record, class tidegate.Class, first uint64, body []byte,
+) ([]tidegate.Record, error) {
 	c := &d.c
-	c.r = reader{b: body, at: 1}
+	c.r = newReader(body, 1)
 	c.counts = c.counts[:0]
 	readings := 0
 	walkRuns(&c.r, func(each, run int) bool {
@@ -130,19 +133,19 @@ func (d *Decoder) decodeColumns(dst []tidegate.Record, class tidegate.Class, fir
 		readings += each * run
 		return true
 	})
-	err := c.r.wrap("decode frame: columns")
+	err := c.r.Wrap("decode frame: columns")
 	if err == nil {
 		err = checkNumbers(first, len(c.counts))
 	}
 	if err == nil {
-		err = d.inflate(body[c.r.at:])
+		err = d.inflate(body[c.r.At():])
 	}
 	if err != nil {
 		return dst, err
 	}
-	c.r = reader{b: d.raw}
+	c.r = newReader(d.raw, 0)
 	out := c.read(d, dst, first, readings)
-	if err := c.r.wrap("decode frame: columns"); err != nil {
+	if err := c.r.Wrap("decode frame: columns"); err != nil {
 		return dst, err
 	}
 	for i := len(dst); i < len(out); i++ {
@@ -152,15 +155,15 @@ func (d *Decoder) decodeColumns(dst []tidegate.Record, class tidegate.Class, fir
 	return out, nil
 }
 
-// read appends the records in raw to dst, in the order in which raw has their parts; r.err says whether they are good.
+// read appends the records in raw to dst, in the order in which raw has their parts; r.Err() says whether they are good.
 func (c *columns) read(d *Decoder, dst []tidegate.Record, first uint64, readings int) []tidegate.Record {
 	c.readTexts(d, readings)
 	c.readSeries(readings)
 	c.readShapes(readings)
-	if least := 3 * len(c.counts); c.r.left() < least {
-		c.r.fail("got %d bytes, want at least %d for %d records", c.r.left(), least, len(c.counts))
+	if least := 3 * len(c.counts); c.r.Left() < least {
+		c.r.Fail("got %d bytes, want at least %d for %d records", c.r.Left(), least, len(c.counts))
 	}
-	if c.r.err != nil {
+	if c.r.Err() != nil {
 		return dst
 	}
 	out := slices.Grow(dst, len(c.counts))[:len(dst)+len(c.counts)]
@@ -170,15 +173,15 @@ func (c *columns) read(d *Decoder, dst []tidegate.Record, first uint64, readings
 	c.layOut(readings)
 	c.readNumbers()
 	c.readOthers()
-	if c.r.err != nil {
+	if c.r.Err() != nil {
 		return dst
 	}
 	slab := make([]tidegate.Reading, readings)
 	c.fill(made, slab)
 	c.readTimes(made, slab)
 	c.readFaults(slab)
-	if c.r.err == nil && c.r.left() > 0 {
-		c.r.fail("got %d bytes too many", c.r.left())
+	if c.r.Err() == nil && c.r.Left() > 0 {
+		c.r.Fail("got %d bytes too many", c.r.Left())
 	}
 	return out
 }

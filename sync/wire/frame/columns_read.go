@@ -4,22 +4,23 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/sync/wire/frame/column"
 )
 
 // readTexts reads the table of texts. Each of them is used: three by a series, one by a record, one by a value, one by a fault.
 func (c *columns) readTexts(d *Decoder, readings int) {
-	n := c.r.count(min(5*readings+len(c.counts), c.r.left()), "text count")
+	n := c.r.Count(min(5*readings+len(c.counts), c.r.Left()), "text count")
 	c.texts = c.texts[:0]
 	for range n {
-		c.texts = append(c.texts, d.intern(c.r.text("text")))
+		c.texts = append(c.texts, d.intern(c.r.Text("text")))
 	}
 }
 
 // step reads an index as the difference from last.
 func (c *columns) step(last, size int, what string) int {
-	v := int64(last) + c.r.svarint()
+	v := int64(last) + c.r.Svarint()
 	if v < 0 || v >= int64(size) {
-		c.r.fail("%s: got index %d, want less than %d", what, v, size)
+		c.r.Fail("%s: got index %d, want less than %d", what, v, size)
 		return 0
 	}
 	return int(v)
@@ -27,15 +28,15 @@ func (c *columns) step(last, size int, what string) int {
 
 // readSeries reads the table of series.
 func (c *columns) readSeries(readings int) {
-	n := c.r.count(readings, "series count")
+	n := c.r.Count(readings, "series count")
 	c.series = c.series[:0]
 	device, channel, unit := 0, 0, 0
 	for range n {
 		device = c.step(device, len(c.texts), "device")
 		channel = c.step(channel, len(c.texts), "channel")
 		unit = c.step(unit, len(c.texts), "unit")
-		kind := tidegate.Kind(c.r.index(int(tidegate.KindBytes)+1, "kind"))
-		if c.r.err != nil {
+		kind := tidegate.Kind(c.r.Index(int(tidegate.KindBytes)+1, "kind"))
+		if c.r.Err() != nil {
 			return
 		}
 		c.series = append(c.series, series{c.texts[device], c.texts[channel], c.texts[unit], kind})
@@ -44,12 +45,12 @@ func (c *columns) readSeries(readings int) {
 
 // readShapes reads the table of shapes and the shape of each record.
 func (c *columns) readShapes(readings int) {
-	n := c.r.count(len(c.counts), "shape count")
+	n := c.r.Count(len(c.counts), "shape count")
 	c.shapes, c.ids = c.shapes[:0], resize(c.ids, readings)
 	free := c.ids
 	follow := 0
 	for range n {
-		size := c.r.count(len(free), "shape length")
+		size := c.r.Count(len(free), "shape length")
 		ids := free[:size:size]
 		free = free[size:]
 		for i := range ids {
@@ -61,12 +62,12 @@ func (c *columns) readShapes(readings int) {
 	}
 	c.recShape = resize(c.recShape, len(c.counts))
 	for i, want := range c.counts {
-		h := c.r.index(len(c.shapes), "shape of a record")
-		if c.r.err != nil {
+		h := c.r.Index(len(c.shapes), "shape of a record")
+		if c.r.Err() != nil {
 			return
 		}
 		if got := len(c.shapes[h]); got != want {
-			c.r.fail("record %d: got a shape of %d readings, want %d", i, got, want)
+			c.r.Fail("record %d: got a shape of %d readings, want %d", i, got, want)
 			return
 		}
 		c.recShape[i] = h
@@ -77,7 +78,7 @@ func (c *columns) readShapes(readings int) {
 func (c *columns) readHeads(made []tidegate.Record, first uint64) {
 	var last, delta int64
 	for i := range made {
-		d := c.r.svarint()
+		d := c.r.Svarint()
 		at := last + delta + d
 		if i > 0 {
 			delta = at - last
@@ -88,7 +89,7 @@ func (c *columns) readHeads(made []tidegate.Record, first uint64) {
 	}
 	last = 0
 	for i := range made {
-		last += c.r.svarint()
+		last += c.r.Svarint()
 		made[i].Boot = c.r.duration(made[i].Time.UnixMicro()-last, "boot time")
 	}
 	c.readRuns(made, "quality", func(r *tidegate.Record, v uint64) { r.Quality = tidegate.TimeQuality(v) }, 256)
@@ -98,9 +99,9 @@ func (c *columns) readHeads(made []tidegate.Record, first uint64) {
 // readRuns reads runs of records that have the same of something, an index of less than size.
 func (c *columns) readRuns(made []tidegate.Record, what string, set func(*tidegate.Record, uint64), size int) {
 	for len(made) > 0 {
-		v := c.r.index(size, what)
-		n := c.r.count(len(made)-1, what+" run") + 1
-		if c.r.err != nil {
+		v := c.r.Index(size, what)
+		n := c.r.Count(len(made)-1, what+" run") + 1
+		if c.r.Err() != nil {
 			return
 		}
 		for i := range made[:n] {
@@ -114,7 +115,7 @@ func (c *columns) readRuns(made []tidegate.Record, what string, set func(*tidega
 func (r *reader) duration(us int64, what string) time.Duration {
 	const most = int64(1<<63-1) / int64(time.Microsecond)
 	if us > most || us < -most {
-		r.fail("%s: got %d microseconds, want at most %d", what, us, most)
+		r.Fail("%s: got %d microseconds, want at most %d", what, us, most)
 		return 0
 	}
 	return time.Duration(us) * time.Microsecond
@@ -125,7 +126,7 @@ func (c *columns) layOut(readings int) {
 	c.vals = resize(c.vals, readings)
 	c.start = resize(c.start, len(c.series)+1)
 	clear(c.start)
-	if c.r.err != nil {
+	if c.r.Err() != nil {
 		return
 	}
 	for _, h := range c.recShape {
@@ -135,7 +136,7 @@ func (c *columns) layOut(readings int) {
 	}
 	for s := range c.series {
 		if c.start[s+1] == 0 {
-			c.r.fail("series %d has no values", s)
+			c.r.Fail("series %d has no values", s)
 			return
 		}
 		c.start[s+1] += c.start[s]
@@ -148,67 +149,21 @@ func (c *columns) column(s int) []uint64 { return c.vals[c.start[s]:c.start[s+1]
 
 // readNumbers reads the columns of numbers.
 func (c *columns) readNumbers() {
-	c.codes = resize(c.codes, len(c.series))
-	if c.r.err != nil {
+	if c.r.Err() != nil {
 		return
 	}
-	clear(c.codes)
-	c.readCodes()
-	var first uint64
-	for s, code := range c.codes {
-		if o := code & codeOrder; o == orderDelta || o == orderDelta2 {
-			first += uint64(c.r.svarint())
-			c.column(s)[0] = first
-		}
-	}
-	for s, code := range c.codes {
-		if o := code & codeOrder; o == orderDelta || o == orderDelta2 {
-			c.r.deltas(c.column(s), o)
-		}
-	}
+	c.numbers = c.numbers[:0]
 	for s := range c.series {
-		switch kind := c.series[s].kind; {
-		case !isNumber(kind):
-		case c.codes[s]&codeOrder == orderPlain:
-			c.r.plain(c.column(s), kind)
-		case c.codes[s]&codeOrder == orderXor:
-			c.r.xor(c.column(s), c.codes[s])
+		if kind := c.series[s].kind; isNumber(kind) {
+			c.numbers = append(c.numbers, column.Numbers{Kind: kind, Values: c.column(s)})
 		}
 	}
-	for s := range c.series {
-		if c.series[s].kind == tidegate.KindFloat {
-			decodeFloats(c.column(s), c.codes[s])
-		}
-	}
-}
-
-// readCodes reads the code of each column of numbers.
-func (c *columns) readCodes() {
-	for s := range c.series {
-		kind := c.series[s].kind
-		if !isNumber(kind) {
-			continue
-		}
-		b := c.r.take(1, "code")
-		if b == nil {
-			return
-		}
-		code, allowed := b[0], byte(codeOrder)
-		if kind == tidegate.KindFloat {
-			allowed = codeKnown
-		}
-		whole := kind != tidegate.KindFloat && code&codeOrder == orderXor
-		if code&^allowed != 0 || whole || code&codeOrder == orderXor && code&codeExp != 0 {
-			c.r.fail("got code %#02x for numbers of kind %d", code, uint8(kind))
-			return
-		}
-		c.codes[s] = code
-	}
+	c.r.Numbers(c.numbers)
 }
 
 // readOthers reads the columns that are not of numbers.
 func (c *columns) readOthers() {
-	if c.r.err != nil {
+	if c.r.Err() != nil {
 		return
 	}
 	for s := range c.series {
@@ -217,7 +172,7 @@ func (c *columns) readOthers() {
 		case tidegate.KindNone:
 			clear(col)
 		case tidegate.KindBool:
-			packed := c.r.take((len(col)+7)/8, "yes/no")
+			packed := c.r.Take((len(col)+7)/8, "yes/no")
 			if packed == nil {
 				return
 			}
@@ -226,7 +181,7 @@ func (c *columns) readOthers() {
 			}
 		case tidegate.KindText, tidegate.KindBytes:
 			for i := range col {
-				col[i] = uint64(c.r.index(len(c.texts), "text"))
+				col[i] = uint64(c.r.Index(len(c.texts), "text"))
 			}
 		}
 	}
@@ -234,14 +189,14 @@ func (c *columns) readOthers() {
 
 // readSparse calls f for each reading that has something which few have.
 func (c *columns) readSparse(readings int, what string, f func(reading int)) {
-	n := c.r.count(readings, what+" count")
+	n := c.r.Count(readings, what+" count")
 	at := 0
 	for range n {
-		at += c.r.count(readings-1-min(at, readings-1), what+" place")
+		at += c.r.Count(readings-1-min(at, readings-1), what+" place")
 		if at >= readings {
-			c.r.fail("%s: got reading %d, want less than %d", what, at, readings)
+			c.r.Fail("%s: got reading %d, want less than %d", what, at, readings)
 		}
-		if c.r.err != nil {
+		if c.r.Err() != nil {
 			return
 		}
 		f(at)
@@ -266,7 +221,7 @@ func (c *columns) readTimes(made []tidegate.Record, slab []tidegate.Reading) {
 // readFaults gives readings their faults.
 func (c *columns) readFaults(slab []tidegate.Reading) {
 	c.readSparse(len(slab), "fault", func(reading int) {
-		if t := c.r.index(len(c.texts), "fault"); c.r.err == nil {
+		if t := c.r.Index(len(c.texts), "fault"); c.r.Err() == nil {
 			slab[reading].Fault = c.texts[t]
 		}
 	})

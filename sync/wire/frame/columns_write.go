@@ -2,6 +2,7 @@ package frame
 
 import (
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/sync/wire/frame/column"
 )
 
 // write lays the gathered columns out in raw: README.md, "Columns". The texts come first and are complete last.
@@ -13,16 +14,16 @@ func (e *Encoder) write(recs []tidegate.Record) {
 	b = e.appendOthers(b)
 	b = appendSparse(b, e.times)
 	e.tail = appendSparse(b, e.faults)
-	b = appendUvarint(e.raw[:0], uint64(len(e.texts)))
+	b = column.AppendUvarint(e.raw[:0], uint64(len(e.texts)))
 	for _, s := range e.texts {
-		b = appendText(b, s)
+		b = column.AppendText(b, s)
 	}
 	e.raw = append(b, e.tail...)
 }
 
 // appendSeries appends the table of series, each as differences from the one before.
 func (e *Encoder) appendSeries(b []byte) []byte {
-	b = appendUvarint(b, uint64(len(e.series)))
+	b = column.AppendUvarint(b, uint64(len(e.series)))
 	var last series
 	var device, channel, unit int64
 	for i := range e.series {
@@ -34,9 +35,9 @@ func (e *Encoder) appendSeries(b []byte) []byte {
 		if i == 0 || s.unit != last.unit {
 			u = int64(e.textIndex(s.unit))
 		}
-		b = appendSvarint(b, d-device)
-		b = appendSvarint(b, c-channel)
-		b = appendSvarint(b, u-unit)
+		b = column.AppendSvarint(b, d-device)
+		b = column.AppendSvarint(b, c-channel)
+		b = column.AppendSvarint(b, u-unit)
 		b = append(b, byte(s.kind))
 		device, channel, unit, last = d, c, u, *s
 	}
@@ -45,12 +46,12 @@ func (e *Encoder) appendSeries(b []byte) []byte {
 
 // appendShapes appends the shapes: of each the length and its series, as differences from the one that would follow.
 func (e *Encoder) appendShapes(b []byte) []byte {
-	b = appendUvarint(b, uint64(len(e.shapes)))
+	b = column.AppendUvarint(b, uint64(len(e.shapes)))
 	var follow int64
 	for _, h := range e.shapes {
-		b = appendUvarint(b, uint64(len(h.series)))
+		b = column.AppendUvarint(b, uint64(len(h.series)))
 		for _, s := range h.series {
-			b = appendSvarint(b, int64(s)-follow)
+			b = column.AppendSvarint(b, int64(s)-follow)
 			follow = int64(s) + 1
 		}
 	}
@@ -60,12 +61,12 @@ func (e *Encoder) appendShapes(b []byte) []byte {
 // appendHeads appends what records have beside readings: shapes, times, boot times, qualities, uplinks.
 func (e *Encoder) appendHeads(b []byte, recs []tidegate.Record) []byte {
 	for _, h := range e.recShape {
-		b = appendUvarint(b, uint64(h))
+		b = column.AppendUvarint(b, uint64(h))
 	}
 	var last, delta int64
 	for i := range recs {
 		at := recs[i].Time.UnixMicro()
-		b = appendSvarint(b, at-last-delta)
+		b = column.AppendSvarint(b, at-last-delta)
 		if i > 0 {
 			delta = at - last
 		}
@@ -74,7 +75,7 @@ func (e *Encoder) appendHeads(b []byte, recs []tidegate.Record) []byte {
 	last = 0
 	for i := range recs {
 		start := recs[i].Time.UnixMicro() - recs[i].Boot.Microseconds()
-		b = appendSvarint(b, start-last)
+		b = column.AppendSvarint(b, start-last)
 		last = start
 	}
 	b = appendRuns(b, len(recs), func(i int) uint64 { return uint64(recs[i].Quality) })
@@ -94,8 +95,8 @@ func appendRuns(b []byte, n int, value func(i int) uint64) []byte {
 		for next < n && value(next) == v {
 			next++
 		}
-		b = appendUvarint(b, v)
-		b = appendUvarint(b, uint64(next-i-1))
+		b = column.AppendUvarint(b, v)
+		b = column.AppendUvarint(b, uint64(next-i-1))
 		i = next
 	}
 	return b
@@ -114,50 +115,15 @@ func (e *Encoder) column(s int) []uint64 {
 	return e.vals[e.next[s-1]:e.next[s]]
 }
 
-// appendNumbers appends the columns of numbers: all codes, all first numbers, all differences, all planes. Like stands beside
-// like, which is what zstd makes the most of.
+// appendNumbers appends the columns of numbers.
 func (e *Encoder) appendNumbers(b []byte) []byte {
-	codes := resize(e.codes, len(e.series))
-	clear(codes)
-	e.codes = codes
+	e.numbers = e.numbers[:0]
 	for s := range e.series {
-		kind := e.series[s].kind
-		if !isNumber(kind) {
-			continue
-		}
-		col := e.column(s)
-		if kind == tidegate.KindFloat {
-			e.scratch = resize(e.scratch, len(col))
-			codes[s] = encodeFloats(col, e.scratch)
-		}
-		if codes[s]&codeOrder != orderXor {
-			codes[s] |= pickOrder(col, kind)
-		}
-		b = append(b, codes[s])
-	}
-	var first uint64
-	for s := range e.series {
-		if o := codes[s] & codeOrder; o == orderDelta || o == orderDelta2 {
-			col := e.column(s)
-			b = appendSvarint(b, int64(col[0]-first))
-			first = col[0]
+		if kind := e.series[s].kind; isNumber(kind) {
+			e.numbers = append(e.numbers, column.Numbers{Kind: kind, Values: e.column(s)})
 		}
 	}
-	for s := range e.series {
-		if o := codes[s] & codeOrder; o == orderDelta || o == orderDelta2 {
-			b = appendDeltas(b, e.column(s), o)
-		}
-	}
-	for s := range e.series {
-		switch kind := e.series[s].kind; {
-		case !isNumber(kind):
-		case codes[s]&codeOrder == orderPlain:
-			b = appendPlain(b, e.column(s), kind)
-		case codes[s]&codeOrder == orderXor:
-			b = appendXor(b, e.column(s), codes[s])
-		}
-	}
-	return b
+	return column.AppendNumbers(b, e.numbers)
 }
 
 // appendOthers appends the columns of yes/no, as bits, and of text and bytes, as indexes of texts.
@@ -168,7 +134,7 @@ func (e *Encoder) appendOthers(b []byte) []byte {
 			b = appendBits(b, e.column(s))
 		case tidegate.KindText, tidegate.KindBytes:
 			for _, t := range e.column(s) {
-				b = appendUvarint(b, t)
+				b = column.AppendUvarint(b, t)
 			}
 		}
 	}
@@ -191,11 +157,11 @@ func appendBits(b []byte, col []uint64) []byte {
 
 // appendSparse appends how many there are, and of each how many readings it leaves out and what it has.
 func appendSparse(b []byte, list []sparse) []byte {
-	b = appendUvarint(b, uint64(len(list)))
+	b = column.AppendUvarint(b, uint64(len(list)))
 	next := 0
 	for _, x := range list {
-		b = appendUvarint(b, uint64(x.reading-next))
-		b = appendUvarint(b, x.v)
+		b = column.AppendUvarint(b, uint64(x.reading-next))
+		b = column.AppendUvarint(b, x.v)
 		next = x.reading + 1
 	}
 	return b

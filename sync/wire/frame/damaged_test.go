@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tidegate-io/tidegate/sync/wire/frame/column"
 )
 
 // A damaged is a body that must be refused, and why.
@@ -18,7 +20,7 @@ type damaged struct {
 
 // rowsWith makes a rows body of one record that counts n readings and whose content is behind.
 func rowsWith(n int, behind string) []byte {
-	content := string(appendUvarint(nil, uint64(n))) + "\x00" + strings.Repeat("\x00", 8) + "\x00\x00" + behind
+	content := string(column.AppendUvarint(nil, uint64(n))) + "\x00" + strings.Repeat("\x00", 8) + "\x00\x00" + behind
 	return append(binary.LittleEndian.AppendUint32([]byte{formRows}, uint32(len(content))), content...)
 }
 

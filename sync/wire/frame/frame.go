@@ -14,6 +14,7 @@ import (
 	"fmt"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/sync/wire/frame/column"
 )
 
 // The limits of one body. They bound what a damaged or hostile body can make a decoder allocate; a run of records beyond them
@@ -79,9 +80,9 @@ func walk(body []byte, f func(readings, records int) bool) error {
 	case formRows:
 		return walkRows(body, func(head rowHead) bool { return f(head.readings, 1) })
 	case formColumns:
-		r := reader{b: body, at: 1}
+		r := newReader(body, 1)
 		walkRuns(&r, f)
-		return r.wrap("decode frame: columns")
+		return r.Wrap("decode frame: columns")
 	}
 	return unknownForm(body[0])
 }
@@ -90,29 +91,34 @@ func unknownForm(form byte) error {
 	return fmt.Errorf("decode frame: got form %d, want %d or %d", form, formRows, formColumns)
 }
 
+// A reader is a column.Reader that knows the parts of a body.
+type reader struct{ column.Reader }
+
+func newReader(body []byte, at int) reader { return reader{column.NewReader(body, at)} }
+
 // walkRuns reads the preamble of a columns body behind its form byte and calls f for each run of records with equally many
 // readings, until f returns false or the preamble ends.
 func walkRuns(r *reader, f func(readings, records int) bool) {
-	records := r.count(MaxRecords, "record count")
-	if r.err == nil && records == 0 {
-		r.fail("got 0 records, want at least 1")
+	records := r.Count(MaxRecords, "record count")
+	if r.Err() == nil && records == 0 {
+		r.Fail("got 0 records, want at least 1")
 	}
 	total := 0
-	for at := 0; at < records && r.err == nil; {
-		v := r.uvarint()
+	for at := 0; at < records && r.Err() == nil; {
+		v := r.Uvarint()
 		each, run := v>>1, uint64(1)
 		if v&1 != 0 {
-			run += r.uvarint()
+			run += r.Uvarint()
 		}
 		switch {
 		case each > tidegate.MaxReadings:
-			r.fail("record %d: got %d readings, want at most %d", at, each, tidegate.MaxReadings)
+			r.Fail("record %d: got %d readings, want at most %d", at, each, tidegate.MaxReadings)
 		case run > uint64(records-at):
-			r.fail("record %d: got a run of %d records, want at most %d", at, run, records-at)
+			r.Fail("record %d: got a run of %d records, want at most %d", at, run, records-at)
 		case total+int(each)*int(run) > MaxReadings:
-			r.fail("got more than %d readings", MaxReadings)
+			r.Fail("got more than %d readings", MaxReadings)
 		}
-		if r.err != nil {
+		if r.Err() != nil {
 			return
 		}
 		total += int(each) * int(run)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -215,6 +216,70 @@ func checkCounts(t *rapid.T, form string, body []byte, recs []tidegate.Record) {
 	}
 	if _, err := Count(body, skip, len(recs)-skip+1); err == nil {
 		t.Fatalf("%s: Count of one record too many gave no error", form)
+	}
+}
+
+// TestShapesDiffer wants records back that differ in one respect from the one before, after which the first comes again: what tells
+// shapes apart, and more shapes of one device than are tried by comparing.
+func TestShapesDiffer(t *testing.T) {
+	base := []tidegate.Reading{
+		{Device: "m", Channel: "a", Unit: "V", Value: tidegate.Uint(7)},
+		{Device: "m", Channel: "b", Unit: "V", Value: tidegate.Uint(8)},
+	}
+	edits := []func(r *tidegate.Reading){
+		func(r *tidegate.Reading) { r.Device = "n" },
+		func(r *tidegate.Reading) { r.Channel = "c" },
+		func(r *tidegate.Reading) { r.Unit = "" },
+		func(r *tidegate.Reading) { r.Value = tidegate.Int(8) },
+		func(r *tidegate.Reading) { r.Value = tidegate.Text("8") },
+		func(r *tidegate.Reading) { r.Value = tidegate.Value{} },
+	}
+	var recs []tidegate.Record
+	add := func(readings []tidegate.Reading) {
+		recs = append(recs, tidegate.Record{Number: uint64(len(recs) + 1), Class: 1, Time: time.UnixMicro(1).UTC(), Readings: readings})
+	}
+	for i, edit := range edits {
+		for k := range base {
+			other := slices.Clone(base)
+			edit(&other[k])
+			add(base)
+			add(other)
+			if i%2 == 0 {
+				add(other[:1])
+			}
+		}
+	}
+	add(base)
+	got, err := newDecoder(t).Decode(nil, 1, 1, columnsOf(t, recs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := sameRecords(got, recs); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+// TestDecoderForgetsTexts decodes more different names than a Decoder shares, and wants it to stay small.
+func TestDecoderForgetsTexts(t *testing.T) {
+	d := newDecoder(t)
+	for i := range 3 * maxInterned / 500 {
+		rec := tidegate.Record{Number: 1, Class: 1, Time: time.UnixMicro(1).UTC()}
+		for k := range 500 {
+			rec.Readings = append(rec.Readings, tidegate.Reading{Device: "m", Channel: fmt.Sprintf("c%d.%d", i, k)})
+		}
+		recs := []tidegate.Record{rec}
+		for _, body := range [][]byte{AppendRows(nil, recs), columnsOf(t, recs)} {
+			got, err := d.Decode(nil, 1, 1, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := sameRecords(got, recs); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+		if len(d.names) > maxInterned {
+			t.Fatalf("holds %d names, want at most %d", len(d.names), maxInterned)
+		}
 	}
 }
 

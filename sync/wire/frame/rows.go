@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/sync/wire/frame/column"
 )
 
 // The flags of a reading in rows form.
@@ -33,12 +34,12 @@ func AppendRows(dst []byte, recs []tidegate.Record) []byte {
 		rec := &recs[i]
 		start := len(dst)
 		dst = append(dst, formRows, 0, 0, 0, 0)
-		dst = appendUvarint(dst, uint64(len(rec.Readings)))
+		dst = column.AppendUvarint(dst, uint64(len(rec.Readings)))
 		dst = append(dst, byte(rec.Quality))
 		at := rec.Time.UnixMicro()
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(at))
-		dst = appendSvarint(dst, rec.Boot.Microseconds())
-		dst = appendText(dst, rec.For)
+		dst = column.AppendSvarint(dst, rec.Boot.Microseconds())
+		dst = column.AppendText(dst, rec.For)
 		dst = appendRowReadings(dst, rec.Readings, at)
 		binary.LittleEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-rowPrefix))
 	}
@@ -65,25 +66,25 @@ func appendRowReadings(dst []byte, readings []tidegate.Reading, at int64) []byte
 		if r.Fault != "" {
 			flags |= rowFault
 		}
-		if kind == tidegate.KindFloat && isSingle(bits) {
+		if kind == tidegate.KindFloat && column.IsSingle(bits) {
 			flags |= rowSingle
 		}
 		dst = append(dst, flags)
 		if flags&rowDevice != 0 {
 			device = r.Device
-			dst = appendText(dst, device)
+			dst = column.AppendText(dst, device)
 		}
-		dst = appendText(dst, r.Channel)
+		dst = column.AppendText(dst, r.Channel)
 		if flags&rowUnit != 0 {
 			unit = r.Unit
-			dst = appendText(dst, unit)
+			dst = column.AppendText(dst, unit)
 		}
 		if timed {
-			dst = appendSvarint(dst, own)
+			dst = column.AppendSvarint(dst, own)
 		}
 		dst = appendRowValue(dst, flags, bits, text)
 		if flags&rowFault != 0 {
-			dst = appendText(dst, r.Fault)
+			dst = column.AppendText(dst, r.Fault)
 		}
 	}
 	return dst
@@ -97,11 +98,11 @@ func appendRowValue(dst []byte, flags byte, bits uint64, text string) []byte {
 		}
 		return binary.LittleEndian.AppendUint64(dst, bits)
 	case tidegate.KindInt:
-		return appendSvarint(dst, int64(bits))
+		return column.AppendSvarint(dst, int64(bits))
 	case tidegate.KindUint, tidegate.KindBool:
-		return appendUvarint(dst, bits)
+		return column.AppendUvarint(dst, bits)
 	case tidegate.KindText, tidegate.KindBytes:
-		return appendText(dst, text)
+		return column.AppendText(dst, text)
 	}
 	return dst
 }
@@ -129,12 +130,6 @@ func ownTime(t time.Time, at int64) (behind int64, timed bool) {
 	return us - at, us != at && us != zeroTime
 }
 
-// isSingle reports whether a single holds the double with these bits exactly. NaN never counts: conversion may change its bits.
-func isSingle(bits uint64) bool {
-	f := math.Float64frombits(bits)
-	return float64(float32(f)) == f // the sign of zero survives the conversion
-}
-
 // A rowHead is what precedes the content of a record in rows form.
 type rowHead struct {
 	readings int // in the record
@@ -144,49 +139,49 @@ type rowHead struct {
 
 // walkRows calls f for each record of a rows body until f returns false or body ends.
 func walkRows(body []byte, f func(rowHead) bool) error {
-	r := reader{b: body}
+	r := newReader(body, 0)
 	if len(body) > MaxBytes {
-		r.fail("got %d bytes, want at most %d", len(body), MaxBytes)
+		r.Fail("got %d bytes, want at most %d", len(body), MaxBytes)
 	}
 	total := 0
-	for n := 0; r.err == nil && r.left() > 0; n++ {
+	for n := 0; r.Err() == nil && r.Left() > 0; n++ {
 		if n == MaxRecords {
-			r.fail("got more than %d records", MaxRecords)
+			r.Fail("got more than %d records", MaxRecords)
 			break
 		}
 		head := r.rowHead()
 		if total += head.readings; total > MaxReadings {
-			r.fail("got more than %d readings", MaxReadings)
+			r.Fail("got more than %d readings", MaxReadings)
 		}
-		if r.err == nil && !f(head) {
+		if r.Err() == nil && !f(head) {
 			break
 		}
-		r.at = max(r.at, head.end)
+		r.Skip(head.end)
 	}
-	return r.wrap("decode frame: rows")
+	return r.Wrap("decode frame: rows")
 }
 
 // rowHead reads the form byte, the length and the count of a record and leaves r behind them.
 func (r *reader) rowHead() rowHead {
-	prefix := r.take(rowPrefix, "head of a record")
-	if r.err != nil {
+	prefix := r.Take(rowPrefix, "head of a record")
+	if r.Err() != nil {
 		return rowHead{}
 	}
 	if prefix[0] != formRows {
-		r.fail("record begins with %d, want %d", prefix[0], formRows)
+		r.Fail("record begins with %d, want %d", prefix[0], formRows)
 		return rowHead{}
 	}
 	length := binary.LittleEndian.Uint32(prefix[1:])
-	if uint64(length) > uint64(r.left()) {
-		r.fail("record: got %d bytes, want %d", r.left(), length)
+	if uint64(length) > uint64(r.Left()) {
+		r.Fail("record: got %d bytes, want %d", r.Left(), length)
 		return rowHead{}
 	}
-	head := rowHead{end: r.at + int(length)}
-	head.readings = r.count(tidegate.MaxReadings, "readings of a record")
-	head.start = r.at
+	head := rowHead{end: r.At() + int(length)}
+	head.readings = r.Count(tidegate.MaxReadings, "readings of a record")
+	head.start = r.At()
 	// Each reading takes at least its flags and an empty channel's length.
-	if r.err == nil && 2*head.readings > head.end-head.start {
-		r.fail("record: got %d bytes, want at least 2 for each of %d readings", head.end-head.start, head.readings)
+	if r.Err() == nil && 2*head.readings > head.end-head.start {
+		r.Fail("record: got %d bytes, want at least 2 for each of %d readings", head.end-head.start, head.readings)
 	}
 	return head
 }

@@ -25,44 +25,45 @@ func (d *Decoder) decodeRows(dst []tidegate.Record, class tidegate.Class, first 
 	}
 	slab := make([]tidegate.Reading, readings)
 	out := slices.Grow(dst, records)
-	r := reader{b: body}
-	for i := 0; r.left() > 0; i++ {
+	r := newReader(body, 0)
+	for i := 0; r.Left() > 0; i++ {
 		head := r.rowHead()
 		rec := tidegate.Record{Number: numberOf(first, i), Class: class, Readings: slab[:head.readings:head.readings]}
 		slab = slab[head.readings:]
-		d.rowRecord(&reader{b: body[:head.end], at: head.start}, &rec, &r)
-		if r.err != nil {
-			return dst, r.wrap("decode frame: rows")
+		one := newReader(body[:head.end], head.start)
+		d.rowRecord(&one, &rec)
+		r.FailAs(&one.Reader)
+		if r.Err() != nil {
+			return dst, r.Wrap("decode frame: rows")
 		}
 		out = append(out, rec)
-		r.at = head.end
+		r.Skip(head.end)
 	}
 	return out, nil
 }
 
-// rowRecord reads one record from r, which ends where the record ends, and hands a fault on to outer.
-func (d *Decoder) rowRecord(r *reader, rec *tidegate.Record, outer *reader) {
-	if b := r.take(9, "quality and time"); b != nil {
+// rowRecord reads one record from r, which ends where the record ends.
+func (d *Decoder) rowRecord(r *reader, rec *tidegate.Record) {
+	if b := r.Take(9, "quality and time"); b != nil {
 		rec.Quality = tidegate.TimeQuality(b[0])
 		rec.Time = microTime(int64(binary.LittleEndian.Uint64(b[1:])))
 	}
-	rec.Boot = r.duration(r.svarint(), "boot time")
-	rec.For = d.intern(r.text("uplink"))
+	rec.Boot = r.duration(r.Svarint(), "boot time")
+	rec.For = d.intern(r.Text("uplink"))
 	at := rec.Time.UnixMicro()
 	device, unit := "", ""
 	for i := range rec.Readings {
-		if r.left() < 2 {
-			r.fail("reading %d is cut off", i)
+		if r.Left() < 2 {
+			r.Fail("reading %d is cut off", i)
 			break
 		}
-		flags := r.b[r.at]
-		r.at++
+		flags := r.Byte("flags")
 		if flags&rowDevice != 0 {
-			device = d.intern(r.text("device"))
+			device = d.intern(r.Text("device"))
 		}
-		channel := d.channel(i, r.text("channel"))
+		channel := d.channel(i, r.Text("channel"))
 		if flags&rowUnit != 0 {
-			unit = d.intern(r.text("unit"))
+			unit = d.intern(r.Text("unit"))
 		}
 		out := &rec.Readings[i]
 		out.Device, out.Channel, out.Unit = device, channel, unit
@@ -71,23 +72,22 @@ func (d *Decoder) rowRecord(r *reader, rec *tidegate.Record, outer *reader) {
 		}
 		out.Value = r.rowValue(flags)
 		if flags&rowFault != 0 {
-			out.Fault = d.intern(r.text("fault"))
+			out.Fault = d.intern(r.Text("fault"))
 		}
-		if r.err != nil {
+		if r.Err() != nil {
 			break
 		}
 	}
-	if r.err == nil && r.left() > 0 {
-		r.fail("record has %d bytes too many", r.left())
+	if r.Err() == nil && r.Left() > 0 {
+		r.Fail("record has %d bytes too many", r.Left())
 	}
-	outer.err = r.err
 }
 
 // rowValue reads a value whose kind is in flags.
 func (r *reader) rowValue(flags byte) tidegate.Value {
 	kind := tidegate.Kind(flags & rowKind)
 	if flags&rowSingle != 0 && kind != tidegate.KindFloat {
-		r.fail("a value of kind %d is marked as a single", uint8(kind))
+		r.Fail("a value of kind %d is marked as a single", uint8(kind))
 		return tidegate.Value{}
 	}
 	switch kind {
@@ -95,33 +95,33 @@ func (r *reader) rowValue(flags byte) tidegate.Value {
 		return tidegate.Value{}
 	case tidegate.KindFloat:
 		if flags&rowSingle != 0 {
-			if b := r.take(4, "single"); b != nil {
+			if b := r.Take(4, "single"); b != nil {
 				return tidegate.Float(float64(math.Float32frombits(binary.LittleEndian.Uint32(b))))
 			}
 			return tidegate.Value{}
 		}
-		if b := r.take(8, "double"); b != nil {
+		if b := r.Take(8, "double"); b != nil {
 			return tidegate.RawValue(kind, binary.LittleEndian.Uint64(b), "")
 		}
 		return tidegate.Value{}
 	case tidegate.KindInt:
-		return tidegate.Int(r.svarint())
+		return tidegate.Int(r.Svarint())
 	case tidegate.KindUint:
-		return tidegate.Uint(r.uvarint())
+		return tidegate.Uint(r.Uvarint())
 	case tidegate.KindBool:
-		return tidegate.Bool(r.index(2, "yes/no") == 1)
+		return tidegate.Bool(r.Index(2, "yes/no") == 1)
 	case tidegate.KindText, tidegate.KindBytes:
-		return tidegate.RawValue(kind, 0, string(r.text("value")))
+		return tidegate.RawValue(kind, 0, string(r.Text("value")))
 	}
-	r.fail("got a value of kind %d, want at most %d", uint8(kind), uint8(tidegate.KindBytes))
+	r.Fail("got a value of kind %d, want at most %d", uint8(kind), uint8(tidegate.KindBytes))
 	return tidegate.Value{}
 }
 
 // behind reads how many microseconds a reading's own time lies behind the record's; one that equals the record's is not its own.
 func (r *reader) behind() int64 {
-	v := r.svarint()
+	v := r.Svarint()
 	if v == 0 {
-		r.fail("a time of its own equals the record's")
+		r.Fail("a time of its own equals the record's")
 	}
 	return v
 }

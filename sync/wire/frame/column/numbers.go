@@ -1,4 +1,4 @@
-package frame
+package column
 
 import (
 	"math"
@@ -6,6 +6,13 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 )
+
+// Numbers is a column: the values of one series, in order, as tidegate.RawValue takes them.
+type Numbers struct {
+	Kind   tidegate.Kind // float, int or uint
+	Values []uint64      // one or more
+	code   byte
+}
 
 // The code of a column of numbers: one byte.
 const (
@@ -70,6 +77,12 @@ func decimals(out, col []uint64, single bool) (exp int, ok bool) {
 	return exp, true
 }
 
+// IsSingle reports whether a single holds the double with these bits exactly. NaN never counts: conversion may change its bits.
+func IsSingle(raw uint64) bool {
+	f := math.Float64frombits(raw)
+	return float64(float32(f)) == f // the sign of zero survives the conversion
+}
+
 // encodeFloats prepares the bits of doubles in col for writing, with scratch of the same length: col becomes whole numbers, or
 // bits of doubles or singles. It returns the code so far.
 func encodeFloats(col, scratch []uint64) byte {
@@ -78,7 +91,7 @@ func encodeFloats(col, scratch []uint64) byte {
 		return byte(exp << 2)
 	}
 	for _, raw := range col {
-		if !isSingle(raw) {
+		if !IsSingle(raw) {
 			return orderXor
 		}
 	}
@@ -99,7 +112,7 @@ func pickOrder(col []uint64, kind tidegate.Kind) byte {
 	var last uint64
 	for i := 1; i < len(col); i++ {
 		delta := col[i] - col[i-1]
-		z1, z2 := zigzag(int64(delta)), zigzag(int64(delta-last))
+		z1, z2 := Zigzag(int64(delta)), Zigzag(int64(delta-last))
 		last = delta
 		bits1 += bits.Len64(z1)
 		bits2 += bits.Len64(z2)
@@ -110,7 +123,7 @@ func pickOrder(col []uint64, kind tidegate.Kind) byte {
 	if bits2 < bits1 {
 		order, size = orderDelta2, bytes2
 	}
-	if 1+len(col)*planesWidth(col, kind) < size+uvarintLen(zigzag(int64(col[0]))) {
+	if 1+len(col)*planesWidth(col, kind) < size+uvarintLen(Zigzag(int64(col[0]))) {
 		return orderPlain
 	}
 	return order
@@ -121,7 +134,7 @@ func plain(v uint64, kind tidegate.Kind) uint64 {
 	if kind == tidegate.KindUint {
 		return v
 	}
-	return zigzag(int64(v))
+	return Zigzag(int64(v))
 }
 
 func unplain(v uint64, kind tidegate.Kind) uint64 {
@@ -151,10 +164,10 @@ func appendPlanes(dst []byte, col []uint64, width int) []byte {
 }
 
 // planes reads what appendPlanes wrote into col.
-func (r *reader) planes(col []uint64, width int) {
+func (r *Reader) planes(col []uint64, width int) {
 	clear(col)
 	for shift := 0; shift < 8*width; shift += 8 {
-		plane := r.take(len(col), "plane of numbers")
+		plane := r.Take(len(col), "plane of numbers")
 		if plane == nil {
 			return
 		}
@@ -169,7 +182,7 @@ func appendDeltas(dst []byte, col []uint64, order byte) []byte {
 	var last uint64
 	for i := 1; i < len(col); i++ {
 		delta := col[i] - col[i-1]
-		dst = appendSvarint(dst, int64(delta-last))
+		dst = AppendSvarint(dst, int64(delta-last))
 		if order == orderDelta2 {
 			last = delta
 		}
@@ -178,14 +191,14 @@ func appendDeltas(dst []byte, col []uint64, order byte) []byte {
 }
 
 // deltas reads what appendDeltas wrote into col, whose first number is there already.
-func (r *reader) deltas(col []uint64, order byte) {
+func (r *Reader) deltas(col []uint64, order byte) {
 	v := col[0]
 	var delta uint64
 	for i := 1; i < len(col); i++ {
 		if order == orderDelta2 {
-			delta += uint64(r.svarint())
+			delta += uint64(r.Svarint())
 		} else {
-			delta = uint64(r.svarint())
+			delta = uint64(r.Svarint())
 		}
 		v += delta
 		col[i] = v
@@ -202,13 +215,13 @@ func appendPlain(dst []byte, col []uint64, kind tidegate.Kind) []byte {
 }
 
 // plain reads what appendPlain wrote into col.
-func (r *reader) plain(col []uint64, kind tidegate.Kind) {
-	b := r.take(1, "width of planes")
+func (r *Reader) plain(col []uint64, kind tidegate.Kind) {
+	b := r.Take(1, "width of planes")
 	if b == nil {
 		return
 	}
 	if b[0] < 1 || b[0] > 8 {
-		r.fail("width of planes: got %d, want 1 to 8", b[0])
+		r.Fail("width of planes: got %d, want 1 to 8", b[0])
 		return
 	}
 	r.planes(col, int(b[0]))
@@ -234,7 +247,7 @@ func appendXor(dst []byte, col []uint64, code byte) []byte {
 }
 
 // xor reads what appendXor wrote into col.
-func (r *reader) xor(col []uint64, code byte) {
+func (r *Reader) xor(col []uint64, code byte) {
 	r.planes(col, xorWidth(code))
 	for i := 1; i < len(col); i++ {
 		col[i] ^= col[i-1]
