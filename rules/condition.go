@@ -116,7 +116,8 @@ func Overlap(a, b Condition) bool {
 		}
 		// The value itself and its neighbours stand for all values: every boundary is one of the two constants.
 		f, _ := c.Value.Number()
-		tries = append(tries, tidegate.Float(f), tidegate.Float(math.Nextafter(f, math.Inf(1))), tidegate.Float(math.Nextafter(f, math.Inf(-1))))
+		above, below := math.Nextafter(f, math.Inf(1)), math.Nextafter(f, math.Inf(-1))
+		tries = append(tries, tidegate.Float(f), tidegate.Float(above), tidegate.Float(below))
 	}
 	for _, v := range tries {
 		if a.test(v) == yes && b.test(v) == yes {

@@ -243,7 +243,8 @@ func (s *Set) fire(r *rule, v tidegate.Value) {
 	r.fired++
 	s.touch(r)
 	if r.raised != 0 {
-		s.alarms = append(s.alarms, Alarm{Rule: r.Name, Raised: true, Severity: r.Severity, Text: r.Text, Channel: r.When.Channel, Value: v})
+		a := Alarm{Rule: r.Name, Raised: true, Severity: r.Severity, Text: r.Text, Channel: r.When.Channel, Value: v}
+		s.alarms = append(s.alarms, a)
 	}
 	for _, o := range r.Outputs {
 		s.actions = append(s.actions, Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.Value})

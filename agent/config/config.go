@@ -26,7 +26,7 @@ type Config struct {
 	Devices  []Device `yaml:"devices" doc:"what is read"`
 	Rules    []Rule   `yaml:"rules" doc:"what the gateway decides by itself, with or without the far side"`
 	Buffer   Buffer   `yaml:"buffer" doc:"the queue on disk"`
-	Uplink   *Uplink  `yaml:"uplink" doc:"where readings go; its name is uplink unless set; nil after Load, see Uplinks"`
+	Uplink   *Uplink  `yaml:"uplink" doc:"where readings go"` // nil after Load: it is the only one of Uplinks
 	Uplinks  []Uplink `yaml:"uplinks" doc:"instead of uplink: several, each with a name, a cursor and an account of its own"`
 }
 
@@ -56,8 +56,8 @@ type Rule struct {
 
 // Do is one thing that follows from a rule: one of its fields is set.
 type Do struct {
-	Alarm *Alarm `yaml:"alarm" doc:"raises an alarm, cleared when the rule ends"`
-	Set   *Set   `yaml:"set" doc:"sets an output"`
+	Alarm *Alarm `yaml:"alarm" check:"alone" doc:"raises an alarm, cleared when the rule ends"`
+	Set   *Set   `yaml:"set" check:"alone" doc:"sets an output"`
 }
 
 // Alarm is the alarm of a rule.
@@ -82,7 +82,7 @@ type Buffer struct {
 
 // Uplink is one far side.
 type Uplink struct {
-	Name         string   `yaml:"name" doc:"name of the uplink, of A-Z a-z 0-9 . _ -, at most 64"`
+	Name         string   `yaml:"name" doc:"name of the uplink, not set = uplink; of A-Z a-z 0-9 . _ -, at most 64"`
 	URL          string   `yaml:"url" doc:"broker: mqtt://host:1883, mqtts://host:8883, ws://host/path or wss://host/path"`
 	URLs         []string `yaml:"urls" doc:"instead of url: several ways to one far side, tried in order"`
 	CA           string   `yaml:"ca" doc:"file with the certificates (PEM) that the broker's must come from; not set = the machine's"`
@@ -208,6 +208,9 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown unit of size; %s", hint)
 }
 
+// Pattern returns the regular expression of sizes.
+func (s Size) Pattern() string { return "^[0-9]+(B|kB|KiB|MB|MiB|GB|GiB|TB|TiB)$" }
+
 // String returns s in the greatest unit that divides it.
 func (s Size) String() string {
 	for _, u := range sizeUnits {
@@ -245,6 +248,11 @@ func (s *Span) UnmarshalText(text []byte) error {
 	}
 	*s = Span(d)
 	return nil
+}
+
+// Pattern returns the regular expression of spans.
+func (s Span) Pattern() string {
+	return `^(0|[0-9]+(\.[0-9]+)?[dw]|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
 }
 
 // String returns s in days where it is whole days.

@@ -210,6 +210,9 @@ func TestCases(t *testing.T) {
 	}
 	seen := map[strict.Site]bool{}
 	for _, e := range entries {
+		if e.Name() == "drivers" {
+			continue // those are for real drivers, see package describe
+		}
 		t.Run(e.Name(), func(t *testing.T) {
 			wantFile, err := filepath.Abs(filepath.Join(casesDir, e.Name(), "want.txt"))
 			if err != nil {

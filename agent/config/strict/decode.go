@@ -30,7 +30,8 @@ type decoder struct {
 //
 //	yaml   the key; "-" = no key; ",inline" = the field's own fields are keys here
 //	check  what else a value must be, separated by spaces: "required" (the key must stand there, and not be empty), "filled" (if
-//	       it does, not be empty), "min=10ms", "max=5s", "enum=puback|receipt"
+//	       it does, not be empty), "min=10ms", "max=5s", "enum=puback|receipt"; "alone" (it stands in a list's entry of its own)
+//	       is for package describe only
 //	doc    a line of prose, for package describe
 //
 // Every value that is wrong becomes a fault and leaves its field as it was, so that what can be checked beyond is checked. complete is
