@@ -136,9 +136,6 @@ func (r *Row) Apply(c *Change) {
 	for _, n := range c.Discard {
 		r.discard(n)
 	}
-	for i := range c.Held {
-		r.hold(&c.Held[i])
-	}
 	for _, g := range c.Gaps {
 		r.declare(g)
 	}
@@ -154,6 +151,9 @@ func (r *Row) Apply(c *Change) {
 	}
 	for _, x := range c.Skipped.Ranges {
 		r.skip(x)
+	}
+	for i := range c.Held {
+		r.hold(&c.Held[i])
 	}
 	r.Records += c.Records
 	r.Readings += c.Readings

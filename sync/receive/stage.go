@@ -41,8 +41,8 @@ func newStage(l *Ledger, turns map[string]turn) *stage {
 // add sorts a in.
 func (s *stage) add(a *arrival) {
 	switch {
-	case a.why != nil:
-		s.batch.Refused = append(s.batch.Refused, a.refusal(a.why))
+	case a.refused != nil:
+		s.batch.Refused = append(s.batch.Refused, *a.refused)
 	case a.pack == nil:
 		return
 	case a.pack.Part != (wire.Part{}):
@@ -52,7 +52,7 @@ func (s *stage) add(a *arrival) {
 			s.addRecord(a, &a.pack.Records[i])
 		}
 	}
-	if a.pack != nil && a.why == nil {
+	if a.pack != nil {
 		if len(a.pack.Skip) > 0 {
 			s.change(a.key).Skipped.AddAll(a.pack.Skip)
 		}
@@ -63,14 +63,13 @@ func (s *stage) add(a *arrival) {
 // finish returns the batch.
 func (s *stage) finish() Batch {
 	for _, p := range s.partials {
-		if p.whole {
-			continue
-		}
 		c := s.change(p.key)
 		if p.discard {
 			c.Discard = append(c.Discard, p.held.Number)
 		}
-		c.Held = append(c.Held, p.added...)
+		if !p.whole {
+			c.Held = append(c.Held, p.added...)
+		}
 	}
 	return s.batch
 }

@@ -42,21 +42,29 @@ type arrival struct {
 	key     Key
 	lane    string
 	pack    *wire.Pack
-	plain   []byte // the body, decompressed
-	why     error  // set when it was not understood
-	gateway string // set when it is a gateway's status: nothing to store
+	plain   []byte   // the body, decompressed
+	refused *Refusal // set when it was not understood
+	gateway string   // set when it is a gateway's status: nothing to store
 	at      time.Time
 }
 
 // size returns what the arrival weighs in the inbox, bytes: its text, and what was decoded from it.
-func (a *arrival) size() int { return len(a.Body) + 2*len(a.plain) + 64 }
+func (a *arrival) size() int {
+	if a.refused != nil {
+		return len(a.refused.Body) + 64
+	}
+	return len(a.Body) + 2*len(a.plain) + 64
+}
 
 // Take takes p in; it returns once p is decoded and stands in the inbox, and waits while that is full. Content that cannot be
 // understood is no error: it is set aside. The errors are ctx's and ErrStopped; then p was not taken and Done is not called.
 // It may be called by any number of goroutines.
 func (r *Receiver) Take(ctx context.Context, p Payload) error {
 	a := &arrival{Payload: p, at: time.Now()}
-	a.why = r.understand(a)
+	if why := r.understand(a); why != nil {
+		x := a.refusal(why)
+		a.refused, a.pack, a.plain, a.Body = &x, nil, nil, nil
+	}
 	if err := r.inbox.put(ctx, a); err != nil {
 		return err
 	}
