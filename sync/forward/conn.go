@@ -50,6 +50,7 @@ type conn struct {
 	dirty    bool      // the queue may have something new
 	lookAt   time.Time // not to be looked at again before
 	first    bool      // nothing was acknowledged yet
+	quiet    bool      // something could go, but for what is in flight and must be alone
 }
 
 func newConn(f *Forwarder, up Uplink) *conn {
@@ -141,14 +142,31 @@ func (c *conn) step(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	l, alone := c.choose(now)
-	if l == nil {
+	if c.quiet = l != nil && c.crowded(l); l == nil || c.quiet {
 		return false, nil
 	}
 	return c.send(ctx, l, alone)
 }
 
+// crowded reports whether l must wait because what is in flight, or what l would send, is suspected of ending connections.
+func (c *conn) crowded(l *lane) bool {
+	if c.win.unacked == 0 {
+		return false
+	}
+	for _, fl := range c.flights {
+		if !fl.acked && c.f.poison.suspects(fl.place) {
+			return true
+		}
+	}
+	return c.f.poison.suspects(l.place())
+}
+
 // look fills the lanes.
 func (c *conn) look(now time.Time) error {
+	if at := c.f.poison.retryAt(); !at.IsZero() && !now.Before(at) {
+		c.f.poison.trying = true
+		c.f.comeBack(c.f.poison.lone)
+	}
 	if c.dirty && !now.Before(c.lookAt) {
 		c.dirty, c.lookAt = false, now.Add(lookEvery)
 		c.f.lanes[LaneAlarm].more, c.f.lanes[LaneAudit].more, c.f.lanes[LaneData].more = true, true, true
@@ -282,8 +300,11 @@ func (c *conn) deadline(now time.Time) (time.Time, error) {
 		}
 	}
 	room := c.win.room(c.f.pack.typical(), 0)
-	if live := c.f.lanes[LaneData]; !live.empty() && room && c.f.poison.alone() == nil {
+	if live := c.f.lanes[LaneData]; !live.empty() && room && c.f.poison.alone() == nil && !c.quiet {
 		sooner(live.oldest().Add(c.f.o.Every))
+	}
+	if at := c.f.poison.retryAt(); !at.IsZero() {
+		sooner(at)
 	}
 	if c.dirty && c.win.room(c.f.pack.typical(), alarmExtra) {
 		sooner(c.lookAt)

@@ -253,7 +253,8 @@ func (s *far) open(ctx context.Context) (Uplink, error) {
 }
 
 type ackAt struct {
-	at    time.Time
+	at    time.Time // it is acknowledged
+	there time.Time // it arrives
 	c     Confirmation
 	bytes int
 	p     *parcel
@@ -307,6 +308,15 @@ func (l *wireLink) Send(_ context.Context, b Batch) error {
 		l.free = l.free.Add(time.Duration(float64(len(b.Payload)) / float64(l.s.rate) * float64(time.Second)))
 	}
 	a := ackAt{at: l.free.Add(l.s.latency), c: Confirmation{Batch: b.ID}, bytes: len(b.Payload), p: &p, lane: b.Lane}
+	a.there = a.at.Add(-l.s.latency / 2)
+	for _, b := range l.acks { // in order, whatever became of rate and latency
+		if b.there.After(a.there) {
+			a.there = b.there
+		}
+	}
+	if a.there.After(a.at) {
+		a.at = a.there
+	}
 	if l.s.noAck != nil && l.s.noAck(p) {
 		a.at = now.Add(1e6 * time.Hour)
 	}
@@ -336,7 +346,7 @@ func (l *wireLink) die() {
 func (l *wireLink) arrive() {
 	for i := range l.acks {
 		a := &l.acks[i]
-		if a.p == nil || a.done || a.at.Add(-l.s.latency/2).After(time.Now()) {
+		if a.p == nil || a.done || a.there.After(time.Now()) {
 			continue
 		}
 		a.done = true
@@ -356,7 +366,7 @@ func (s *far) store(p parcel, lane Lane) {
 	}
 	for _, n := range p.Nums {
 		if s.has[p.Ep][n]++; s.has[p.Ep][n] == 1 {
-			s.order[lane] = append(s.order[lane], fmt.Sprintf("%s/%09d", p.Ep, n))
+			s.order[lane] = append(s.order[lane], fmt.Sprintf("%6s/%09d", p.Ep, n))
 		}
 	}
 	for _, r := range p.Skip {

@@ -208,7 +208,9 @@ func isHalt(err error) bool {
 // rewind puts the lanes back to the first record that is not settled; c is over for the reason err.
 func (f *Forwarder) rewind(c *conn, err error) {
 	held := f.poison.lone // it was held back, or is not settled: the lanes come back to it in any case
-	f.poison.ended(c.flights, err)
+	if f.poison.ended(c.flights, err); f.poison.lone != nil {
+		f.stats.update(func(s *Stats) { s.HeldBack++ })
+	}
 	live, back := f.lanes[LaneData], f.lanes[LaneBackfill]
 	for _, l := range f.lanes {
 		l.rewind(l.place())

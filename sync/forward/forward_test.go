@@ -112,7 +112,7 @@ func TestForwarding(t *testing.T) {
 					return false
 				}
 				for i := range l.acks { // they are there, their acknowledgements are not
-					l.acks[i].at = time.Now()
+					l.acks[i].there = time.Now()
 				}
 				return true
 			}

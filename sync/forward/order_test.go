@@ -82,23 +82,24 @@ func TestWindow(t *testing.T) {
 		most    int // bytes in flight
 		batches int
 		busy    float64
+		run     time.Duration
 	}{
-		{"64 kbit/s with 2 s latency", 8000, 2 * time.Second, 5*8000 + 3000, 64, 0.85},
-		{"2400 bit/s", 300, 500 * time.Millisecond, 5*300 + 3000, 64, 0.85},
-		{"10 Mbit/s with 100 ms latency", 1_250_000, 100 * time.Millisecond, 64 * 2300, 64, 0.75},
+		{"64 kbit/s with 2 s latency", 8000, 2 * time.Second, 5*8000 + 3000, 64, 0.85, 3 * time.Minute},
+		{"2400 bit/s", 300, 500 * time.Millisecond, 5*300 + 3000, 64, 0.85, 3 * time.Minute},
+		{"10 Mbit/s with 100 ms latency", 1_250_000, 100 * time.Millisecond, 64 * 2300, 64, 0.75, 4 * time.Second},
 	}
 	for _, c := range table {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				q, s := newQueue(), newFar(t)
-				for range 10000 {
+				for range 3000 {
 					q.put(tidegate.ClassReading, 10, 10)
 				}
 				time.Sleep(2 * time.Minute)
 				s.rate, s.latency = c.rate, c.latency
 				began := time.Now()
 				r := start(t, q, s, nil)
-				time.Sleep(3 * time.Minute)
+				time.Sleep(c.run)
 				if err := r.stop(); err != nil {
 					t.Error(err)
 				}

@@ -12,18 +12,23 @@ import (
 const (
 	poisonDrops   = 3  // connections that ended within 5 s of sending the same batch, before it is halved
 	poisonStrikes = 3  // the same for the one record that is left, each time with others getting through while it is held back
+	poisonPasses  = 10 // other batches that must get through in each round
 	poisonKeys    = 64 // batches watched at once
+
+	poisonWait = 10 * time.Minute // a record that is held back is tried again after this long, even if nothing else was sent
 )
 
 // poison finds the record after which connections end. A batch after which the connection dropped three times is cut into halves,
-// drop by drop, until one record is left. That one is held back; only when other batches are confirmed meanwhile is it tried again,
-// alone, and after three such rounds it is set aside. A link that drops whatever is sent never sets anything aside: the first drop
+// drop by drop, until one record is left. That one is held back; only when ten other batches got through meanwhile is it tried
+// again, alone, and after three such rounds it is set aside. A link that drops whatever is sent sets nothing aside: the first drop
 // while a record is held back clears it.
 type poison struct {
 	drops  map[buffer.Place]int // by the first record of batches that were in flight when the connection dropped
 	region *suspicion           // what is being halved
 	lone   *suspicion           // the one record that is left
 	trying bool                 // lone is being sent, alone; else it is held back
+	since  time.Time            // lone is held back
+	passes int                  // batches that got through since
 	rounds int                  // how often lone ended a connection while others got through
 }
 
@@ -55,8 +60,7 @@ func (p *poison) ended(flights []*flight, err error) {
 	}
 	if p.lone != nil {
 		if p.trying && hot[0].place == p.lone.first {
-			p.trying = false // once more; others must get through first
-			p.lone.why = err.Error()
+			p.hold(p.lone, err) // once more; others must get through first
 			return
 		}
 		*p = poison{} // it drops without that record too
@@ -93,13 +97,20 @@ func (p *poison) count(hot []*flight, err error) {
 
 // narrow makes the records of fl the ones that are looked into.
 func (p *poison) narrow(fl *flight, err error) {
-	s := &suspicion{lane: fl.lane, first: fl.place, last: fl.last, records: fl.records, name: fl.epoch, why: err.Error()}
+	s := &suspicion{lane: fl.lane, first: fl.place, last: fl.last, records: fl.records, name: fl.epoch}
 	p.drops = nil
 	if s.records == 1 {
-		p.region, p.lone, p.trying, p.rounds = nil, s, false, 0
+		p.region, p.rounds = nil, 0
+		p.hold(s, err)
 		return
 	}
 	p.region = s
+}
+
+// hold holds s back.
+func (p *poison) hold(s *suspicion, err error) {
+	s.why = err.Error()
+	p.lone, p.trying, p.since, p.passes = s, false, time.Now(), 0
 }
 
 // confirmed takes note of a batch that got through. It returns the record to set aside when that is proved.
@@ -117,14 +128,29 @@ func (p *poison) confirmed(fl *flight) *suspicion {
 	case p.trying && s.first == fl.place:
 		*p = poison{} // it got through: the link was to blame
 	case !p.trying:
-		p.rounds++
-		if p.rounds >= poisonStrikes {
+		if p.passes++; p.passes < poisonPasses {
+			break
+		}
+		if p.rounds++; p.rounds >= poisonStrikes {
 			*p = poison{}
 			return s
 		}
 		p.trying = true
 	}
 	return nil
+}
+
+// retryAt returns when a record that is held back is tried again whatever happens; zero when there is none.
+func (p *poison) retryAt() time.Time {
+	if p.lone == nil || p.trying {
+		return time.Time{}
+	}
+	return p.since.Add(poisonWait)
+}
+
+// suspects reports whether the record at this place is among those that are looked into: they go with nothing else in flight.
+func (p *poison) suspects(at buffer.Place) bool {
+	return p.region != nil && p.region.contains(at.Epoch, at.Number)
 }
 
 // held returns the numbers of an epoch that are held back, nil when there are none.

@@ -32,6 +32,7 @@ type Stats struct {
 	Confirmed Counts // settled by the far side
 	Resent    uint64 // records that were handed over again after they had been before
 	Refused   uint64 // records set aside because they were refused, could not be encoded, or ended connections
+	HeldBack  uint64 // times a record was held back because connections ended after it; it may come after its successors
 	Skipped   uint64 // records not meant for this uplink
 
 	InFlight      int       // batches handed over and not settled
