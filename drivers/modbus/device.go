@@ -42,6 +42,7 @@ type device struct {
 	learned  time.Time // when plan began to differ from first; zero = it does not
 	next     int       // index in plan of the request that the next Read begins with
 	silent   int       // requests in a row without a reply
+	isClosed bool
 
 	// For do and its closure, so that a Read makes none.
 	call  func(p drivers.Port) error
@@ -61,12 +62,21 @@ func newDevice(where string, bus *drivers.Bus, l framing, values []value, maxGap
 	return d
 }
 
-// Close gives nothing back: the bus is the Host's. It is part of drivers.Device.
-func (d *device) Close() error { return nil }
+// Close ends the device; the bus is the Host's and lives on. It is part of drivers.Device.
+func (d *device) Close() error {
+	d.isClosed = true
+	return nil
+}
 
 // Read asks for all registers, with as few requests as it can, and holds the bus for one request at a time. A channel whose
 // request failed reports why; only when no request was answered at all there are no readings. It is part of drivers.Device.
 func (d *device) Read(ctx context.Context) ([]tidegate.Reading, error) {
+	if d.isClosed {
+		return nil, fmt.Errorf("%s: device is closed: %w", d.where, drivers.ErrGone)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", d.where, err)
+	}
 	r := round{d: d, now: time.Now()}
 	if !d.learned.IsZero() && (d.silent >= silentLong || r.now.Sub(d.learned) >= relearn) {
 		d.plan, d.learned = append(d.plan[:0], d.first...), time.Time{}

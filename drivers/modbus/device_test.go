@@ -471,3 +471,66 @@ func TestReadingsAreFresh(t *testing.T) {
 		}
 	})
 }
+
+// TestRepliesTwice: the second copy of each reply comes 20 ms after the first, and is not the next request's.
+func TestRepliesTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := newLine()
+		h := &fakeHost{open: func(context.Context) (drivers.Port, error) { return near, nil }}
+		d := openDevice(t, config(false, Register{Channel: "a", Address: new(0)}, Register{Channel: "b", Address: new(10)}), h)
+		s := &slave.Slave{Units: []byte{3}, Values: echoAddress}
+		line, end := newLine() // between the slave and what doubles its replies
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := s.ServeRTU(ctx, end); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			b := make([]byte, 300)
+			for {
+				n, err := far.Read(b)
+				if err != nil {
+					return
+				}
+				if _, err = line.Write(b[:n]); err == nil {
+					n, err = line.Read(b)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				for range 2 {
+					if _, err := far.Write(b[:n]); err != nil {
+						return // the test is over
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+			}
+		})
+		for range 300 {
+			if rs, err := d.Read(t.Context()); err != nil || show(rs) != "a=0 b=10" {
+				t.Fatalf("%s, %v", show(rs), err)
+			}
+		}
+		if err := near.Close(); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+// TestClosed: a device that was closed is not read.
+func TestClosed(t *testing.T) {
+	h := &fakeHost{}
+	d := openDevice(t, eight(true), h)
+	for range 2 {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := d.Read(t.Context()); !errors.Is(err, drivers.ErrGone) || err.Error() != "unit 3 on meter:502: device is closed: gone" {
+		t.Errorf("got %v", err)
+	}
+}

@@ -60,8 +60,8 @@
 //     of another shape, the values of which are dropped. A unit answers in order, so a reply to the probe proves that nothing
 //     older can come any more. When four probes get no reply, the debts older than these are written off, at least four timeouts after they
 //     arose. A reply that comes even later could be mistaken; only a longer timeout helps against that;
-//   - when a frame came that nobody asked for, the line is listened to for 50 ms before each of the next hundred requests: the
-//     unit may send its replies twice.
+//   - when a frame came that nobody asked for, the line is listened to for 50 ms before each of the next hundred requests to that
+//     unit, as before the first four: it may send its replies twice.
 //
 // That holds per device block. Two blocks for one unit on one line do not know of each other's debts: write one block.
 package modbus

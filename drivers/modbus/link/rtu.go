@@ -21,6 +21,8 @@ const (
 	// waryFor is how many exchanges the line is listened to for a lull, not just a gap, after a frame nobody asked for was
 	// dropped: a unit that sends replies twice must not have the second taken for the next one's.
 	waryFor = 100
+	// waryAtFirst is the same for a unit of which nothing is known.
+	waryAtFirst = 4
 	// probesMost is how many probes in a row may get no reply before the debts are written off.
 	probesMost = 4
 	// owedMost is how many replies may be owed before nothing but probes is sent.
@@ -59,7 +61,10 @@ func NewRTU(unit byte, timeout time.Duration, baud int) *RTU {
 	if baud > 19200 {
 		gap = 1750 * time.Microsecond // section 2.5.1.1: a fixed value above 19200 bit/s
 	}
-	return &RTU{unit: unit, timeout: timeout, char: char, gap: gap, out: make([]byte, 0, 8), in: make([]byte, 4*maxRTU)}
+	return &RTU{
+		unit: unit, timeout: timeout, char: char, gap: gap, wary: waryAtFirst,
+		out: make([]byte, 0, 8), in: make([]byte, 4*maxRTU),
+	}
 }
 
 // Probe returns a request that must be exchanged ahead of q, because a reply of q's shape is still owed and would be taken for
