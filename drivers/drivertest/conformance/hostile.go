@@ -1,0 +1,82 @@
+package conformance
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/tidegate-io/tidegate/drivers/drivertest"
+)
+
+// checkFlood sends 8 MB without an end, and looks at how much of it is kept.
+func (x *exam) checkFlood() {
+	const most = 1 << 20
+	x.bubble(drivertest.Noise(1024, 0, time.Millisecond, drivertest.Always('A')), func(r *run) {
+		before := heap()
+		for end := time.Now().Add(8*time.Second + 300*time.Microsecond); time.Now().Before(end) && r.dev != nil; {
+			o := r.read(time.Until(end), nothing)
+			if !o.ok || !r.again(o.err) {
+				return
+			}
+			wait(time.Millisecond)
+		}
+		if kept := heap() - before; kept > most {
+			x.report("%d KiB are kept of 8 MB of a frame without end, want at most %d", kept>>10, most>>10)
+		}
+		runtime.KeepAlive(r.dev)
+	})
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// checkFlipped flips one bit of every burst, another each time.
+func (x *exam) checkFlipped() {
+	if !x.o.IsChecked {
+		return
+	}
+	x.bubble(drivertest.Disturb(func(n int, b []byte) []drivertest.Piece {
+		bit := n * 13 % (8 * len(b))
+		b[bit/8] ^= 1 << (bit % 8)
+		return []drivertest.Piece{{Bytes: b}}
+	}), func(r *run) { r.reads(10*x.o.Reads, known) })
+}
+
+// checkUnplug pulls the cable in the middle of a frame, and plugs it in again.
+func (x *exam) checkUnplug() {
+	var isOut, wasOut bool
+	cut := drivertest.Disturb(func(n int, b []byte) []drivertest.Piece {
+		if n == 1 && !wasOut {
+			isOut, wasOut = true, true
+		}
+		if isOut {
+			return []drivertest.Piece{{Bytes: b[:len(b)/2]}, {Unplug: true}}
+		}
+		return []drivertest.Piece{{Bytes: b}}
+	})
+	x.bubble(cut, func(r *run) {
+		for i := range 3 * x.o.Reads {
+			start := time.Now()
+			o := r.read(patience, known)
+			if o.ok && isOut && time.Since(start) >= patience {
+				x.report("Read waits on although the port is gone: %s", o.describe())
+			}
+			if !o.ok || !r.again(o.err) {
+				return
+			}
+			if i > x.o.Reads {
+				isOut = false // plugged in again
+			}
+			r.pause()
+		}
+		if !wasOut || isOut || len(x.sent) == 0 || r.dev == nil {
+			return
+		}
+		if r.reads(3+x.o.Reads, known) == 0 {
+			x.reportAs("replug", "no value comes in %d Reads", 3+x.o.Reads)
+		}
+	})
+}
