@@ -179,9 +179,14 @@ func TestCatchRate(t *testing.T) {
 	for n, s := range map[int]float64{1: 2, 2: 2.5, 3: 3, 4: 3, 5: 3, 6: 9} {
 		l.first[1][n] = base.Add(time.Duration(s * float64(time.Second)))
 	}
-	rate, waited, caught := catchRate(l, c)
-	if rate != 5*registers || waited != 2 || caught != 3 {
-		t.Errorf("rate %v waited %v caught %v, want %d, 2, 3", rate, waited, caught, 5*registers)
+	rate, waited, caught, behind := catchRate(l, c)
+	if rate != 5*registers || waited != 2 || caught != 3 || behind != 0 {
+		t.Errorf("rate %v waited %v caught %v behind %v, want %d, 2, 3, 0", rate, waited, caught, behind, 5*registers)
+	}
+	l.first[1][1], l.first[1][2] = time.Time{}, base.Add(11*time.Second)
+	rate, waited, caught, behind = catchRate(l, c)
+	if rate != 0 || waited != 3 || caught != 0 || behind != 2*registers {
+		t.Errorf("rate %v waited %v caught %v behind %v, want 0, 3, 0, %d", rate, waited, caught, behind, 2*registers)
 	}
 }
 

@@ -40,6 +40,7 @@ var figures = []figure{
 	{"catching up after the outage", "readings per second", func(r result) float64 { return r.Catch }, "ratio >= 2", true},
 	{"- first arrival after the broker's return", "s", func(r result) float64 { return r.Wait }, "", true},
 	{"- backlog delivered after the broker's return", "s", func(r result) float64 { return r.Caught }, "", true},
+	{"- of the backlog not delivered before the next outage", "readings", func(r result) float64 { return float64(r.Behind) }, "0", false},
 	{"lost by kill -9 in mid-outage, without those in flight", "readings", func(r result) float64 { return float64(r.LostKill) }, "0", false},
 	{"lost otherwise", "readings", func(r result) float64 { return float64(r.LostElse) }, "0", false},
 	{"delivered again", "readings", func(r result) float64 { return float64(r.Duplicates) }, "", false},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,7 +35,8 @@ type result struct {
 	P50, P99   float64 // seconds from the slave's answer to the subscriber
 	Catch      float64 // readings a second from the first arrival after the outage until the backlog is delivered
 	Wait       float64 // seconds from the broker's return to that first arrival
-	Caught     float64 // seconds from the broker's return until the backlog is delivered
+	Caught     float64 // seconds from the broker's return until the backlog is delivered; 0 = it was not, before the next outage
+	Behind     int     // readings answered before the broker's return that had not arrived before the next outage
 	LostKill   int     // readings answered before kill -9 that never arrived, without those in flight
 	LostElse   int     // readings lost otherwise: before the second outage, or after the kill
 	Duplicates int     // readings that arrived again
@@ -161,7 +163,7 @@ type mark struct {
 
 func (st *stage) mark(p *program) (m mark, err error) {
 	if err := p.alive(); err != nil {
-		return m, fmt.Errorf("%w; its last words: %s", err, st.lastWords())
+		return m, err
 	}
 	m.at, m.up, m.down = time.Now(), st.wire.up.Load(), st.wire.down.Load()
 	if m.cpu, m.written, err = usage(p.cmd.Process.Pid); err != nil {
@@ -174,13 +176,19 @@ func (st *stage) mark(p *program) (m mark, err error) {
 	return m, err
 }
 
-// lastWords returns the end of the program's log.
+// lastWords returns what the program's log has to say of its end: the report of a crash from its beginning, else the last lines.
 func (st *stage) lastWords() string {
 	b, err := os.ReadFile(filepath.Join(st.dir, "log"))
 	if err != nil {
 		return err.Error()
 	}
-	return string(b[max(0, len(b)-1000):])
+	const enough = 4000
+	for _, sign := range []string{"\npanic: ", "\nfatal error: ", "\nSIGABRT", "\nSIGQUIT", "\nSIGBUS", "\nSIGSEGV"} {
+		if i := bytes.Index(b, []byte(sign)); i >= 0 {
+			return string(b[max(0, i-enough):min(len(b), i+enough)])
+		}
+	}
+	return string(b[max(0, len(b)-enough):])
 }
 
 // wait waits for d, or until ctx is done.
@@ -231,10 +239,14 @@ func runSide(ctx context.Context, s side, p plan, dir string) (r result, err err
 	if l.why != nil {
 		fmt.Fprintf(os.Stderr, "bench: %s: %d payloads or replies that say nothing, the first: %v\n", s.name, l.strange, l.why)
 	}
+	r = judge(l, c)
+	if r.LostKill+r.LostElse+r.Behind > 0 {
+		fmt.Fprintf(os.Stderr, "bench: %s: the end of its log:\n%s\n", s.name, st.lastWords())
+	}
 	if end.Refused > 0 {
 		fmt.Fprintf(os.Stderr, "bench: %s: the slave refused %d requests\n", s.name, end.Refused)
 	}
-	return judge(l, c), nil
+	return r, nil
 }
 
 // settle is how long a side has to deliver what it has read before something is done that stops it.
@@ -281,10 +293,16 @@ func (st *stage) goThrough(ctx context.Context, p plan, sub *subscriber) (c cour
 		{settle, func() error { return g.end(syscall.SIGTERM, 30*time.Second) }},
 		{time.Second, func() error { return nil }},
 	}
+	const catchUpStep = 4 // the only one without a fixed length
 	for i, s := range steps {
+		begin := time.Now()
 		err := wait(ctx, s.wait)
 		if err == nil {
 			err = s.do()
+		}
+		// A machine that stands still, as a virtual one does while it is moved, makes every figure of the run void.
+		if now := time.Now(); err == nil && i != catchUpStep && now.Sub(begin) > s.wait+10*time.Second {
+			err = fmt.Errorf("took %v instead of %v: the machine stood still or has no time to spare; run it again", now.Sub(begin), s.wait)
 		}
 		if err != nil {
 			return c, errors.Join(fmt.Errorf("step %d: %w; log: %s", i+1, err, st.lastWords()), g.end(syscall.SIGKILL, 0))
@@ -348,32 +366,42 @@ func judge(l *ledger, c course) result {
 	if len(late) > 0 {
 		r.P50, r.P99 = late[len(late)/2].Seconds(), late[len(late)*99/100].Seconds()
 	}
-	r.Catch, r.Wait, r.Caught = catchRate(l, c)
+	r.Catch, r.Wait, r.Caught, r.Behind = catchRate(l, c)
 	return r
 }
 
 // catchRate returns the readings a second, live ones included, from the first arrival after the broker's return until all that
-// was answered before it had arrived, and how long after that return the first and the last of these arrivals came.
-func catchRate(l *ledger, c course) (rate, waited, caught float64) {
+// was answered before it had arrived; how long after that return the first and the last of these arrivals came; and how many
+// readings of the backlog did not come. If there are any, there is no rate.
+func catchRate(l *ledger, c course) (rate, waited, caught float64, behind int) {
 	var first, last time.Time
 	for u := 1; u <= units; u++ {
 		for n := 1; n < len(l.first[u]); n++ {
-			at := l.first[u][n]
-			if at.Before(c.back.at) || at.After(c.caught.at) {
+			at, backlog := l.first[u][n], uint32(n) <= c.back.counts.Units[u]
+			if at.Before(c.back.at) && !at.IsZero() {
+				continue
+			}
+			if at.IsZero() || at.After(c.caught.at) {
+				if backlog {
+					behind += registers
+				}
 				continue
 			}
 			if first.IsZero() || at.Before(first) {
 				first = at
 			}
-			if uint32(n) <= c.back.counts.Units[u] && at.After(last) {
+			if backlog && at.After(last) {
 				last = at
 			}
 		}
 	}
 	if first.IsZero() {
-		return 0, 0, 0
+		return 0, 0, 0, behind
 	}
-	waited, caught = first.Sub(c.back.at).Seconds(), last.Sub(c.back.at).Seconds()
+	waited = first.Sub(c.back.at).Seconds()
+	if behind > 0 {
+		return 0, waited, 0, behind
+	}
 	var got int
 	for u := 1; u <= units; u++ {
 		for _, at := range l.first[u] {
@@ -383,7 +411,7 @@ func catchRate(l *ledger, c course) (rate, waited, caught float64) {
 		}
 	}
 	// One payload alone has no rate: what lies between broker and subscriber is at least a millisecond.
-	return float64(got*registers) / max(last.Sub(first).Seconds(), 0.001), waited, caught
+	return float64(got*registers) / max(last.Sub(first).Seconds(), 0.001), waited, last.Sub(c.back.at).Seconds(), 0
 }
 
 // countSyncs runs the side under strace and returns its sync calls a second in the measured phase. It is a run of its own, so
