@@ -1,6 +1,7 @@
 package serialtext
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -58,7 +59,7 @@ type Sum struct {
 
 // Group is what the user knows of one channel.
 type Group struct {
-	Type    string  `yaml:"type" doc:"integer, number (integer or not), float, text or bytes; empty = as the expression and the value suggest"`
+	Type    string  `yaml:"type" doc:"integer, number, text or bytes; empty = as the expression and the value suggest"`
 	Unit    string  `yaml:"unit" doc:"unit, for instance Cel"`
 	Scale   float64 `yaml:"scale" doc:"a number is multiplied by it; 0 or left out = 1"`
 	Offset  float64 `yaml:"offset" doc:"then this is added"`
@@ -71,14 +72,15 @@ func (c *Config) Validate() []drivers.FieldError {
 	return slices.Concat(c.checkPort(), c.checkFraming(), c.checkSum(), bad)
 }
 
-// Channels returns the groups of the expressions in their order, then the talker's own channels.
+// Channels returns the groups of the expressions, in their order.
 func (c *Config) Channels() []drivers.Channel {
 	p, _ := c.compile()
-	out := make([]drivers.Channel, 0, len(p.channels)+2)
+	out := make([]drivers.Channel, 0, len(p.channels))
 	for _, ch := range p.channels {
-		out = append(out, drivers.Channel{Name: ch.name, Kind: ch.kind(), Unit: ch.Unit, Meaning: ch.Meaning})
+		meaning := cmp.Or(ch.Meaning, "what group "+ch.name+" of the line says")
+		out = append(out, drivers.Channel{Name: ch.name, Kind: ch.kind(), Unit: ch.Unit, Meaning: meaning})
 	}
-	return append(out, ownChannels()...)
+	return out
 }
 
 // Open gets the port from h. The port itself is opened by the first Read.

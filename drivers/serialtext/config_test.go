@@ -17,7 +17,7 @@ func TestValidate(t *testing.T) {
 		want []string
 	}{
 		"good":                        {},
-		"good with a settled channel": {set: func(c *Config) { c.Groups = map[string]Group{"temp": {Type: typeFloat, Scale: -0.5}} }},
+		"good with a settled channel": {set: func(c *Config) { c.Groups = map[string]Group{"temp": {Type: typeNumber, Scale: -0.5}} }},
 		"good over the network":       {set: func(c *Config) { c.Port = "tcp://[2001:db8::1]:4001" }},
 		"nothing set": {set: func(c *Config) { *c = Config{} }, want: []string{
 			"port: is missing; give the serial port, for instance /dev/serial/by-id/usb-... or /dev/ttyUSB0",
@@ -100,11 +100,10 @@ func TestValidate(t *testing.T) {
 			want: []string{"line: has no named group, so a line would give no channel (got T=([0-9]+)); write (?<temp>...) around what is to be channel temp"},
 		},
 		"groups with bad names": {
-			set: func(c *Config) { c.Line = "(?<_a>x)(?<line_fault>y)(?<lines_rejected>z)" },
+			set: func(c *Config) { c.Line = "(?<_a>x)(?<line_fault>y)" },
 			want: []string{
 				`line: has a group whose name begins with "_", which is reserved for the gateway itself (got _a)`,
 				"line: has a group named like a channel of the driver's own (got line_fault)",
-				"line: has a group named like a channel of the driver's own (got lines_rejected)",
 			},
 		},
 		"channels with faults": {
@@ -114,7 +113,7 @@ func TestValidate(t *testing.T) {
 					"d": {Scale: math.NaN()}, "e": {}}
 			},
 			want: []string{
-				`channels.a.type: is not known (got "int"); one of integer, number, float, text, bytes`,
+				`channels.a.type: is not known (got "int"); one of integer, number, text, bytes`,
 				"channels.b.type: needs encoding: binary (got bytes)",
 				"channels.c: scale and offset are for numbers, not for text",
 				"channels.d: is not finite (got scale NaN, offset 0)",
@@ -148,8 +147,8 @@ func TestChannels(t *testing.T) {
 	for _, ch := range c.Channels() {
 		got = append(got, strings.TrimSpace(ch.Name+" "+ch.Kind.String()+" "+ch.Unit+" "+ch.Meaning))
 	}
-	want := "a number|b number Cel flow|c none|d number|e text|line_fault text  " +
-		"what was wrong with a line that was not used; only ever a fault|lines_rejected number count lines not used since the device was opened"
+	want := "a number  what group a of the line says|b number Cel flow|c none  what group c of the line says|" +
+		"d number  what group d of the line says|e text  what group e of the line says"
 	if g := strings.Join(got, "|"); g != want {
 		t.Fatalf("got\n%s\nwant\n%s", g, want)
 	}

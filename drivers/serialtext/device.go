@@ -23,6 +23,7 @@ type device struct {
 	heard   time.Time     // when the last frame came, silence was last reported, or the device was opened
 	strange int           // bytes that came since heard
 	out     []tidegate.Reading
+	closed  bool
 }
 
 // Read returns the readings of the next line, or what there is to report of lines refused or of silence. The readings are valid until
@@ -30,6 +31,9 @@ type device struct {
 func (d *device) Read(ctx context.Context) ([]tidegate.Reading, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("read line: %w", err)
+	}
+	if d.closed {
+		return nil, fmt.Errorf("read line: device is closed: %w", drivers.ErrGone)
 	}
 	d.out = d.out[:0]
 	if d.drain() {
@@ -55,8 +59,11 @@ func (d *device) Read(ctx context.Context) ([]tidegate.Reading, error) {
 	return nil, fmt.Errorf("read line: %w", err)
 }
 
-// Close gives nothing back: the port dies with the ctx of Open.
-func (d *device) Close() error { return nil }
+// Close lets further Reads fail; the port dies with the ctx of Open.
+func (d *device) Close() error {
+	d.closed = true
+	return nil
+}
 
 // drain puts the next thing to report that needs no more bytes into d.out; false when there is none.
 func (d *device) drain() bool {

@@ -5,8 +5,8 @@
 // see one of them vanish. Every line that the talker sent ends up in exactly one place:
 //
 //   - it matched: its Read returned its channels, a field that does not fit its type as a fault of that channel;
-//   - it was refused: lines_rejected counts it and line_fault says why. Ten refusals are told one by one, further ones at most once a
-//     second, and then the text says for how many it stands: noise at full speed costs one record a second, and the numbers add up;
+//   - it was refused: the channel line_fault, which never has a value, says why. Ten refusals are told one by one, further ones at most
+//     once a second, and then the text says for how many it stands: noise at full speed costs a record a second, and the numbers add up;
 //   - it was on its way when the gateway ended or the port went: at most 256 bytes read ahead (none with fixed length), the
 //     unfinished line, and what the kernel held (4 KiB). Blank lines and lines that match `ignore` are dropped without a word.
 //

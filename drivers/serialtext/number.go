@@ -13,7 +13,8 @@ import (
 
 // number reads b strictly: an optional sign, ASCII digits with at most one decimal mark, an optional exponent of ten. Anything else
 // that programs take for numbers (NaN, Inf, 0x10, 1_000, digits of other scripts, spaces) is a fault, and so is what a double or a
-// 64-bit integer cannot hold. Without mark and exponent it stays an integer.
+// 64-bit integer cannot hold. Without mark and exponent it stays an integer, but in a channel of type number, whose values are doubles as
+// long as those hold them exactly.
 func number(b []byte, comma bool, ch *channel) (tidegate.Value, string) {
 	s, integer, ok := decimal(b, comma)
 	switch {
@@ -24,14 +25,16 @@ func number(b []byte, comma bool, ch *channel) (tidegate.Value, string) {
 	case ch.Type == typeInteger && !integer:
 		return tidegate.Value{}, "not an integer: " + excerpt(b)
 	}
-	if integer && ch.Type != typeFloat && !ch.scaled() {
-		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+	if integer && !ch.scaled() {
+		i, err := strconv.ParseInt(s, 10, 64)
+		if err == nil && (ch.Type != typeNumber || i < -1<<53 || i > 1<<53) {
 			return tidegate.Int(i), ""
 		}
-		if u, err := strconv.ParseUint(strings.TrimPrefix(s, "+"), 10, 64); err == nil {
+		if u, e := strconv.ParseUint(strings.TrimPrefix(s, "+"), 10, 64); err != nil && e == nil {
 			return tidegate.Uint(u), ""
+		} else if err != nil {
+			return tidegate.Value{}, "beyond 64 bits: " + excerpt(b)
 		}
-		return tidegate.Value{}, "beyond 64 bits: " + excerpt(b)
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if f = ch.apply(f); err != nil || math.IsInf(f, 0) {

@@ -26,7 +26,6 @@ const (
 	typeGuess   = ""
 	typeInteger = "integer"
 	typeNumber  = "number"
-	typeFloat   = "float"
 	typeText    = "text"
 	typeBytes   = "bytes"
 )
@@ -56,7 +55,7 @@ type channel struct {
 
 func (ch *channel) kind() tidegate.Kind {
 	switch ch.Type {
-	case typeInteger, typeNumber, typeFloat:
+	case typeInteger, typeNumber:
 		if ch.Type == typeInteger && !ch.scaled() {
 			return tidegate.KindInt
 		}
@@ -130,7 +129,7 @@ func (p *lines) add(field, s string) []drivers.FieldError {
 			errs = append(errs, drivers.FieldError{Field: field, Got: name, Problem: "has two groups of that name",
 				Hint: "give each form of line an expression of its own under lines"})
 		}
-		if name == chanFault || name == chanRejected {
+		if name == chanFault {
 			errs = append(errs, drivers.FieldError{Field: field, Got: name, Problem: "has a group named like a channel of the driver's own"})
 		}
 		pat.groups[i] = p.channel(name, guesses[name])
@@ -170,7 +169,7 @@ func (p *lines) settle(name string, g Group, encoding string) []drivers.FieldErr
 	if i < 0 {
 		return []drivers.FieldError{{Field: field, Problem: "no expression has a group of that name", Hint: "write (?<" + name + ">...) in line"}}
 	}
-	errs := oneOf(field+".type", g.Type, typeGuess, typeInteger, typeNumber, typeFloat, typeText, typeBytes)
+	errs := oneOf(field+".type", g.Type, typeGuess, typeInteger, typeNumber, typeText, typeBytes)
 	ch := p.channels[i]
 	if g.Type == typeGuess {
 		g.Type = ch.Type

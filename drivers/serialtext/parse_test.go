@@ -59,7 +59,12 @@ func TestNumber(t *testing.T) {
 		"213":                           {ch: Group{Scale: 0.1}, v: tidegate.Float(21.3)},
 		"-40":                           {ch: Group{Scale: 1.8, Offset: 32}, v: tidegate.Float(-40)},
 		"1e300":                         {ch: Group{Scale: 1e300}, fault: `beyond the range of a number: "1e300"`},
-		"7":                             {ch: Group{Type: typeFloat}, v: tidegate.Float(7)},
+		"7":                             {ch: Group{Type: typeNumber}, v: tidegate.Float(7)},
+		"-9007199254740992":             {ch: Group{Type: typeNumber}, v: tidegate.Float(-1 << 53)},
+		"9007199254740993":              {ch: Group{Type: typeNumber}, v: tidegate.Int(1<<53 + 1)},
+		"18446744073709551614":          {ch: Group{Type: typeNumber}, v: tidegate.Uint(math.MaxUint64 - 1)},
+		"18446744073709551617":          {ch: Group{Type: typeNumber}, fault: `beyond 64 bits: "18446744073709551617"`},
+		"9007199254740993.0":            {ch: Group{Type: typeNumber}, v: tidegate.Float(1 << 53)},
 		"7.0":                           {ch: Group{Type: typeInteger}, fault: `not an integer: "7.0"`},
 		"300" + strings.Repeat("0", 80): {fault: `beyond 64 bits: "300` + strings.Repeat("0", 61) + `" and 19 bytes more`},
 	} {

@@ -15,8 +15,7 @@ const (
 
 // refusals keeps the account of what was not used: each refusal is counted once, and stands in exactly one report.
 type refusals struct {
-	total  int64 // since the device was opened
-	untold int64 // of them, not yet reported
+	untold int64 // not yet reported
 	last   refusal
 	credit int // reports that may be given at once
 	filled time.Time
@@ -24,7 +23,6 @@ type refusals struct {
 
 // add takes up one refusal.
 func (r *refusals) add(bad refusal) {
-	r.total++
 	r.untold++
 	r.last = bad
 }
@@ -52,7 +50,5 @@ func (r *refusals) report(out []tidegate.Reading) []tidegate.Reading {
 	}
 	r.untold = 0
 	r.credit--
-	return append(out,
-		tidegate.Reading{Channel: chanFault, Fault: text},
-		tidegate.Reading{Channel: chanRejected, Value: tidegate.Int(r.total), Unit: "count"})
+	return append(out, tidegate.Reading{Channel: chanFault, Fault: text})
 }
