@@ -1,0 +1,15 @@
+// Package all is the list of drivers that this build has: a new driver is one folder beside this one, and one line here.
+package all
+
+import (
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus"
+	"github.com/tidegate-io/tidegate/drivers/serialtext"
+	"github.com/tidegate-io/tidegate/drivers/sim"
+	"github.com/tidegate-io/tidegate/drivers/system"
+)
+
+// Drivers returns all drivers, in the order of their names.
+func Drivers() []drivers.Driver {
+	return []drivers.Driver{modbus.Driver, serialtext.Driver, sim.Driver, system.Driver}
+}

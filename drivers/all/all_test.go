@@ -1,0 +1,92 @@
+package all
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/drivertest"
+	"github.com/tidegate-io/tidegate/drivers/drivertest/conformance"
+	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
+)
+
+// machines says, for each driver, which machine its sample configuration finds a good device on.
+func machines() map[string]conformance.Options {
+	return map[string]conformance.Options{
+		"modbus":     {Far: modbusUnit, IsChecked: true},
+		"serialtext": {Far: talker},
+		"sim":        {},
+		"system":     {Far: files},
+	}
+}
+
+// modbusUnit is unit 1 on any line: every register holds its own address, every bit is that of its address.
+func modbusUnit(h *drivertest.Host) {
+	s := &slave.Slave{Units: []byte{1}, Values: func(q slave.Request, out []uint16) slave.Exception {
+		for i := range out {
+			out[i] = q.Address + uint16(i)
+			if q.Table == slave.Coils || q.Table == slave.Discretes {
+				out[i] &= 1
+			}
+			if q.Table == slave.Holdings && q.Address+uint16(i) == 40 {
+				out[i] = 1 // the sample's enum knows 0 to 2
+			}
+		}
+		return slave.NoException
+	}}
+	h.Ports = map[string]drivertest.Opener{drivertest.Any: func(context.Context) (drivers.Port, error) {
+		near, far := net.Pipe()
+		go func() { _ = s.ServeRTU(context.Background(), far) }() // ends with the pipe
+		return near, nil
+	}}
+}
+
+func talker(h *drivertest.Host) {
+	h.Ports = map[string]drivertest.Opener{
+		drivertest.Any: drivertest.Says(200*time.Millisecond, "T=20.5 N=0\r\n", "T=5.5 N=1\r\n", "T=-9.5 N=2\r\n"),
+	}
+}
+
+// files are those of a small board.
+func files(h *drivertest.Host) {
+	m := fstest.MapFS{}
+	for name, text := range map[string]string{
+		"proc/loadavg":                         "0.52 0.58 0.59 1/977 12345\n",
+		"proc/uptime":                          "350735.47 234388.90\n",
+		"proc/meminfo":                         "MemTotal: 948304 kB\nMemFree: 100000 kB\nMemAvailable: 500000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n",
+		"proc/stat":                            "cpu  100 0 50 1000 10 0 5 0 0 0\n",
+		"sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+		"sys/class/thermal/thermal_zone0/temp": "48312\n",
+	} {
+		m[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	h.FS = m
+}
+
+func TestConformance(t *testing.T) {
+	of := machines()
+	for _, d := range Drivers() {
+		o, ok := of[d.Name]
+		if !ok {
+			t.Errorf("driver %s has no machine; add one to machines in drivers/all/all_test.go", d.Name)
+			continue
+		}
+		t.Run(d.Name, func(t *testing.T) { conformance.Run(t, d, o) })
+	}
+}
+
+func TestDriversAreSortedAndUnique(t *testing.T) {
+	var names []string
+	for _, d := range Drivers() {
+		names = append(names, d.Name)
+	}
+	sorted := slices.Compact(slices.Sorted(slices.Values(names)))
+	if !slices.Equal(names, sorted) {
+		t.Errorf("got %s, want %s", strings.Join(names, " "), strings.Join(sorted, " "))
+	}
+}
