@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/sync/forward/pace"
 )
 
 // errAckTimeout ends a connection on which nothing came back for too long.
@@ -45,7 +46,7 @@ type conn struct {
 	id       uint64
 	flights  []*flight // in the order of sending
 	air      map[uint32]*tidegate.Ranges
-	win      window
+	win      pace.Window
 	progress time.Time // when something came back, or began to be awaited
 	dirty    bool      // the queue may have something new
 	lookAt   time.Time // not to be looked at again before
@@ -55,7 +56,7 @@ type conn struct {
 
 func newConn(f *Forwarder, up Uplink) *conn {
 	c := &conn{f: f, up: up, air: map[uint32]*tidegate.Ranges{}, first: true}
-	c.win = window{batches: 1, awaited: 1, bestBegan: time.Now()}
+	c.win = pace.NewWindow(time.Now())
 	for _, l := range f.lanes {
 		l.more = true
 	}
@@ -120,7 +121,7 @@ func (c *conn) greet(ctx context.Context) error {
 
 // land waits for what is in flight, until ctx is done.
 func (c *conn) land(ctx context.Context) error {
-	for ctx.Err() == nil && c.win.unacked > 0 {
+	for ctx.Err() == nil && c.win.Unacked() > 0 {
 		cs, err := c.up.Confirmed(ctx, nil)
 		if err != nil {
 			return err
@@ -135,7 +136,7 @@ func (c *conn) land(ctx context.Context) error {
 // step looks for something to send and hands over at most one batch.
 func (c *conn) step(ctx context.Context) (bool, error) {
 	now := time.Now()
-	if !c.win.room(c.f.pack.typical(), alarmExtra) {
+	if !c.win.Room(c.f.pack.Typical(), alarmExtra) {
 		return false, nil
 	}
 	if err := c.look(now); err != nil {
@@ -150,7 +151,7 @@ func (c *conn) step(ctx context.Context) (bool, error) {
 
 // crowded reports whether l must wait because what is in flight, or what l would send, is suspected of ending connections.
 func (c *conn) crowded(l *lane) bool {
-	if c.win.unacked == 0 {
+	if c.win.Unacked() == 0 {
 		return false
 	}
 	for _, fl := range c.flights {
@@ -204,7 +205,7 @@ func (c *conn) choose(now time.Time) (l *lane, alone bool) {
 	if a := c.f.lanes[LaneAlarm]; !a.empty() {
 		return a, true
 	}
-	if !c.win.room(c.f.pack.typical(), 0) {
+	if !c.win.Room(c.f.pack.Typical(), 0) {
 		return nil, false
 	}
 	if a := c.f.lanes[LaneAudit]; !a.empty() {
@@ -214,7 +215,7 @@ func (c *conn) choose(now time.Time) (l *lane, alone bool) {
 	due := !live.empty() && (c.full(live) || !now.Before(live.oldest().Add(c.f.o.Every)))
 	switch {
 	case due && !back.empty():
-		if c.f.share.backlog() {
+		if c.f.share.Backlog() {
 			return back, false
 		}
 		return live, false
@@ -233,7 +234,7 @@ func (c *conn) full(l *lane) bool {
 
 // trial returns the lane that holds the record to be sent alone, once nothing else is in flight.
 func (c *conn) trial(s *suspicion) *lane {
-	if c.win.unacked > 0 {
+	if c.win.Unacked() > 0 {
 		return nil
 	}
 	for _, l := range c.f.lanes {
@@ -281,10 +282,10 @@ func (c *conn) deadline(now time.Time) (time.Time, error) {
 			at = t
 		}
 	}
-	if c.win.unacked > 0 {
+	if c.win.Unacked() > 0 {
 		limit := c.progress.Add(ackTimeout)
 		if !now.Before(limit) {
-			return at, fmt.Errorf("%w: no acknowledgement for %v, %d batches in flight", errAckTimeout, ackTimeout, c.win.unacked)
+			return at, fmt.Errorf("%w: no acknowledgement for %v, %d batches in flight", errAckTimeout, ackTimeout, c.win.Unacked())
 		}
 		sooner(limit)
 	}
@@ -299,14 +300,14 @@ func (c *conn) deadline(now time.Time) (time.Time, error) {
 			break
 		}
 	}
-	room := c.win.room(c.f.pack.typical(), 0)
+	room := c.win.Room(c.f.pack.Typical(), 0)
 	if live := c.f.lanes[LaneData]; !live.empty() && room && c.f.poison.alone() == nil && !c.quiet {
 		sooner(live.oldest().Add(c.f.o.Every))
 	}
 	if at := c.f.poison.retryAt(); !at.IsZero() {
 		sooner(at)
 	}
-	if c.dirty && c.win.room(c.f.pack.typical(), alarmExtra) {
+	if c.dirty && c.win.Room(c.f.pack.Typical(), alarmExtra) {
 		sooner(c.lookAt)
 	}
 	return at, nil

@@ -19,6 +19,8 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/sync/forward/pace"
+	"github.com/tidegate-io/tidegate/sync/forward/pack"
 	"github.com/tidegate-io/tidegate/sync/wire"
 )
 
@@ -39,6 +41,8 @@ type Source interface {
 	// Reject sets r aside for good, with the reason.
 	Reject(epoch string, r tidegate.Range, why string) error
 }
+
+var _ Source = (*buffer.Cursor)(nil)
 
 // Options are what a Forwarder needs; those without a default must be set.
 type Options struct {
@@ -74,10 +78,6 @@ const (
 	lookEvery      = 10 * time.Millisecond // shortest time between two looks for something new
 	openTimeout    = 60 * time.Second      // for Open
 	defaultMax     = 256<<10 - 1<<10       // bytes of a payload
-	maxRecordBytes = 16 << 20              // a payload of one record that is larger than this is refused without cutting
-	minBackoff     = time.Second           //
-	maxBackoff     = 2 * time.Minute       //
-	stableAfter    = 60 * time.Second      // a connection that lasted this long resets the back-off
 	poisonWithin   = 5 * time.Second       // from sending to the drop
 	lookBytes      = 128 << 10             // of bodies per look
 	maxUnsure      = 8192                  // runs of numbers remembered as sent and not settled, per epoch
@@ -88,10 +88,10 @@ const (
 type Forwarder struct {
 	o      Options
 	lanes  [4]*lane // by Lane
-	pack   *packer
+	pack   pack.Packer
 	poison poison
-	back   backoff
-	share  share
+	back   pace.Backoff
+	share  pace.Share
 	unsure map[uint32]*tidegate.Ranges // sent at least once and not settled, by epoch: to count what is sent again
 	first  int                         // most records in the first batch of a connection; 0 = as many as fit
 	stats  stats
@@ -119,7 +119,7 @@ func New(o Options) (*Forwarder, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	f := &Forwarder{o: o, unsure: map[uint32]*tidegate.Ranges{}}
-	f.pack = newPacker(&f.o)
+	f.pack = pack.Packer{Gateway: o.Gateway, Uplink: o.Name, Gzip: o.Gzip, MaxPayload: o.MaxPayload, Encode: o.Encode}
 	classes := [4]tidegate.Class{
 		LaneData: tidegate.ClassReading, LaneBackfill: tidegate.ClassReading,
 		LaneAlarm: tidegate.ClassAlarm, LaneAudit: tidegate.ClassAudit,
@@ -145,7 +145,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		if errors.As(err, &halt) {
 			return halt.err
 		}
-		wait := f.back.next(time.Since(began))
+		wait := f.back.Next(time.Since(began))
 		f.o.Log.Warn("uplink is down", "uplink", f.o.Name, "cause", err, "next try in", wait.Round(time.Millisecond))
 		pause(ctx, wait)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/sync/forward/pack"
 )
 
 // send hands over the next batch of l. It returns true when something moved: a batch went, or a record was set aside.
@@ -23,18 +24,18 @@ func (c *conn) send(ctx context.Context, l *lane, alone bool) (bool, error) {
 		bound = min(bound, f.first)
 	}
 	bound = f.poison.bound(l.place(), l.bound(bound))
-	limit := min(f.o.MaxPayload, c.win.limit())
-	n := f.pack.fits(l.recs[:bound], f.o.Readings, limit)
-	pl, n, err := f.pack.pack(l.name, l.recs, n, limit)
-	if errors.Is(err, errUnsendable) {
+	limit := min(f.o.MaxPayload, c.win.Limit())
+	n := f.pack.Fits(l.recs[:bound], f.o.Readings, limit)
+	pl, n, err := f.pack.Pack(l.name, l.recs, n, limit)
+	if errors.Is(err, pack.ErrUnsendable) {
 		return true, c.setAside(l, err)
 	}
 	if err != nil {
 		return false, err
 	}
 	last := l.recs[n-1].Number
-	g := &group{parts: len(pl.parts), records: uint64(n), count: pl.count}
-	for i, part := range pl.parts {
+	g := &group{parts: len(pl.Parts), records: uint64(n), count: pl.Count}
+	for i, part := range pl.Parts {
 		err := c.hand(ctx, l, pl, part, n, last, g)
 		switch {
 		case errors.Is(err, ErrRefused) && n > 1:
@@ -52,46 +53,43 @@ func (c *conn) send(ctx context.Context, l *lane, alone bool) (bool, error) {
 }
 
 // hand gives one payload to the uplink.
-func (c *conn) hand(ctx context.Context, l *lane, pl *payload, part []byte, n int, last uint64, g *group) error {
+func (c *conn) hand(ctx context.Context, l *lane, pl *pack.Payload, part []byte, n int, last uint64, g *group) error {
 	at, size := time.Now(), len(part) // the payload is the uplink's from Send on
-	b := Batch{ID: c.id + 1, Lane: l.lane, Epoch: l.name, Records: pl.numbers.Clone(), Count: pl.count, Payload: part}
+	b := Batch{ID: c.id + 1, Lane: l.lane, Epoch: l.name, Records: pl.Numbers.Clone(), Count: pl.Count, Payload: part}
 	err := c.up.Send(ctx, b)
 	if errors.Is(err, ErrRefused) {
 		return err
 	}
 	c.id++ // an error may have come after the batch was on its way
-	if c.win.unacked == 0 {
+	if c.win.Unacked() == 0 {
 		c.progress = at
 	}
 	c.flights = append(c.flights, &flight{
-		id: b.ID, group: g, lane: l.lane, place: l.place(), last: last, epoch: l.name, rest: pl.numbers.Clone(),
-		records: n, bytes: size, mark: c.win.sent(size), at: at,
+		id: b.ID, group: g, lane: l.lane, place: l.place(), last: last, epoch: l.name, rest: pl.Numbers.Clone(),
+		records: n, bytes: size, mark: c.win.Sent(size), at: at,
 	})
 	return err
 }
 
 // took notes that the first n records of l are on their way.
-func (c *conn) took(l *lane, pl *payload, n int, alone bool) {
-	f, size := c.f, 0
-	for _, p := range pl.parts {
-		size += len(p)
-	}
-	rangesOf(c.air, l.epoch).AddAll(pl.numbers)
+func (c *conn) took(l *lane, pl *pack.Payload, n int, alone bool) {
+	f, size := c.f, pl.Size()
+	rangesOf(c.air, l.epoch).AddAll(pl.Numbers)
 	before, again := rangesOf(f.unsure, l.epoch), uint64(0)
-	for _, r := range pl.numbers {
+	for _, r := range pl.Numbers {
 		again += before.Within(r).Len()
 	}
-	before.AddAll(pl.numbers)
+	before.AddAll(pl.Numbers)
 	if len(*before) > maxUnsure { // only the count of what is sent again suffers
 		*before = (*before)[maxUnsure/2:]
 	}
-	f.share.sent(l.lane, size, alone)
+	f.share.Sent(l.lane, size, alone)
 	l.took(n)
 	oldest := c.flights[0].at
 	f.stats.update(func(s *Stats) {
-		s.Sent.add(Counts{Batches: uint64(len(pl.parts)), Records: uint64(n), Readings: uint64(pl.count), Bytes: uint64(size)})
+		s.Sent.add(Counts{Batches: uint64(len(pl.Parts)), Records: uint64(n), Readings: uint64(pl.Count), Bytes: uint64(size)})
 		s.Resent += again
-		s.Skipped += pl.skipped
+		s.Skipped += pl.Skipped
 		s.InFlight, s.OldestUnacked = len(c.flights), oldest
 	})
 }
@@ -158,7 +156,7 @@ func (c *conn) note() error {
 		oldest = c.flights[0].at
 	}
 	c.f.stats.update(func(s *Stats) {
-		s.InFlight, s.OldestUnacked, s.BytesPerS = len(c.flights), oldest, c.win.rate()
+		s.InFlight, s.OldestUnacked, s.BytesPerS = len(c.flights), oldest, c.win.Rate()
 	})
 	return nil
 }
@@ -172,11 +170,11 @@ func (c *conn) acknowledged(id uint64, now time.Time, done map[string]*tidegate.
 		fl.acked, fl.ackedAt = true, now
 		c.first, c.f.first = false, 0
 		c.progress = now
-		c.win.acknowledged(fl.bytes, fl.mark, fl.at, now)
+		c.win.Acknowledged(fl.bytes, fl.mark, fl.at, now)
 		fl.group.parts--
 		if fl.group.dead || !c.f.o.Receipts || len(fl.rest) == 0 {
 			c.flights = append(c.flights[:i], c.flights[i+1:]...)
-			c.win.settled(fl.bytes)
+			c.win.Settled(fl.bytes)
 			if fl.group.parts == 0 && !fl.group.dead {
 				c.done(fl, fl.rest, done)
 				c.credit(fl)
@@ -257,7 +255,7 @@ func (c *conn) shrink(fl *flight, has tidegate.Ranges) bool {
 	if len(fl.rest) > 0 || !fl.acked {
 		return false
 	}
-	c.win.settled(fl.bytes)
+	c.win.Settled(fl.bytes)
 	c.credit(fl)
 	return true
 }

@@ -1,7 +1,11 @@
-package forward
+// Package pace says how much may be in flight, whose turn it is on a shared link, and how long to wait before the next connection.
+// It is arithmetic: no clock but the times it is given, no I/O.
+package pace
 
 import (
 	"time"
+
+	"github.com/tidegate-io/tidegate/sync/forward/uplink"
 )
 
 // Bounds of what is in flight.
@@ -14,10 +18,10 @@ const (
 	rateWindow       = 10 * time.Second // how long the best rate counts
 )
 
-// window bounds what is in flight on one connection. It begins with one batch and opens by one with each acknowledgement, up to 64
+// A Window bounds what is in flight on one connection. It begins with one batch and opens by one with each acknowledgement, up to 64
 // batches and 1 MiB, and never beyond what the link was seen to take in 5 s. The rate is the best of the last 10 to 20 s of
 // bytes acknowledged from sending a batch to its acknowledgement, so time in which there was nothing to send does not count much.
-type window struct {
+type Window struct {
 	batches int // how many may be unacknowledged
 	awaited int // how many may be without a receipt
 	unacked int // how many are unacknowledged
@@ -31,20 +35,26 @@ type window struct {
 	bestBegan time.Time
 }
 
-// rate returns the payload bytes per second that the link takes; 0 = not known yet.
-func (w *window) rate() float64 { return max(w.best[0], w.best[1]) }
+// NewWindow returns the window of a connection that begins now.
+func NewWindow(now time.Time) Window { return Window{batches: 1, awaited: 1, bestBegan: now} }
 
-// limit returns how many payload bytes may be unacknowledged.
-func (w *window) limit() int {
-	r := w.rate()
+// Unacked returns how many batches are not acknowledged.
+func (w *Window) Unacked() int { return w.unacked }
+
+// Rate returns the payload bytes per second that the link takes; 0 = not known yet.
+func (w *Window) Rate() float64 { return max(w.best[0], w.best[1]) }
+
+// Limit returns how many payload bytes may be unacknowledged.
+func (w *Window) Limit() int {
+	r := w.Rate()
 	if r <= 0 || r*horizon.Seconds() >= maxInFlightBytes {
 		return maxInFlightBytes
 	}
 	return max(1, int(r*horizon.Seconds()))
 }
 
-// room reports whether a batch of about so many payload bytes may go; extra batches are allowed on top of the bounds.
-func (w *window) room(bytes, extra int) bool {
+// Room reports whether a batch of about so many payload bytes may go; extra batches are allowed on top of the bounds.
+func (w *Window) Room(bytes, extra int) bool {
 	if w.unsettled >= min(w.awaited, maxAwaited)+extra || w.unsettled > 0 && w.unsettledBytes+bytes > maxAwaitedBytes {
 		return false
 	}
@@ -54,11 +64,11 @@ func (w *window) room(bytes, extra int) bool {
 	if extra > 0 {
 		return w.unacked < w.batches+extra
 	}
-	return w.unacked < w.batches && w.bytes+bytes <= w.limit()
+	return w.unacked < w.batches && w.bytes+bytes <= w.Limit()
 }
 
-// sent notes a batch handed over; it returns what acknowledged wants back.
-func (w *window) sent(bytes int) (mark int64) {
+// Sent notes a batch handed over; it returns the mark that Acknowledged wants back.
+func (w *Window) Sent(bytes int) (mark int64) {
 	w.unacked++
 	w.unsettled++
 	w.bytes += bytes
@@ -66,8 +76,8 @@ func (w *window) sent(bytes int) (mark int64) {
 	return w.acked
 }
 
-// acknowledged notes that the next hop has a batch that was sent at time at with this mark.
-func (w *window) acknowledged(bytes int, mark int64, at, now time.Time) {
+// Acknowledged notes that the next hop has a batch that was sent at time at with this mark.
+func (w *Window) Acknowledged(bytes int, mark int64, at, now time.Time) {
 	w.unacked--
 	w.bytes -= bytes
 	w.acked += int64(bytes)
@@ -79,15 +89,15 @@ func (w *window) acknowledged(bytes int, mark int64, at, now time.Time) {
 	w.best[0] = max(w.best[0], float64(w.acked-mark)/took.Seconds())
 }
 
-// settled notes that the far side has a batch.
-func (w *window) settled(bytes int) {
+// Settled notes that the far side has a batch.
+func (w *Window) Settled(bytes int) {
 	w.unsettled--
 	w.unsettledBytes -= bytes
 	w.awaited = min(w.awaited+1, maxAwaited)
 }
 
-// share divides the link between live readings and the backlog, 70 to 30 by payload bytes, while both have something to send.
-type share struct {
+// A Share divides the link between live readings and the backlog, 70 to 30 by payload bytes, while both have something to send.
+type Share struct {
 	credit int // bytes that the backlog may send before live readings are next
 }
 
@@ -97,17 +107,17 @@ const (
 	creditBound = 256 << 10
 )
 
-// backlog reports whether the backlog is next; called only while both lanes have something to send.
-func (s *share) backlog() bool { return s.credit > 0 }
+// Backlog reports whether the backlog is next; called only while both lanes have something to send.
+func (s *Share) Backlog() bool { return s.credit > 0 }
 
-// sent notes what a lane sent while the other one had something to send too; alone forgets the past.
-func (s *share) sent(l Lane, bytes int, alone bool) {
+// Sent notes what a lane sent while the other one had something to send too; alone forgets the past.
+func (s *Share) Sent(l uplink.Lane, bytes int, alone bool) {
 	switch {
 	case alone:
 		s.credit = 0
-	case l == LaneData:
+	case l == uplink.LaneData:
 		s.credit = min(s.credit+bytes*backShare, creditBound*liveShare)
-	case l == LaneBackfill:
+	case l == uplink.LaneBackfill:
 		s.credit = max(s.credit-bytes*liveShare, -creditBound*backShare)
 	}
 }

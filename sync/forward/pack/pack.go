@@ -1,0 +1,185 @@
+// Package pack makes payloads of records: encoded, compressed, within the limits of the far side.
+package pack
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/sync/wire"
+)
+
+// gzipLevel is the best for its price on batches of 4,000 readings of running numbers, waves and a little noise: 3.1 bytes a reading
+// for 90 ns (amd64), where level 1 takes 4.2 bytes for 54 ns and level 6 gains next to nothing; see BenchmarkGzipLevels.
+const gzipLevel = 5
+
+// maxRecordBytes is how large the payload of one record may be, for cutting it to be tried.
+const maxRecordBytes = 16 << 20
+
+// A Packer makes payloads of records. Its fields are set before its first use and not changed after. It reuses its scratch space
+// and is used by one goroutine.
+type Packer struct {
+	Gateway    string // id
+	Uplink     string // name: records meant for another one are skipped
+	Gzip       bool
+	MaxPayload int // bytes of a payload the far side takes
+
+	// Encode appends p as a payload, not compressed, to dst. An error is about a record that can never be sent.
+	Encode func(dst []byte, p *wire.Pack) ([]byte, error)
+
+	raw   []byte
+	zip   *gzip.Writer
+	out   bytes.Buffer
+	last  int     // size of the last payload
+	perRd float64 // payload bytes per reading, lately
+}
+
+// A Payload is records made ready to send.
+type Payload struct {
+	Parts   [][]byte        // one, but for a record that is larger than what the far side takes; they are the caller's
+	Numbers tidegate.Ranges // of all records, skipped ones included
+	Count   int             // readings
+	Skipped uint64          // records
+}
+
+// Size returns the bytes of all parts.
+func (p *Payload) Size() int {
+	n := 0
+	for _, b := range p.Parts {
+		n += len(b)
+	}
+	return n
+}
+
+// ErrUnsendable is wrapped by errors that are about one record only: it can never be sent.
+var ErrUnsendable = errors.New("record cannot be sent")
+
+// Fits returns how many of recs, at most so many readings of them, make a payload of about at most limit bytes; at least one.
+func (p *Packer) Fits(recs []tidegate.Record, readings, limit int) int {
+	if p.perRd > 0 {
+		readings = min(readings, int(float64(limit)/p.perRd))
+	}
+	n, sum := 0, 0
+	for i := range recs {
+		sum += len(recs[i].Readings)
+		if n > 0 && sum > readings {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// Pack makes one payload of the first n records, or of fewer when they turn out larger than limit; it returns how many. A single
+// record is cut into parts when it is larger than MaxPayload.
+func (p *Packer) Pack(epoch string, recs []tidegate.Record, n, limit int) (*Payload, int, error) {
+	limit = min(limit, p.MaxPayload)
+	for {
+		out, pk := &Payload{}, wire.Pack{Gateway: p.Gateway, Epoch: epoch}
+		for i := range recs[:n] {
+			r := &recs[i]
+			out.Numbers.Add(tidegate.Range{First: r.Number, Last: r.Number})
+			if r.For != "" && r.For != p.Uplink {
+				pk.Skip.Add(tidegate.Range{First: r.Number, Last: r.Number})
+				out.Skipped++
+				continue
+			}
+			pk.Records = append(pk.Records, *r)
+			out.Count += len(r.Readings)
+		}
+		body, err := p.encode(&pk)
+		if err != nil {
+			if n > 1 { // one of them is to blame: find it
+				n = (n + 1) / 2
+				continue
+			}
+			return nil, n, fmt.Errorf("%w: %w", ErrUnsendable, err)
+		}
+		if out.Count > 0 {
+			p.learn(float64(len(body)) / float64(out.Count))
+		}
+		switch {
+		case len(body) <= limit, n == 1 && len(body) <= p.MaxPayload:
+			out.Parts, p.last = [][]byte{bytes.Clone(body)}, len(body)
+			return out, n, nil
+		case n == 1:
+			out.Parts, err = p.cut(&pk, len(body))
+			return out, 1, err
+		}
+		n = max(1, min(n-1, int(float64(n)*float64(limit)/float64(len(body))*0.95)))
+	}
+}
+
+// Typical returns how large the next payload is likely to be, in bytes.
+func (p *Packer) Typical() int { return p.last }
+
+// learn takes the size of a payload into the estimate, quickly upwards and slowly downwards.
+func (p *Packer) learn(perReading float64) {
+	if perReading > p.perRd {
+		p.perRd = perReading
+	} else {
+		p.perRd += (perReading - p.perRd) / 8
+	}
+}
+
+// cut makes parts of the only record of pk, whose payload is size bytes, that fit into MaxPayload.
+func (p *Packer) cut(pk *wire.Pack, size int) ([][]byte, error) {
+	if len(pk.Records) == 0 || size > maxRecordBytes {
+		return nil, fmt.Errorf("%w: its payload is %d bytes, the far side takes %d", ErrUnsendable, size, p.MaxPayload)
+	}
+	rec := pk.Records[0]
+	all := rec.Readings
+	for total := size/p.MaxPayload + 1; ; total++ {
+		total = min(total, len(all))
+		var parts [][]byte
+		for i := range total {
+			rec.Readings = all[len(all)*i/total : len(all)*(i+1)/total]
+			part := *pk
+			part.Records = []tidegate.Record{rec}
+			part.Part = wire.Part{Index: i + 1, Total: total}
+			body, err := p.encode(&part)
+			if err != nil {
+				return nil, fmt.Errorf("%w: part %d of %d: %w", ErrUnsendable, i+1, total, err)
+			}
+			if len(body) > p.MaxPayload {
+				break
+			}
+			parts = append(parts, bytes.Clone(body))
+		}
+		if len(parts) == total {
+			return parts, nil
+		}
+		if total == len(all) {
+			return nil, fmt.Errorf("%w: a reading alone is larger than the %d bytes that the far side takes", ErrUnsendable, p.MaxPayload)
+		}
+	}
+}
+
+// encode returns the payload of pk; it is valid until the next call.
+func (p *Packer) encode(pk *wire.Pack) ([]byte, error) {
+	raw, err := p.Encode(p.raw[:0], pk)
+	if err != nil {
+		return nil, err
+	}
+	p.raw = raw
+	if !p.Gzip {
+		return raw, nil
+	}
+	if p.zip == nil {
+		if p.zip, err = gzip.NewWriterLevel(nil, gzipLevel); err != nil {
+			return nil, fmt.Errorf("compress: %w", err)
+		}
+	}
+	p.out.Reset()
+	p.zip.Reset(&p.out)
+	if _, err := p.zip.Write(raw); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	if err := p.zip.Close(); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	return p.out.Bytes(), nil
+}

@@ -1,0 +1,155 @@
+package pack
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/sync/wire"
+)
+
+// text makes payloads of about ten bytes a reading; a device named "bad" cannot be encoded.
+func text(dst []byte, p *wire.Pack) ([]byte, error) {
+	for _, r := range p.Records {
+		dst = fmt.Appendf(dst, "#%d ", r.Number)
+		for _, x := range r.Readings {
+			if x.Device == "bad" {
+				return nil, errors.New("name is bad")
+			}
+			dst = fmt.Appendf(dst, "%-10s", x.Device)
+		}
+	}
+	return fmt.Appendf(dst, "skip %v part %v", p.Skip, p.Part), nil
+}
+
+// records makes n records of so many readings each.
+func records(n, readings int) []tidegate.Record {
+	recs := make([]tidegate.Record, n)
+	for i := range recs {
+		recs[i].Number = uint64(i + 1)
+		for j := range readings {
+			recs[i].Readings = append(recs[i].Readings, tidegate.Reading{Device: fmt.Sprint("d", j)})
+		}
+	}
+	return recs
+}
+
+func TestPack(t *testing.T) {
+	table := []struct {
+		name    string
+		recs    []tidegate.Record
+		n       int
+		limit   int
+		max     int
+		change  func(recs []tidegate.Record)
+		took    int
+		parts   int
+		skipped uint64
+		err     string
+	}{
+		{"all fit", records(10, 5), 10, 10000, 10000, nil, 10, 1, 0, ""},
+		{"as many as fit", records(10, 5), 10, 300, 10000, nil, 4, 1, 0, ""},
+		{"one that is over the limit but not over the far side's", records(2, 50), 2, 300, 10000, nil, 1, 1, 0, ""},
+		{"one in parts", records(2, 50), 2, 10000, 200, nil, 1, 4, 0, ""},
+		{"a reading that is too long", records(1, 3), 1, 10000, 100, func(r []tidegate.Record) {
+			r[0].Readings[1].Device = strings.Repeat("x", 200)
+		}, 1, 0, 0, "record cannot be sent: a reading alone is larger than the 100 bytes that the far side takes"},
+		{"a record that cannot be encoded, alone", records(1, 3), 1, 10000, 100, func(r []tidegate.Record) { r[0].Readings[1].Device = "bad" },
+			1, 0, 0, "record cannot be sent: name is bad"},
+		{"a record that cannot be encoded, behind others", records(8, 3), 8, 10000, 1000, func(r []tidegate.Record) {
+			r[5].Readings[1].Device = "bad"
+		}, 4, 1, 0, ""},
+		{"records for others", records(3, 2), 3, 10000, 1000, func(r []tidegate.Record) { r[1].For, r[2].For = "other", "me" }, 3, 1, 1, ""},
+	}
+	for _, c := range table {
+		for _, zip := range []bool{false, true} {
+			t.Run(fmt.Sprint(c.name, ", gzip ", zip), func(t *testing.T) {
+				if zip && c.max < 1000 {
+					return // it would fit
+				}
+				if c.change != nil {
+					c.change(c.recs)
+				}
+				p := Packer{Gateway: "gw", Uplink: "me", Gzip: zip, MaxPayload: c.max, Encode: text}
+				pl, took, err := p.Pack("ep", c.recs, c.n, c.limit)
+				if c.err != "" {
+					if err == nil || err.Error() != c.err || !errors.Is(err, ErrUnsendable) || took != c.took {
+						t.Errorf("took %d: %v, want %d: %s", took, err, c.took, c.err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !zip && took != c.took || len(pl.Parts) != c.parts || pl.Skipped != c.skipped {
+					t.Errorf("took %d in %d parts, skipped %d; want %d, %d, %d", took, len(pl.Parts), pl.Skipped, c.took, c.parts, c.skipped)
+				}
+				if pl.Numbers.Len() != uint64(took) || !pl.Numbers.Covers(tidegate.Range{First: 1, Last: uint64(took)}) {
+					t.Errorf("numbers %v, want 1 to %d", pl.Numbers, took)
+				}
+				for i, part := range pl.Parts {
+					if len(part) > c.max {
+						t.Errorf("part %d has %d bytes, want at most %d", i, len(part), c.max)
+					}
+				}
+				if pl.Size() != len(bytes.Join(pl.Parts, nil)) {
+					t.Errorf("size %d", pl.Size())
+				}
+				if zip {
+					r, err := gzip.NewReader(bytes.NewReader(pl.Parts[0]))
+					if err != nil {
+						t.Fatal(err)
+					}
+					var b bytes.Buffer
+					if _, err := b.ReadFrom(r); err != nil || !strings.HasPrefix(b.String(), "#1 ") {
+						t.Errorf("%q: %v", b.String(), err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestPartsHoldEverythingOnce whatever the sizes are.
+func TestPartsHoldEverythingOnce(t *testing.T) {
+	for readings := 2; readings < 200; readings += 7 {
+		p := Packer{MaxPayload: 150, Encode: text}
+		pl, _, err := p.Pack("ep", records(1, readings), 1, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := string(bytes.Join(pl.Parts, nil))
+		for j := range readings {
+			if n := strings.Count(all, fmt.Sprintf("%-10s", fmt.Sprint("d", j))); n != 1 {
+				t.Fatalf("reading %d of %d stands there %d times", j, readings, n)
+			}
+		}
+		if len(pl.Parts) > 1 && !strings.HasSuffix(all, fmt.Sprintf("part {%d %d}", len(pl.Parts), len(pl.Parts))) {
+			t.Fatalf("%d parts end with %q", len(pl.Parts), all[len(all)-20:])
+		}
+	}
+}
+
+func TestFits(t *testing.T) {
+	p := Packer{MaxPayload: 10000, Encode: text}
+	recs := records(100, 10)
+	if n := p.Fits(recs, 95, 10); n != 9 {
+		t.Errorf("%d records fit into 95 readings, want 9", n)
+	}
+	if n := p.Fits(recs, 5, 10); n != 1 {
+		t.Errorf("%d records, want one at least", n)
+	}
+	if _, _, err := p.Pack("ep", recs, 20, 10000); err != nil {
+		t.Fatal(err)
+	}
+	if n := p.Fits(recs, 1000, 1100); n < 9 || n > 10 {
+		t.Errorf("%d records fit into 1100 bytes, want about 10", n)
+	}
+	if p.Typical() < 2000 || p.Typical() > 2300 {
+		t.Errorf("typical payload %d", p.Typical())
+	}
+}
