@@ -52,9 +52,9 @@ func TestPack(t *testing.T) {
 		err     string
 	}{
 		{"all fit", records(10, 5), 10, 10000, 10000, nil, 10, 1, 0, ""},
-		{"as many as fit", records(10, 5), 10, 300, 10000, nil, 4, 1, 0, ""},
+		{"as many as fit", records(10, 5), 10, 300, 10000, nil, 5, 1, 0, ""},
 		{"one that is over the limit but not over the far side's", records(2, 50), 2, 300, 10000, nil, 1, 1, 0, ""},
-		{"one in parts", records(2, 50), 2, 10000, 200, nil, 1, 4, 0, ""},
+		{"one in parts", records(2, 50), 2, 10000, 200, nil, 1, 3, 0, ""},
 		{"a reading that is too long", records(1, 3), 1, 10000, 100, func(r []tidegate.Record) {
 			r[0].Readings[1].Device = strings.Repeat("x", 200)
 		}, 1, 0, 0, "record cannot be sent: a reading alone is larger than the 100 bytes that the far side takes"},
