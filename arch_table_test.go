@@ -80,6 +80,8 @@ var theRules = ruleBook{
 		{what: "drivers/all", where: []string{"drivers", "drivers/*"}, why: "the list of drivers, and nothing but the list"},
 		{what: "sync/forward", where: []string{".", "buffer", "sync/wire", "sync/wire/frame", "sync/profile"}, why: "from a cursor to an Uplink; knows no transport"},
 		{what: "sync/forward/uplink", where: []string{"."}, why: "what forwarder and transports share, without the queue"},
+		{what: "sync/forward/pace", where: []string{"."}, why: "how much may be in flight, and when to try again: pure"},
+		{what: "sync/forward/pack", where: []string{".", "sync/forward/uplink", "sync/wire", "sync/wire/frame"}, why: "records to payloads within a limit"},
 		{what: "sync/mqtt", where: []string{".", "sync/forward/uplink", "sync/wire", "sync/profile"}, why: "an Uplink; knows no queue"},
 		{what: "sync/receive", where: []string{".", "sync/wire", "sync/profile"}, why: "the far end must never pull in the gateway"},
 		{what: "sync/receive/sink", where: []string{".", "sync/wire", "sync/receive"}, why: "a store of the far end"},
@@ -126,7 +128,7 @@ var theRules = ruleBook{
 		{what: "github.com/spf13/cobra", where: []string{"cmd/*"}, why: "commands, completion, man pages"},
 		{what: "github.com/spf13/pflag", where: []string{"cmd/*"}, why: "cobra's flags"},
 		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate"}, why: "the broker of demo"},
-		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
+		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
 				"agent", "agent/box", "agent/clock", "buffer", "buffer/lease", "cmd/tidegate", "drivers/board", "drivers/board/pty", "drivers/system", "sync/mqtt",
