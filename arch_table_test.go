@@ -80,7 +80,7 @@ var theRules = ruleBook{
 		{what: "drivers/all", where: []string{"drivers", "drivers/*"}, why: "the list of drivers, and nothing but the list"},
 		{what: "sync/forward", where: []string{".", "buffer", "sync/wire", "sync/wire/frame", "sync/profile"}, why: "from a cursor to an Uplink; knows no transport"},
 		{what: "sync/forward/uplink", where: []string{"."}, why: "what forwarder and transports share, without the queue"},
-		{what: "sync/forward/pace", where: []string{"."}, why: "how much may be in flight, and when to try again: pure"},
+		{what: "sync/forward/pace", where: []string{".", "sync/forward/uplink"}, why: "how much may be in flight, and when to try again: pure"},
 		{what: "sync/forward/pack", where: []string{".", "sync/forward/uplink", "sync/wire", "sync/wire/frame"}, why: "records to payloads within a limit"},
 		{what: "sync/mqtt", where: []string{".", "sync/forward/uplink", "sync/wire", "sync/profile"}, why: "an Uplink; knows no queue"},
 		{what: "sync/receive", where: []string{".", "sync/wire", "sync/profile"}, why: "the far end must never pull in the gateway"},
