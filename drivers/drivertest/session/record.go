@@ -50,7 +50,7 @@ func (r *Recorder) note(port string, dir byte, b []byte) {
 	if r.err != nil {
 		return
 	}
-	if _, err := fmt.Fprintln(r.w, Entry{At: time.Since(r.start), Port: port, Dir: dir, Bytes: b}); err != nil {
+	if _, err := fmt.Fprintln(r.w, Entry{At: time.Since(r.start).Truncate(time.Microsecond), Port: port, Dir: dir, Bytes: b}); err != nil {
 		r.err = fmt.Errorf("write session: %w", err)
 	}
 }
