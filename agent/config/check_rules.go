@@ -87,7 +87,8 @@ func (c *checker) find(path, name string, noDevice, noChannel strict.Site) (devi
 		}
 		names[i] = list[i].Name
 	}
-	c.Add(path, noChannel, strict.Show(name), strict.DidYouMean(channel, names, "its channels are "+enumerate(names)), device, strict.Show(channel))
+	hint := strict.DidYouMean(channel, names, "its channels are "+enumerate(names))
+	c.Add(path, noChannel, strict.Show(name), hint, device, strict.Show(channel))
 	return device, nil, false
 }
 
@@ -133,8 +134,9 @@ func (c *checker) checkSet(path string, s *Set) {
 		return
 	}
 	for key, v := range map[string]tidegate.Value{"value": s.Value, "on_clear": s.OnClear} {
-		if k := v.Kind(); k != tidegate.KindNone && ch.Kind != tidegate.KindNone && k.String() != ch.Kind.String() {
-			c.Add(path+"."+key, setKind, strict.Show(v.String()), "write a "+ch.Kind.String(), device+"."+ch.Name, ch.Kind, k)
+		k, want := v.Kind(), ch.Kind
+		if k != tidegate.KindNone && want != tidegate.KindNone && k.String() != want.String() {
+			c.Add(path+"."+key, setKind, strict.Show(v.String()), "write a "+want.String(), device+"."+ch.Name, want, k)
 		}
 	}
 }

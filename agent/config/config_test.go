@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ const casesDir = "../../testdata/config"
 // meter is a driver's Config with settings of many types.
 type meter struct {
 	Address   string             `yaml:"address" doc:"where it is"`
-	Unit      int                `yaml:"unit" doc:"its number"`
+	Unit      int64              `yaml:"unit" doc:"its number"`
 	Timeout   time.Duration      `yaml:"timeout" doc:"how long to wait"`
 	Registers []register         `yaml:"registers" doc:"what to read"`
 	Factors   map[string]float64 `yaml:"factors" doc:"by channel"`
@@ -108,7 +109,7 @@ type testCase struct {
 
 // setUp copies the folder to an empty directory, goes there and follows its setup.txt, a command in each line:
 //
-//	chmod MODE FILE | mkdir DIR | link TARGET NAME | write FILE TEXT | append FILE TIMES TEXT | load PATH | hostname NAME
+//	chmod MODE FILE | mkdir DIR | pipe NAME | socket NAME | link TARGET NAME | write FILE TEXT | append FILE TIMES TEXT | load PATH | hostname NAME
 //	cert CERT KEY NAME FROM TO      a certificate and its key, valid between two dates
 //	key FILE                        a key alone
 func setUp(t *testing.T, dir string) testCase {
@@ -153,6 +154,11 @@ func (c *testCase) command(words []string, line string) error {
 		return errors.Join(err, os.Chmod(words[2], fs.FileMode(mode)))
 	case "mkdir":
 		return os.Mkdir(words[1], 0o755)
+	case "pipe":
+		return syscall.Mkfifo(words[1], 0o600)
+	case "socket":
+		fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+		return errors.Join(err, syscall.Bind(fd, &syscall.SockaddrUnix{Name: words[1]}), syscall.Close(fd))
 	case "link":
 		return os.Symlink(words[1], words[2])
 	case "write":

@@ -45,7 +45,7 @@ func (d *Doc) Decode(into any, also Also) (complete bool) {
 	}
 	dec := &decoder{Doc: d, also: also}
 	n, _ := dec.resolve("", d.body)
-	return dec.structure("", n, reflect.ValueOf(into).Elem()) && dec.spent < maxAlias
+	return n != nil && dec.structure("", n, reflect.ValueOf(into).Elem()) && dec.spent < maxAlias
 }
 
 // resolve returns what n stands for: the value of an anchor or alias. done is to be called when it was decoded. A nil node means
