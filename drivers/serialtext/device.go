@@ -98,7 +98,7 @@ func (d *device) line(fr frame) refusal {
 	if fr.torn && (bad != "" || !d.lines.selfStart) {
 		return ""
 	}
-	if bad == "" && !skip && len(fr.half) > 0 && d.lines.check == nil {
+	if bad == "" && !skip && len(fr.half) > 0 {
 		if _, other, skip := d.lines.read(nil, d.frames.joined(fr)); other == "" && !skip {
 			bad = refusal(fmt.Sprintf("%s: may be the rest of %s before the pause: %s", halfFrame, excerpt(fr.half), excerpt(fr.raw)))
 		}
@@ -144,6 +144,7 @@ func (d *device) fill(ctx context.Context, p drivers.Port) error {
 func (d *device) wait(now time.Time) time.Duration {
 	var wait time.Duration
 	sooner := func(t time.Duration) {
+		// Not less, where a late call finds the time over: bytes that are there already count.
 		if t = max(t, time.Millisecond); wait == 0 || t < wait {
 			wait = t
 		}
@@ -155,8 +156,7 @@ func (d *device) wait(now time.Time) time.Duration {
 		sooner(d.frames.patience - d.quiet)
 	}
 	if d.silence > 0 {
-		// Late calls must not be taken for silence: bytes that are there already come at once.
-		sooner(max(d.heard.Add(d.silence).Sub(now), 10*time.Millisecond))
+		sooner(d.heard.Add(d.silence).Sub(now))
 	}
 	return wait
 }

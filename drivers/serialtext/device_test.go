@@ -205,6 +205,31 @@ func TestHalfLine(t *testing.T) {
 	}
 }
 
+func TestHalfLineBeforeAStartText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := talk(t, func(c *Config) { c.Line, c.Start = `(?<temp>[0-9.]+)$`, "$" }, func(w io.Writer) {
+			time.Sleep(time.Minute)
+			write(w, "$2")
+			time.Sleep(10 * time.Second)
+			write(w, "$1.5\n")
+		})
+		same(t, reads(t, d, 2), `line_fault!half_frame: nothing more came of a frame; 2 bytes dropped: "$2"`, "temp=1.5:number")
+	})
+}
+
+func TestLateReadIsNoSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := talk(t, func(c *Config) { c.Silence = time.Minute }, func(w io.Writer) {
+			time.Sleep(2 * time.Second)
+			write(w, "T=1 N=1\n")
+			write(w, "T=1 N=2\n")
+		})
+		reads(t, d, 1)
+		time.Sleep(time.Hour)
+		same(t, reads(t, d, 1), "temp=1:number n=2:number")
+	})
+}
+
 func TestHalfLineIsDecidedByItsChecksum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := talk(t, func(c *Config) {

@@ -14,5 +14,5 @@
 // pause of `gap` (of `idle` with framing by idle time). A talker that is quiet for so long after the opening begins with a whole line.
 //
 // When nothing comes for `gap` in the middle of a line, the half is dropped and reported. What follows is used only if it is no rest of
-// that line: if the two halves put together would match as well, and no checksum decides, it is refused too.
+// that line: if the two halves put together would do as well, checksum included, it is refused too.
 package serialtext

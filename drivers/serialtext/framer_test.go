@@ -68,6 +68,11 @@ func TestFramer(t *testing.T) {
 			in:   []string{"|", long + "x\nT=2\n"},
 			want: []string{"! frame_too_long: more than 4096 bytes without an end of frame; dropped up to the next one; it begins with " + shown, "T=2"},
 		},
+		"longest frame is waited for": {in: []string{"|", long}},
+		"one byte more is not": {
+			in:   []string{"|", long + "x"},
+			want: []string{"! frame_too_long: more than 4096 bytes without an end of frame; dropped up to the next one; it begins with " + shown},
+		},
 		"megabyte without a newline is refused once": {
 			in:   []string{"|", strings.Repeat("x", 1<<20), "|", "rest\nT=2\n"},
 			want: []string{"! frame_too_long: more than 4096 bytes without an end of frame; dropped up to the next one; it begins with " + shown, "T=2"},

@@ -107,9 +107,7 @@ func (d *device) step() (n int64, relay bool, level float64, err error) {
 	if d.closed {
 		return 0, false, 0, errClosed
 	}
-	if d.gone == nil {
-		d.n++
-	}
+	d.n++
 	return d.n, d.relay, d.level, d.gone
 }
 
