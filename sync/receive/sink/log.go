@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/sync/receive"
 )
 
@@ -129,6 +130,9 @@ func (r *replay) take(text []byte) error {
 	if err := json.Unmarshal(text, &e); err != nil {
 		return err
 	}
+	if err := e.check(); err != nil {
+		return err
+	}
 	switch {
 	case r.ledger == nil && e.Begin == nil:
 		return fmt.Errorf("the file does not begin with a snapshot")
@@ -141,6 +145,31 @@ func (r *replay) take(text []byte) error {
 	}
 	r.ledger.Apply(e.Changes, e.Refused)
 	r.last = e
+	return nil
+}
+
+// check returns what no release of this program writes.
+func (e *entry) check() error {
+	if e.File < 0 || e.From < 0 || e.Length < e.From || e.File == 0 && e.Length > 0 || e.Refused < 0 {
+		return fmt.Errorf("entry %d: file %d, from %d, length %d, refused %d do not go together", e.N, e.File, e.From, e.Length, e.Refused)
+	}
+	for i := range e.Changes {
+		for _, p := range e.Changes[i].Held {
+			if p.Total < 1 || p.Total > tidegate.MaxReadings || p.Index < 1 || p.Index > p.Total {
+				return fmt.Errorf("entry %d: part %d/%d, want 1 to %d of at most %d", e.N, p.Index, p.Total, p.Total, tidegate.MaxReadings)
+			}
+		}
+	}
+	if e.Begin == nil {
+		return nil
+	}
+	for i := range e.Begin.Rows {
+		for _, h := range e.Begin.Rows[i].Held {
+			if h.Total != len(h.Parts) {
+				return fmt.Errorf("entry %d: record %d is held with %d parts, want %d", e.N, h.Number, len(h.Parts), h.Total)
+			}
+		}
+	}
 	return nil
 }
 
