@@ -50,53 +50,18 @@ func checks() []Check {
 		{"ff-bytes", "refuse what an open line reads as: 0xff is no value", noDevice(drivertest.Noise(1024, 64<<10, time.Millisecond, drivertest.Always(0xff)))},
 		{"flood", "bound what is kept of bytes without an end of frame", (*exam).checkFlood},
 		{"spin", "wait in Read of the port with a deadline instead of asking again and again", nil},
-		{"half-frames", "use whole frames only, and drop a half one after a pause", disturbed(false, 3, 10*time.Second, halves)},
-		{"split-reads", "collect a frame from several Reads of the port", disturbed(true, 3, 0, splits)},
-		{"slow-bytes", "collect a frame however slowly it comes, or give up", disturbed(false, 3, 0, slowly)},
-		{"noise-before-frames", "look for the frame behind noise, or drop both", disturbed(false, 3, 0, noisily)},
+		{"half-frames", "use whole frames only, and drop a half one after a pause", disturbed(false, 3, 10*time.Second, drivertest.Halves)},
+		{"split-reads", "collect a frame from several Reads of the port", disturbed(true, 3, 0, drivertest.Splits)},
+		{"slow-bytes", "collect a frame however slowly it comes, or give up", disturbed(false, 3, 0, drivertest.Slowly)},
+		{"noise-before-frames", "look for the frame behind noise, or drop both", disturbed(false, 3, 0, drivertest.Noisily)},
 		{"flipped-bits", "compare the checksum before anything else", (*exam).checkFlipped},
-		{"late-replies", "drop what is left over of an earlier request before the next", disturbed(false, 12, 0, lately)},
-		{"double-frames", "take no answer for one to another request", disturbed(false, 3, 0, doubly)},
+		{"late-replies", "drop what is left over of an earlier request before the next", disturbed(false, 12, 0, drivertest.Lately)},
+		{"double-frames", "take no answer for one to another request", disturbed(false, 3, 0, drivertest.Doubly)},
 		{"unplug", "return the port's error, which wraps ErrGone, at once", (*exam).checkUnplug},
 		{"replug", "serve again after the port was gone, or return an error wrapping ErrGone to be opened anew", nil},
 		{"two-devices", "keep all state in the Device: no package variables", (*exam).checkTwo},
 	}
 }
-
-// halves lets the first half of every burst through, and none of the rest.
-func halves(_ int, b []byte) []drivertest.Piece { return []drivertest.Piece{{Bytes: b[:len(b)/2]}} }
-
-func splits(_ int, b []byte) []drivertest.Piece {
-	var out []drivertest.Piece
-	for i := range b {
-		out = append(out, drivertest.Piece{Bytes: b[i : i+1]})
-	}
-	return out
-}
-
-// slowly lets a byte through every 700 ms.
-func slowly(_ int, b []byte) []drivertest.Piece {
-	out := splits(0, b)
-	for i := range out {
-		out[i].Pause = 700 * time.Millisecond
-	}
-	return out
-}
-
-func noisily(n int, b []byte) []drivertest.Piece {
-	return []drivertest.Piece{{Bytes: append([]byte{0, byte(n), 0xff}, b...)}}
-}
-
-// lately holds every burst up, by more and more: 0, 100 ms, 200 ms, 400 ms ... 12.8 s.
-func lately(n int, b []byte) []drivertest.Piece {
-	var pause time.Duration
-	if n = n % 9; n > 0 {
-		pause = 100 * time.Millisecond << (n - 1)
-	}
-	return []drivertest.Piece{{Bytes: b, Pause: pause}}
-}
-
-func doubly(_ int, b []byte) []drivertest.Piece { return []drivertest.Piece{{Bytes: b}, {Bytes: b}} }
 
 // noDevice returns a check in which machine h has no device.
 func noDevice(h func(*drivertest.Host)) func(*exam) {
