@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus/link"
 	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
 )
 
@@ -532,5 +533,36 @@ func TestClosed(t *testing.T) {
 	}
 	if _, err := d.Read(t.Context()); !errors.Is(err, drivers.ErrGone) || err.Error() != "unit 3 on meter:502: device is closed: gone" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// owing is a framing that wants so many probes ahead of a request; each is refused.
+type owing struct {
+	left  int
+	asked []link.Request
+}
+
+func (o *owing) Probe(link.Request) (p link.Request, ok bool) {
+	return link.Request{Table: link.Holding, Address: 0, Quantity: 90 + o.left}, o.left > 0
+}
+
+func (o *owing) Exchange(_ drivers.Port, q link.Request) ([]byte, error) {
+	o.asked = append(o.asked, q)
+	if o.left--; o.left >= 0 {
+		return nil, link.Exception(2)
+	}
+	return make([]byte, q.Bytes()), nil
+}
+
+// TestProbesUntilNothingIsOwed: a refusal settles one debt only.
+func TestProbesUntilNothingIsOwed(t *testing.T) {
+	near, _ := newLine()
+	h := &fakeHost{open: func(context.Context) (drivers.Port, error) { return near, nil }}
+	d := openDevice(t, eight(false), h)
+	o := &owing{left: 3}
+	d.(*device).link = o
+	rs, err := d.Read(t.Context())
+	if got := fmt.Sprint(o.asked); err != nil || faulty(rs) != "" || got != "[holding 0..92 holding 0..91 holding 0..90 holding 0..7]" {
+		t.Errorf("%s, %v, asked %s", show(rs), err, got)
 	}
 }

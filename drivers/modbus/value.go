@@ -197,7 +197,7 @@ func (v *value) text(b []byte, prev tidegate.Value) (val tidegate.Value, fault s
 
 // decimal returns factor, addend and divisor such that (x*factor + addend) / divisor is x*scale + offset, and for integer x the
 // double nearest to the decimal result: factor and addend are integers and the divisor a power of ten, all exact, as long as
-// the numbers written in the configuration are short enough for that.
+// the numbers written in the configuration are short enough for that and the sum in brackets is below 2^53.
 func decimal(scale, offset float64) (factor, addend, divisor float64) {
 	ms, es := mantissa(scale)
 	mo, eo := mantissa(offset)

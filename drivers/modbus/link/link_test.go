@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -239,4 +240,68 @@ func FuzzScanTCP(f *testing.F) {
 			in = in[len(frame):]
 		}
 	})
+}
+
+// TestDebts tells stories of what a unit still owes. Each step: what is asked, and how it ends: "ok" values, "no" reply, "ex"ception;
+// before that, what Probe says: "" nothing, else the quantity of the probe.
+func TestDebts(t *testing.T) {
+	type step struct {
+		table    Table
+		quantity int
+		probe    string
+		end      string
+	}
+	tests := map[string][]step{
+		"values settle all": {
+			{Holding, 2, "", "no"}, {Holding, 4, "", "no"}, {Holding, 2, "1", "no"}, {Holding, 6, "", "ok"}, {Holding, 2, "", "ok"}, {Holding, 4, "", "ok"},
+		},
+		"another shape may go": {
+			{Holding, 2, "", "no"}, {Input, 2, "", "no"}, {Holding, 3, "", "no"}, {Holding, 2, "1", ""}, {Input, 2, "1", ""}, {Coil, 5, "", "no"}, {Coil, 8, "9", ""},
+		},
+		"a probe has a shape of its own": {
+			{Holding, 1, "", "no"}, {Holding, 1, "2", "probe no"}, {Holding, 1, "3", "probe no"}, {Holding, 3, "4", ""},
+		},
+		"a probe's values settle": {
+			{Holding, 1, "", "no"}, {Holding, 1, "2", "probe ok"}, {Holding, 1, "", "ok"},
+		},
+		"an exception of nobody's debt": {
+			{Holding, 1, "", "ex"}, {Holding, 1, "", "ex"},
+		},
+		"an exception settles the oldest of its table only": {
+			{Input, 1, "", "no"}, {Holding, 1, "", "no"}, {Holding, 2, "", "no"}, {Holding, 2, "3", "probe ex"},
+			{Holding, 1, "", "no"}, {Holding, 2, "4", "probe ex"}, {Holding, 2, "", ""}, {Holding, 3, "2", ""}, {Input, 1, "2", ""},
+		},
+		"four probes write off what is older than they": {
+			{Holding, 1, "", "no"}, {Holding, 1, "2", "probe no"}, {Holding, 1, "3", "probe no"}, {Holding, 1, "4", "probe no"},
+			{Holding, 1, "5", "probe no"}, {Holding, 1, "", "no"}, {Holding, 2, "6", ""}, {Holding, 5, "6", ""}, {Holding, 1, "6", ""},
+		},
+		"many debts: nothing but probes": {
+			{Holding, 1, "", "no"}, {Holding, 2, "", "no"}, {Holding, 3, "", "no"}, {Holding, 4, "", "no"}, {Holding, 5, "", "no"},
+			{Holding, 6, "", "no"}, {Holding, 7, "", "no"}, {Holding, 8, "", "no"}, {Holding, 9, "10", ""}, {Coil, 1, "9", ""},
+		},
+	}
+	ends := map[string]error{"ok": nil, "no": NoReply{}, "ex": Exception(6)}
+	for name, steps := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := NewRTU(1, time.Second, 9600)
+			for i, s := range steps {
+				q := Request{s.table, 65530, s.quantity}
+				p, ok := l.Probe(q)
+				got := ""
+				if ok {
+					got = strconv.Itoa(p.Quantity)
+				}
+				if got != s.probe || ok && (p.Table != q.Table || p.Address+p.Quantity > Addresses) {
+					t.Fatalf("step %d: probe %+v %v, want quantity %q", i, p, ok, s.probe)
+				}
+				end, isProbe := strings.CutPrefix(s.end, "probe ")
+				if isProbe {
+					q = p
+				}
+				if err, ok := ends[end]; ok {
+					l.account(q, err)
+				}
+			}
+		})
+	}
 }

@@ -79,7 +79,7 @@ func (l *RTU) Probe(q Request) (p Request, ok bool) {
 		step = 8
 	}
 	p = Request{Table: q.Table, Address: q.Address, Quantity: 1}
-	for slices.Contains(l.owed, p.shape()) {
+	for p.shape() == q.shape() || slices.Contains(l.owed, p.shape()) {
 		p.Quantity += step
 	}
 	p.Address = min(p.Address, Addresses-p.Quantity)
