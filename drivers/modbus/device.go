@@ -110,8 +110,8 @@ func (d *device) ask(ctx context.Context, q link.Request) (body []byte, heard bo
 	return body, heard || err == nil || isRefusal(err), err
 }
 
-// do carries send over the bus and puts errors into words, which speak of q, for the sake of which it is sent. It tries again at once where the far end hung up before it
-// could have got the request: many units close a connection that was idle.
+// do carries send over the bus and puts errors into words, which speak of q, for the sake of which it is sent. It tries again at
+// once where the far end hung up before it could have got the request: many units close a connection that was idle.
 func (d *device) do(ctx context.Context, send, q link.Request) ([]byte, error) {
 	d.asked = send
 	var err error

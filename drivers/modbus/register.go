@@ -28,7 +28,9 @@ var orders = map[string]struct{ bytes, words bool }{
 }
 
 // tables names the four tables; their numbers are the functions that read them.
-var tables = map[string]link.Table{"": link.Holding, "holding": link.Holding, "input": link.Input, "coil": link.Coil, "discrete": link.Discrete}
+var tables = map[string]link.Table{
+	"": link.Holding, "holding": link.Holding, "input": link.Input, "coil": link.Coil, "discrete": link.Discrete,
+}
 
 // values returns the values that r describes, and what is wrong with it; with faults there are no values.
 func (r *Register) values(maxQuantity int) ([]value, []drivers.FieldError) {
@@ -64,6 +66,8 @@ func (c *registerCheck) add(field, got, problem, hint string) {
 	c.errs = append(c.errs, drivers.FieldError{Field: field, Got: got, Problem: problem, Hint: hint})
 }
 
+const countHint = `addresses count from 0: "40001" in a manual is table holding, address 0`
+
 // place checks table and address.
 func (c *registerCheck) place(v *value) {
 	t, ok := tables[c.r.Table]
@@ -74,9 +78,9 @@ func (c *registerCheck) place(v *value) {
 	v.table = t
 	switch {
 	case c.r.Address == nil:
-		c.add("address", "", "not set", "addresses count from 0: \"40001\" in a manual is table holding, address 0")
+		c.add("address", "", "not set", countHint)
 	case *c.r.Address < 0 || *c.r.Address >= link.Addresses:
-		c.add("address", strconv.Itoa(*c.r.Address), "want 0 to 65535", "addresses count from 0: \"40001\" in a manual is table holding, address 0")
+		c.add("address", strconv.Itoa(*c.r.Address), "want 0 to 65535", countHint)
 	default:
 		v.address = *c.r.Address
 	}
