@@ -183,10 +183,8 @@ func (a *Agent) runLine(ctx, base context.Context, l *line, stopReaders context.
 	if err := errors.Join(errJudge, errStore); err != nil {
 		return err // without the clean mark: the rings hold the rest
 	}
-	if l.queue.Dirty() {
-		if err := s.commitPiece(nil); err != nil {
-			return err
-		}
+	if err := settle(j, s); err != nil {
+		return err
 	}
 	return l.numbers.stop(l.queue.Coarse())
 }
@@ -216,8 +214,8 @@ func (a *Agent) makeLine(l *line) (*judge, *store, error) {
 	}
 	s := &store{
 		judged: l.rings.Judged, disk: l.queue, numbers: l.numbers, declare: j.ask, room: j.signal, moved: l.queue.Moved(), urgent: urgent,
-		sync: &a.sync, clock: a.parts.Clock, boot: l.rings.Boot, log: a.log, trouble: a.storeTrouble, enc: enc, dec: dec2,
-		at: l.plan.at, pos: l.queue.Position(), beat: &a.stored, pulse: make(chan struct{}, 1),
+		sync: &a.sync, clock: a.parts.Clock, log: a.log, trouble: a.storeTrouble, enc: enc, dec: dec2,
+		pos: l.plan.position(l.queue.Position(), l.rings, l.numbers.state), beat: &a.stored, pulse: make(chan struct{}, 1),
 	}
 	a.mu.Lock()
 	a.judge = j

@@ -270,10 +270,32 @@ func (j *judge) noteState(s rules.State) {
 
 // declare puts an entry of its own for what is to be declared, if there is anything and it fits.
 func (j *judge) declare() error {
-	if len(j.declared) == 0 && len(j.cleared) == 0 && j.pendingDrops() == (buffer.Drops{}) {
+	if !j.waits() {
 		return nil
 	}
 	return j.put(0, nil, j.cleared, j.input)
+}
+
+// waits reports whether something is to be declared that no entry holds yet.
+func (j *judge) waits() bool {
+	return len(j.declared) > 0 || len(j.cleared) > 0 || j.pendingDrops() != buffer.Drops{}
+}
+
+// settle is the end of an orderly stop, when judge and store run no more: what found no room in ring 2 is declared now that there
+// is some, and committed.
+func settle(j *judge, s *store) error {
+	for range 3 {
+		if err := s.finish(); err != nil {
+			return err
+		}
+		if !j.waits() {
+			return nil
+		}
+		if err := j.step(); err != nil {
+			return err
+		}
+	}
+	return s.finish()
 }
 
 // pendingDrops returns what was dropped and not declared.

@@ -15,12 +15,13 @@ import (
 type numbers struct {
 	file slots
 
-	mu    sync.Mutex // guards all below
-	state [16]byte   // id of the state directory
-	epoch uint32
-	name  buffer.Epoch
-	next  uint64
-	end   uint64
+	mu      sync.Mutex // guards all below
+	state   [16]byte   // id of the state directory
+	epoch   uint32
+	name    buffer.Epoch
+	next    uint64
+	end     uint64
+	pending [][]byte // gaps found at the start, until a commit holds them
 }
 
 // slots is what numbers needs of lease.File.
@@ -61,6 +62,14 @@ func (n *numbers) leaseEnd() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.end
+}
+
+// keep makes the lease carry the gaps that were found at the start, so that they are not forgotten should the process end before
+// a commit holds them; nil ends that.
+func (n *numbers) keep(pending [][]byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.pending = pending
 }
 
 // due reports whether half of the lease is used up.
@@ -127,7 +136,7 @@ func (n *numbers) stop(cursors []buffer.CoarseCursor) error {
 }
 
 func (n *numbers) leaseLocked(cursors []buffer.CoarseCursor) lease.Lease {
-	l := lease.Lease{State: n.state, Epoch: n.epoch, EpochID: n.name.ID, Start: n.name.Start, End: n.end}
+	l := lease.Lease{State: n.state, Epoch: n.epoch, EpochID: n.name.ID, Start: n.name.Start, End: n.end, Pending: n.pending}
 	for _, c := range cursors {
 		l.Cursors = append(l.Cursors, lease.Cursor{Uplink: c.Uplink, Epoch: c.Epoch, Number: c.Number})
 	}

@@ -61,18 +61,19 @@ type reader struct {
 // run reads until ctx is done.
 func (r *reader) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		start := time.Now()
-		err := r.session(ctx)
+		cost, err := r.session(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		r.fault(err)
-		wait(ctx, r.pause(time.Since(start), err))
+		wait(ctx, r.pause(cost, err))
 	}
 }
 
-// session opens the device and reads it until it must be opened anew.
-func (r *reader) session(ctx context.Context) (err error) {
+// session opens the device and reads it until it must be opened anew; cost is how long the call took that said so.
+func (r *reader) session(ctx context.Context) (cost time.Duration, err error) {
+	start := time.Now()
+	defer func() { cost = time.Since(start) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer func() {
@@ -83,7 +84,7 @@ func (r *reader) session(ctx context.Context) (err error) {
 	}()
 	dev, err := r.config.Open(ctx, r.host)
 	if err != nil {
-		return fmt.Errorf("open: %w", err)
+		return 0, fmt.Errorf("open: %w", err)
 	}
 	defer func() {
 		if e := dev.Close(); e != nil {
@@ -96,16 +97,16 @@ func (r *reader) session(ctx context.Context) (err error) {
 	}
 	next := time.Now()
 	for {
-		start := time.Now()
+		start = time.Now()
 		list, err := dev.Read(ctx)
 		if len(list) > 0 {
 			r.put(list)
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return 0, nil
 		case errors.Is(err, drivers.ErrGone):
-			return err
+			return 0, err
 		case err != nil:
 			r.fault(err)
 			wait(ctx, r.pause(time.Since(start), err))
@@ -120,7 +121,7 @@ func (r *reader) session(ctx context.Context) (err error) {
 			wait(ctx, firstPause) // a driver that neither waits nor reports must not spin
 		}
 		if ctx.Err() != nil {
-			return nil
+			return 0, nil
 		}
 	}
 }

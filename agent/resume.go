@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/box"
@@ -43,26 +45,39 @@ type found struct {
 
 // A plan says how to go on.
 type plan struct {
-	epoch    uint32
-	epochID  string // of a new ordinal: "" = draw a name, else its numbers go on under this one
-	next     uint64 // first number to give
-	begin    bool   // the ordinal is new
-	at       box.Place
-	input    box.Place
-	drops1   buffer.Drops
-	drops2   buffer.Drops
-	declared []buffer.Declaration
-	epochs   map[uint32]buffer.Epoch // those that the rings or the lease know and the store may not
-	why      string                  // one sentence for the log
+	epoch   uint32
+	epochID string // of a new ordinal: "" = draw a name, else its numbers go on under this one
+	next    uint64 // first number to give
+	begin   bool   // the ordinal is new
+	at      box.Place
+	input   box.Place
+	drops1  buffer.Drops
+	drops2  buffer.Drops
+	// What the store has committed of input and drops; the above are of the newest entry, which may not be committed.
+	atInput            box.Place
+	atDrops1, atDrops2 buffer.Drops
+	declared           []buffer.Declaration
+	epochs             map[uint32]buffer.Epoch // those that the rings or the lease know and the store may not
+	pending            [][]byte                // declarations that an earlier start left in the lease, encoded
+	why                string                  // one sentence for the log
+}
+
+// position returns last, the position of the last commit, as it is for the rings that the plan goes on with.
+func (p *plan) position(last buffer.Position, rings *box.Pair, state [16]byte) buffer.Position {
+	last.Pair, last.Boot, last.State = rings.Judged.Pair(), rings.Boot, state
+	last.Ring, last.Input, last.Drops1, last.Drops2 = p.at, p.atInput, p.atDrops1, p.atDrops2
+	return last
 }
 
 // resume decides how numbering and the rings go on.
 func resume(f *facts) plan {
-	p := plan{epochs: map[uint32]buffer.Epoch{}, at: f.head, input: f.input}
+	p := plan{epochs: map[uint32]buffer.Epoch{}, at: f.head, input: f.input, atInput: f.input}
 	if f.leased && f.lease.EpochID != "" {
 		p.epochs[f.lease.Epoch] = buffer.Epoch{ID: f.lease.EpochID, Start: f.lease.Start}
 	}
-	follows := f.kept && (f.pos.Pair == f.pair && f.pos.Ring >= f.tail && f.pos.Ring <= f.head || f.pos.Pair != f.pair && f.tail == 0)
+	// Rings without a mark were made by a process that ended before it had leased numbers for them.
+	f.kept = f.kept && f.mark.epoch > 0
+	follows := f.kept && (f.pos.Pair == f.pair && f.pos.Ring >= f.tail && f.pos.Ring <= f.head || f.pos.Pair != f.pair && f.tail == 0 || f.begun())
 	older := f.kept && f.stateIsOlder()
 	if f.kept && (follows || older) {
 		f.followRings(&p)
@@ -72,6 +87,7 @@ func resume(f *facts) plan {
 		return p
 	}
 	p.epoch, p.epochID = f.lease.Epoch, f.lease.EpochID
+	f.declarePending(&p)
 	switch {
 	case older:
 		f.restored(&p)
@@ -94,7 +110,7 @@ func resume(f *facts) plan {
 
 // stateIsOlder reports whether the rings know more than the state directory: it was restored from a backup.
 func (f *facts) stateIsOlder() bool {
-	if f.pos.Pair == f.pair && f.pos.Ring < f.tail || f.pos.Pair != f.pair && f.tail > 0 {
+	if !f.begun() && (f.pos.Pair == f.pair && f.pos.Ring < f.tail || f.pos.Pair != f.pair && f.tail > 0) {
 		return true
 	}
 	if !f.leased {
@@ -115,6 +131,11 @@ func (f *facts) stateIsOlder() bool {
 	return high >= f.lease.End || f.lease.Clean && high > f.lease.Last
 }
 
+// begun reports whether a start that knew these rings and this state has begun an ordinal of which nothing is committed yet.
+func (f *facts) begun() bool {
+	return f.leased && f.mark.epoch == f.lease.Epoch && f.pos.Epoch < f.lease.Epoch
+}
+
 // followRings sets where the store and the judge go on in the rings.
 func (f *facts) followRings(p *plan) {
 	p.at = f.tail
@@ -122,6 +143,7 @@ func (f *facts) followRings(p *plan) {
 		p.at = max(f.tail, f.pos.Ring)
 		p.input, p.drops1, p.drops2 = max(f.input, f.pos.Input), f.pos.Drops1, f.pos.Drops2
 	}
+	p.atInput, p.atDrops1, p.atDrops2 = p.input, p.drops1, p.drops2
 	for _, x := range f.entries {
 		_, stored := f.epochs[x.e.epoch]
 		if _, leased := p.epochs[x.e.epoch]; !stored && !leased { // both are newer where it was renamed
@@ -170,36 +192,91 @@ func (f *facts) powerCut(p *plan) {
 		atMost = (f.lease.End - from) * f.perRecord
 	}
 	f.declare(p, f.lease.Epoch, from, p.next-1, cause, atMost)
-	if f.pos.Time != 0 && f.pos.Epoch < f.lease.Epoch {
-		// A new epoch had begun and nothing of it was committed: the end of the one before is not known either.
-		f.declare(p, f.pos.Epoch, f.pos.Next, f.pos.LeaseEnd-1, tidegate.CausePowerCut, f.atMost)
-	}
 	p.why = fmt.Sprintf("power cut or reboot without a clean stop: numbers go on at %d, %d to %d are declared as a gap", p.next, from, p.next-1)
 }
 
-// restored begins a new epoch, because the state directory is older than the numbers already given.
-func (f *facts) restored(p *plan) {
-	epoch := max(f.mark.epoch, f.lease.Epoch)
-	upto := f.mark.number
+// said reports whether an entry of ring 2 holds the gap of an earlier power cut.
+func (f *facts) said() bool {
 	for _, x := range f.entries {
-		epoch = max(epoch, x.e.epoch)
-	}
-	for i := len(f.entries) - 1; i >= 0; i-- {
-		if x := f.entries[i]; x.e.epoch == epoch && len(x.e.runs) > 0 {
-			upto = x.e.runs[0].first - 1
-			for _, d := range x.e.declared {
-				if d.Cause == tidegate.CauseRingFull {
-					upto = min(upto, d.Ranges[0].First-1)
-				}
+		for _, d := range x.e.declared {
+			if d.Cause != tidegate.CauseRingFull && d.Cause != tidegate.CauseOverflow && d.Cause != tidegate.CauseRejected {
+				return true
 			}
 		}
 	}
-	from := max(f.committed(epoch)+1, p.epochs[epoch].Start, f.epochs[epoch].Start)
-	if upto >= from {
-		f.declare(p, epoch, from, upto, tidegate.CauseRestored, (upto-from+1)*f.perRecord)
+	return false
+}
+
+// declarePending takes over the gaps that an earlier start had found, if it ended before they were on their way: nothing of its
+// ordinal was committed, and ring 2 does not hold them.
+func (f *facts) declarePending(p *plan) {
+	if f.pos.Epoch == f.lease.Epoch {
+		return
+	}
+	p.pending = f.lease.Pending // also those that ring 2 holds: a power cut may still take them
+	if f.kept && f.said() {
+		return
+	}
+	for _, b := range f.lease.Pending {
+		d, err := buffer.DecodeDeclaration(b)
+		if err != nil {
+			continue // the slot's CRC held: it is of another version, whose process has said so
+		}
+		p.declared = append(p.declared, d)
+	}
+}
+
+// toKeep returns what the lease is to carry until a commit holds it.
+func (p *plan) toKeep() [][]byte {
+	out := slices.Clone(p.pending)
+	for i := range p.declared {
+		b := p.declared[i].Encode()
+		if !slices.ContainsFunc(out, func(x []byte) bool { return bytes.Equal(x, b) }) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// restored begins a new epoch, because the state directory is older than the numbers already given. What was given between its last
+// commit and what the rings still hold was delivered or is lost with the newer state.
+func (f *facts) restored(p *plan) {
+	base := f.lease.Epoch
+	from, to := max(f.committed(base)+1, f.lease.Start), f.lease.End-1
+	if f.mark.epoch == base {
+		to = f.mark.number
+	}
+	if e, first := f.oldest(); e != nil {
+		switch {
+		case e.epoch == base:
+			to = first - 1
+		case e.epochID == f.lease.EpochID: // a later ordinal of the same name
+			to = e.start - 1
+			f.declare(p, e.epoch, e.start, first-1, tidegate.CauseRestored, (first-e.start)*f.perRecord)
+		default:
+			f.declare(p, e.epoch, e.start, first-1, tidegate.CauseRestored, (first-e.start)*f.perRecord)
+		}
+	}
+	if to >= from {
+		f.declare(p, base, from, to, tidegate.CauseRestored, (to-from+1)*f.perRecord)
 	}
 	f.newEpoch(p)
 	p.why = "the state directory is older than the numbers already given (restored backup?): a new epoch begins"
+}
+
+// oldest returns the first entry of ring 2 that gave numbers, and the lowest of them.
+func (f *facts) oldest() (e *entry, first uint64) {
+	for _, x := range f.entries {
+		for _, d := range x.e.declared {
+			if d.Cause == tidegate.CauseRingFull {
+				return x.e, d.Ranges[0].First
+			}
+		}
+		if len(x.e.runs) > 0 {
+			return x.e, x.e.runs[0].first
+		}
+	}
+	return nil, 0
 }
 
 // withoutLease begins the first epoch, or a new one where slots are unreadable.

@@ -223,6 +223,7 @@ func (a *Agent) begin(l *line) error {
 		l.queue.AddEpoch(e, id)
 	}
 	coarse := l.queue.Coarse()
+	n.keep(p.toKeep())
 	if p.begin {
 		name := buffer.Epoch{ID: p.epochID, Start: p.next}
 		if name.ID == "" {
@@ -238,7 +239,9 @@ func (a *Agent) begin(l *line) error {
 		}
 	}
 	l.queue.AddEpoch(n.epoch, n.name)
+	l.rings.Judged.Mark(n.epoch, n.next-1) // from now on the rings count
 	l.rings.Judged.Release(p.at)
+	l.rings.Read.Release(p.input)
 	for _, x := range l.found {
 		if x.at < p.at {
 			continue

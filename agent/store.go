@@ -38,7 +38,6 @@ type store struct {
 	urgent  <-chan struct{}
 	sync    *atomic.Int64 // nanoseconds; changes at a reload
 	clock   func() clock.Stamp
-	boot    [16]byte
 	log     *slog.Logger
 	trouble func(error)   // told of every commit: nil = it went well
 	beat    *atomic.Int64 // when it last went round, Unix nanoseconds
@@ -47,8 +46,7 @@ type store struct {
 	enc  *frame.Encoder
 	dec  *frame.Decoder
 	recs []tidegate.Record // reused
-	at   box.Place         // behind the last entry committed
-	pos  buffer.Position   // as of the last commit
+	pos  buffer.Position   // as of the last commit, of these rings; its Ring is the place behind the last entry committed
 	rate rate
 }
 
@@ -90,9 +88,9 @@ func (s *store) run(ctx context.Context) error {
 			armed = arm(timer, armed, failed, s)
 			continue
 		}
-		waits := s.judged.Head() != s.at
+		waits := s.judged.Head() != s.pos.Ring
 		switch {
-		case failed == nil && waits && int(s.judged.Head()-s.at) >= eager:
+		case failed == nil && waits && int(s.judged.Head()-s.pos.Ring) >= eager:
 			failed = s.commitAll()
 			armed = arm(timer, armed, failed, s)
 		case !armed && (waits || s.disk.Dirty()):
@@ -113,7 +111,7 @@ func arm(timer *time.Timer, armed bool, failed error, s *store) bool {
 	switch {
 	case failed != nil:
 		timer.Reset(retryCommit)
-	case s.judged.Head() != s.at || s.disk.Dirty():
+	case s.judged.Head() != s.pos.Ring || s.disk.Dirty():
 		timer.Reset(time.Duration(s.sync.Load()))
 	default:
 		return false
@@ -172,10 +170,10 @@ func (s *store) commitEntries() error {
 	}
 }
 
-// gather returns the entries from s.at on, at least one and about limit bytes of them.
+// gather returns the entries from s.pos.Ring on, at least one and about limit bytes of them.
 func (s *store) gather(limit int) ([]found, error) {
 	var list []found
-	for at := s.at; int(at-s.at) < limit; {
+	for at := s.pos.Ring; int(at-s.pos.Ring) < limit; {
 		payload, next, ok, err := s.judged.Next(at)
 		if err != nil {
 			return nil, fmt.Errorf("store: %w", err)
@@ -222,10 +220,6 @@ func (s *store) commitPiece(list []found) error {
 		c.Position.Ring, c.Position.Input = x.next, e.input
 		c.Position.Drops1, c.Position.Drops2 = e.drops1, e.drops2
 	}
-	c.Position.Pair, c.Position.Boot, c.Position.State = s.judged.Pair(), s.boot, s.numbers.state
-	if len(list) == 0 {
-		c.Position.Ring = s.at
-	}
 	c.Position.LeaseEnd = s.numbers.leaseEnd()
 	c.Position.Rate = s.rate.add(now.Boot, readings)
 	c.Position.Time = now.Wall.UnixMilli()
@@ -236,8 +230,8 @@ func (s *store) commitPiece(list []found) error {
 	if len(list) == 0 {
 		return nil
 	}
-	s.at = list[len(list)-1].next
-	s.judged.Release(s.at)
+	s.numbers.keep(nil) // the first entry holds the gaps that were found at the start
+	s.judged.Release(s.pos.Ring)
 	for i := range c.Frames { // alarms and gaps are shown only now
 		if f := c.Frames[i]; f.Class == tidegate.ClassAlarm || f.Class == tidegate.ClassAudit {
 			s.disk.Put(f)

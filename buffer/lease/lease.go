@@ -38,6 +38,7 @@ type Lease struct {
 	Clean      bool     // the gateway stopped in order, and Last is the last number given
 	Last       uint64   //
 	Cursors    []Cursor // coarse; the exact ones are in the store
+	Pending    [][]byte // gaps found at the start of the epoch that no commit may hold yet, opaque here; at most maxPending bytes
 }
 
 const (
@@ -45,6 +46,8 @@ const (
 	magic    = "tgnumber"
 	version  = 1
 	maxText  = 255
+	// maxPending bounds Lease.Pending with its lengths.
+	maxPending = 2048
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -183,6 +186,7 @@ func (f *File) Close() error {
 //	0   "tgnumber"      8   version u32 = 1   12  CRC32C u32 over 16..4095
 //	16  generation u64  24  state id [16]     40  epoch ordinal u32   44  clean u32 (0 or 1)
 //	48  end u64         56  last u64          64  start u64   72  epoch name: length u8, bytes
+//	    then pending count u16, and each: length u16, bytes
 //	    then cursor count u16, and each: uplink length u8, bytes, epoch u32, number u64
 //
 // All integers are little-endian; the rest is zero. Cursors that no longer fit are left out, the last ones first.
@@ -203,6 +207,14 @@ func Encode(l Lease) ([]byte, error) {
 	binary.LittleEndian.PutUint64(b[56:], l.Last)
 	binary.LittleEndian.PutUint64(b[64:], l.Start)
 	b = append(append(b, byte(len(l.EpochID))), l.EpochID...)
+	start := len(b)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(l.Pending)))
+	for _, p := range l.Pending {
+		if len(b)-start+2+len(p) > maxPending {
+			return nil, fmt.Errorf("pending gaps take more than %d bytes", maxPending)
+		}
+		b = append(binary.LittleEndian.AppendUint16(b, uint16(len(p))), p...)
+	}
 	count := len(b)
 	b = append(b, 0, 0)
 	n := 0
@@ -258,6 +270,17 @@ func Decode(b []byte) (l Lease, err error) {
 	l.EpochID = text()
 	if err != nil || len(rest) < 2 {
 		return Lease{}, errors.New("text reaches beyond the slot")
+	}
+	for range binary.LittleEndian.Uint16(rest) {
+		if len(rest) < 4 || len(rest) < 4+int(binary.LittleEndian.Uint16(rest[2:])) {
+			return Lease{}, errors.New("pending gap reaches beyond the slot")
+		}
+		p := rest[4 : 4+int(binary.LittleEndian.Uint16(rest[2:]))]
+		l.Pending = append(l.Pending, append([]byte{}, p...))
+		rest = rest[2+len(p):]
+	}
+	if rest = rest[2:]; len(rest) < 2 {
+		return Lease{}, errors.New("pending gaps reach beyond the slot")
 	}
 	n := int(binary.LittleEndian.Uint16(rest))
 	rest = rest[2:]

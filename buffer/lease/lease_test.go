@@ -21,6 +21,9 @@ func drawLease(t *rapid.T) Lease {
 			rapid.StringMatching(`[a-z]{1,20}`).Draw(t, "uplink"), rapid.Uint32().Draw(t, "cursor epoch"), rapid.Uint64().Draw(t, "number"),
 		})
 	}
+	for range rapid.IntRange(0, 3).Draw(t, "pending") {
+		l.Pending = append(l.Pending, rapid.SliceOfN(rapid.Byte(), 1, 200).Draw(t, "gap"))
+	}
 	return l
 }
 
