@@ -1,0 +1,24 @@
+// Package crash takes the gateway what it needs at the worst moment: its process, its broker, its network, its power, its disk. Then
+// every reading that the meters answered must be accounted for.
+//
+// Sizes are flags; the defaults are those of `make test`. `make crash` says -kills 1000.
+package crash
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/tidegate-io/tidegate/testdata/rig/bed"
+)
+
+var (
+	kills    = flag.Int("kills", 8, "how often the gateway is killed")
+	stops    = flag.Int("brokers", 0, "how often the broker is stopped meanwhile; 0 = as it comes")
+	cuts     = flag.Int("cuts", 4, "how often the power is cut")
+	fullFor  = flag.Duration("full", fullShort, "how long the disk stays full; from 60s on the load is such that the rings overflow")
+	seedFlag = flag.Uint64("seed", 0, "of what is drawn; 0 = draw one")
+	programs bed.Programs
+)
+
+func TestMain(m *testing.M) { os.Exit(bed.Main(m, &programs)) }

@@ -1,0 +1,5 @@
+package crash
+
+import "time"
+
+const fullShort = 15 * time.Second
