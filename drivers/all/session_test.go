@@ -21,7 +21,6 @@ import (
 
 // foreign is the configuration of a unit on port, with which pymodbus-rtu.session was recorded.
 func foreign(unit int, port string) drivers.Config {
-
 	return &modbus.Config{
 		Address: "rtu://" + port + "?baud=115200&parity=none&stop=1", Unit: unit, Timeout: 300 * time.Millisecond, MaxGap: 8, MaxQuantity: 125,
 		Registers: []modbus.Register{

@@ -119,12 +119,11 @@ func TestDialEndings(t *testing.T) {
 }
 
 func TestDialRefused(t *testing.T) {
-	address, _ := listen(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address = l.Addr().String()
+	address := l.Addr().String()
 	_ = l.Close()
 	bus, err := New(nil).Dial(t.Context(), "tcp", address)
 	if err != nil {

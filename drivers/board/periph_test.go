@@ -88,8 +88,10 @@ func TestSPIAndOneWire(t *testing.T) {
 	if err := c.Tx([]byte{1, 2}, r); err != nil || !bytes.Equal(r, []byte{3, 4}) {
 		t.Fatalf("% x, %v", r, err)
 	}
-	wire := &onewiretest.Playback{DontPanic: true, Ops: []onewiretest.IO{{W: []byte{0xcc}, R: []byte{7}}, {W: []byte{0xf0}}},
-		Devices: []onewire.Address{0x9e06050403020128}}
+	wire := &onewiretest.Playback{
+		DontPanic: true, Ops: []onewiretest.IO{{W: []byte{0xcc}, R: []byte{7}}, {W: []byte{0xf0}}},
+		Devices: []onewire.Address{0x9e06050403020128},
+	}
 	if err := onewirereg.Register("TESTW1", nil, -1, func() (onewire.BusCloser, error) { return wire, nil }); err != nil {
 		t.Fatal(err)
 	}

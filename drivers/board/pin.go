@@ -106,7 +106,8 @@ var _ drivers.Pin = (*pin)(nil)
 
 // newPin requests a line with request and makes a Pin of it.
 func newPin(ctx context.Context, name string, c drivers.PinConfig,
-	request func(options ...gpiocdev.LineReqOption) (gpioLine, error)) (*pin, error) {
+	request func(options ...gpiocdev.LineReqOption) (gpioLine, error),
+) (*pin, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open pin %s: %w", name, err)
 	}
@@ -150,8 +151,10 @@ func (p *pin) options() ([]gpiocdev.LineReqOption, error) {
 	if c.Edge == "" {
 		return o, nil
 	}
-	edges := map[string]gpiocdev.LineEdge{"rising": gpiocdev.LineEdgeRising, "falling": gpiocdev.LineEdgeFalling,
-		"both": gpiocdev.LineEdgeBoth}
+	edges := map[string]gpiocdev.LineEdge{
+		"rising": gpiocdev.LineEdgeRising, "falling": gpiocdev.LineEdgeFalling,
+		"both": gpiocdev.LineEdgeBoth,
+	}
 	edge, ok := edges[c.Edge]
 	if !ok {
 		return nil, fmt.Errorf("edge is %q, want rising, falling or both", c.Edge)

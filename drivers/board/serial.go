@@ -34,8 +34,10 @@ func serialWords(c drivers.Serial) string {
 
 // serialMode returns the settings of c as go.bug.st/serial has them, or what is wrong with them.
 func serialMode(c drivers.Serial) (*serial.Mode, error) {
-	parities := map[string]serial.Parity{"none": serial.NoParity, "even": serial.EvenParity, "odd": serial.OddParity,
-		"mark": serial.MarkParity, "space": serial.SpaceParity}
+	parities := map[string]serial.Parity{
+		"none": serial.NoParity, "even": serial.EvenParity, "odd": serial.OddParity,
+		"mark": serial.MarkParity, "space": serial.SpaceParity,
+	}
 	parity, known := parities[c.Parity]
 	switch {
 	case c.Port == "":

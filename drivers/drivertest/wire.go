@@ -78,7 +78,7 @@ func (w *Wire) changedLocked() {
 // Read waits for the next burst.
 func (w *Wire) Read(p []byte) (int, error) {
 	for {
-		n, err, changed, pause := w.take(p)
+		n, changed, pause, err := w.take(p)
 		if n > 0 || err != nil || len(p) == 0 {
 			return n, err
 		}
@@ -96,15 +96,15 @@ func (w *Wire) Read(p []byte) (int, error) {
 }
 
 // take reads what there is. If there is nothing, it returns when to look again: after a change, or after pause (-1 = never).
-func (w *Wire) take(p []byte) (n int, err error, changed <-chan struct{}, pause time.Duration) {
+func (w *Wire) take(p []byte) (n int, changed <-chan struct{}, pause time.Duration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
 	switch {
 	case w.isClosed:
-		return 0, fmt.Errorf("%w: closed", drivers.ErrGone), nil, 0
+		return 0, nil, 0, fmt.Errorf("%w: closed", drivers.ErrGone)
 	case !w.readBy.IsZero() && !now.Before(w.readBy):
-		return 0, os.ErrDeadlineExceeded, nil, 0
+		return 0, nil, 0, os.ErrDeadlineExceeded
 	}
 	if len(w.bursts) == 0 && w.Next != nil && !w.isHungUp && !w.isDrained {
 		b, pause := w.Next()
@@ -122,11 +122,11 @@ func (w *Wire) take(p []byte) (n int, err error, changed <-chan struct{}, pause 
 			if first.bytes = first.bytes[n:]; len(first.bytes) == 0 {
 				w.bursts = w.bursts[1:]
 			}
-			return n, nil, nil, 0
+			return n, nil, 0, nil
 		}
 		pause = first.at.Sub(now)
 	} else if w.isHungUp {
-		return 0, fmt.Errorf("%w: unplugged", drivers.ErrGone), nil, 0
+		return 0, nil, 0, fmt.Errorf("%w: unplugged", drivers.ErrGone)
 	}
 	if !w.readBy.IsZero() && (pause < 0 || w.readBy.Sub(now) < pause) {
 		pause = w.readBy.Sub(now)
@@ -134,7 +134,7 @@ func (w *Wire) take(p []byte) (n int, err error, changed <-chan struct{}, pause 
 	if w.changed == nil {
 		w.changed = make(chan struct{})
 	}
-	return 0, nil, w.changed, pause
+	return 0, w.changed, pause, nil
 }
 
 // Write hands p to Answer.

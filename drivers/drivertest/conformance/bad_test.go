@@ -37,7 +37,6 @@ func (c *untagged) Open(ctx context.Context, h drivers.Host) (drivers.Device, er
 type (
 	ask  = func(ctx context.Context, d *thermoDevice, what byte) (float64, error)
 	read = func(ctx context.Context, d *thermoDevice, read func() ([]tidegate.Reading, error)) ([]tidegate.Reading, error)
-	open = func(ctx context.Context, c *thermo, h drivers.Host, open func() (drivers.Device, error)) (drivers.Device, error)
 )
 
 // changed makes read's readings pass through f.

@@ -53,8 +53,11 @@ func (x *exam) checkSetter() {
 }
 
 func valuesOfAllKinds() []tidegate.Value {
-	return []tidegate.Value{{}, tidegate.Bool(true), tidegate.Bool(false), tidegate.Float(1.5), tidegate.Int(-1), tidegate.Uint(1),
-		tidegate.Text("x"), tidegate.Bytes([]byte{1})}
+	return []tidegate.Value{
+		{},
+		tidegate.Bool(true), tidegate.Bool(false), tidegate.Float(1.5), tidegate.Int(-1), tidegate.Uint(1),
+		tidegate.Text("x"), tidegate.Bytes([]byte{1}),
+	}
 }
 
 // checkSetWhileReading sets outputs while a Read waits, in real time: a bubble's would stand still before a mutex.

@@ -99,7 +99,7 @@ func parseEntry(line string) (Entry, error) {
 		return Entry{}, err
 	}
 	if len(f[2]) != 1 || !strings.Contains("><!", f[2]) {
-		return Entry{}, fmt.Errorf("direction is %q, want >, < or !", f[2])
+		return Entry{}, fmt.Errorf("direction is %q, want >, ! or <", f[2])
 	}
 	e := Entry{At: at, Port: f[1], Dir: f[2][0]}
 	if e.Bytes, err = hex.DecodeString(strings.Join(f[3:], "")); err != nil {
