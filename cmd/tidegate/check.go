@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/drivers/all"
+)
+
+func checkCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Validate the configuration without touching hardware",
+		Long:  "Validate the configuration without touching hardware or network. Every fault is said, as file:line:col: key: what is wrong (got X); hint.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, faults, err := config.Load(o.config, all.Drivers())
+			for _, f := range faults {
+				fmt.Println(f)
+			}
+			if err != nil {
+				if len(faults) == 0 {
+					return err
+				}
+				return errQuiet
+			}
+			fmt.Fprintf(os.Stderr, "%s is good: gateway %s, %d devices, %d rules, %d uplinks\n", o.config, cfg.Gateway.ID, len(cfg.Devices), len(cfg.Rules), len(cfg.Uplinks))
+			return nil
+		},
+	}
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"math"
+	"sync"
+
+	"github.com/tidegate-io/tidegate/drivers/board/pty"
+	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
+)
+
+// The simulated bus: three meters on one RS-485 line. Each reply of a meter carries a running number in its first two registers, so
+// that the far end knows by number what it has answered.
+const (
+	demoUnits    = 3
+	demoChannels = 4 // n (uint32), temp, pressure, power: readings in one reply
+)
+
+// demoDevices is the configuration of the bus for the gateway; %s is the port.
+const demoDevices = `
+  - name: meter%[1]d
+    driver: modbus
+    every: 100ms
+    address: rtu://%[2]s?baud=115200&parity=even
+    unit: %[1]d
+    timeout: 3s
+    registers:
+      - {channel: n, table: holding, address: 0, type: uint32}
+      - {channel: temp, table: holding, address: 2, type: int16, scale: 0.1, unit: Cel}
+      - {channel: pressure, table: holding, address: 3, type: uint16, scale: 0.01, unit: hPa}
+      - {channel: power, table: holding, address: 4, type: float32, unit: W}
+`
+
+// A demoBus is the far end of the line, and keeps the truth.
+type demoBus struct {
+	pair *pty.Pair
+
+	mu       sync.Mutex              // guards all below
+	answered [demoUnits + 1]uint32   // running number of the last reply of each unit
+	given    [demoUnits + 1]uint32   // running number in the reply under way
+	ends     [demoUnits + 1][]uint32 // running number of the last reply when the gateway stopped, each time
+}
+
+func newDemoBus() (*demoBus, error) {
+	p, err := pty.Open()
+	if err != nil {
+		return nil, err
+	}
+	return &demoBus{pair: p}, nil
+}
+
+// serve answers until ctx is done.
+func (b *demoBus) serve(ctx context.Context) error {
+	s := &slave.Slave{Units: []byte{1, 2, 3}, Values: b.values, Answered: b.answer}
+	return s.ServeRTU(ctx, b.pair.Master)
+}
+
+// values fills the registers of one reply: running number, temperature in 0.1 degrees, pressure in 0.01 hPa, power as float32.
+func (b *demoBus) values(q slave.Request, out []uint16) slave.Exception {
+	if q.Table != slave.Holdings || int(q.Address)+int(q.Quantity) > 6 {
+		return slave.IllegalAddress
+	}
+	b.mu.Lock()
+	n := b.answered[q.Unit] + 1
+	b.given[q.Unit] = n
+	b.mu.Unlock()
+	phase := float64(n)/200 + float64(q.Unit)
+	power := math.Float32bits(float32(1500 + 400*math.Sin(phase*3)))
+	regs := [6]uint16{
+		uint16(n >> 16), uint16(n), uint16(int16(200 + 300*math.Sin(phase))), uint16(50000 + 1500*math.Sin(phase/5)),
+		uint16(power >> 16), uint16(power),
+	}
+	copy(out, regs[q.Address:])
+	return slave.NoException
+}
+
+func (b *demoBus) answer(q slave.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answered[q.Unit] = b.given[q.Unit]
+}
+
+// stopped notes that the gateway has ended: the last reply of each unit may have been in flight.
+func (b *demoBus) stopped() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for u := 1; u <= demoUnits; u++ {
+		b.ends[u] = append(b.ends[u], b.answered[u])
+	}
+}
+
+// truth returns how many replies each unit gave, and which of them may have been in flight.
+func (b *demoBus) truth() (answered [demoUnits + 1]uint32, ends [demoUnits + 1][]uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.answered, b.ends
+}

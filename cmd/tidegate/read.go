@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/board"
+)
+
+// readPatience is how long `read` waits for a device that talks by itself.
+const readPatience = 30 * time.Second
+
+type readFlags struct {
+	watch, trace, asJSON bool
+}
+
+func readCommand(o *options) *cobra.Command {
+	var f readFlags
+	c := &cobra.Command{
+		Use:   "read DEVICE",
+		Short: "Read one device of the configuration, through its real driver",
+		Long: "Read one device of the configuration, through its real driver, without the gateway. A serial port that the running gateway has is\n" +
+			"refused: stop it first. Exit status: 0 all channels good, 1 a fault.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := o.load(os.Stderr)
+			if err != nil {
+				return err
+			}
+			for i := range cfg.Devices {
+				if cfg.Devices[i].Name == args[0] {
+					return readDevice(o, &cfg.Devices[i], f)
+				}
+			}
+			var names []string
+			for _, d := range cfg.Devices {
+				names = append(names, d.Name)
+			}
+			return fmt.Errorf("no device %q in %s; it has %s", args[0], o.config, strings.Join(names, ", "))
+		},
+	}
+	c.Flags().BoolVar(&f.watch, "watch", false, "again and again, until Ctrl-C")
+	c.Flags().BoolVar(&f.trace, "trace", false, "show the bytes on the bus")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object a reading")
+	return c
+}
+
+func readDevice(o *options, d *config.Device, f readFlags) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var host drivers.Host = board.New(o.log())
+	if f.trace {
+		host = &tracing{Host: host, start: time.Now()}
+	}
+	dev, err := d.Settings.Open(ctx, host)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", d.Name, err)
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	for {
+		bad, err := readOnce(ctx, d, dev, f.asJSON)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			if !f.watch || errors.Is(err, drivers.ErrGone) {
+				return err
+			}
+			fmt.Fprintln(os.Stderr, "tidegate:", err)
+		}
+		if !f.watch {
+			if bad {
+				return errQuiet
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(d.Every):
+		}
+	}
+}
+
+// readOnce reads and prints; bad reports whether a channel had a fault.
+func readOnce(ctx context.Context, d *config.Device, dev drivers.Device, asJSON bool) (bad bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	list, err := dev.Read(ctx)
+	if err != nil {
+		return true, fmt.Errorf("read %s: %w", d.Name, err)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	enc := json.NewEncoder(os.Stdout)
+	for i := range list {
+		r := &list[i]
+		bad = bad || r.Fault != ""
+		switch {
+		case asJSON:
+			if err := enc.Encode(jsonReading(d.Name, r)); err != nil {
+				return bad, err
+			}
+		case r.Fault != "":
+			fmt.Fprintf(w, "%s.%s\tfault: %s\n", d.Name, r.Channel, r.Fault)
+		default:
+			fmt.Fprintf(w, "%s.%s\t%s\t%s\n", d.Name, r.Channel, r.Value, r.Unit)
+		}
+	}
+	return bad, w.Flush()
+}
+
+// jsonReading returns r with its value as JSON has it: number, true/false or text.
+func jsonReading(device string, r *tidegate.Reading) map[string]any {
+	m := map[string]any{"device": device, "channel": r.Channel}
+	if r.Unit != "" {
+		m["unit"] = r.Unit
+	}
+	if r.Fault != "" {
+		m["fault"] = r.Fault
+		return m
+	}
+	switch r.Value.Kind() {
+	case tidegate.KindFloat, tidegate.KindInt, tidegate.KindUint:
+		m["value"] = json.Number(r.Value.String())
+	case tidegate.KindBool:
+		m["value"], _ = r.Value.Bool()
+	default:
+		m["value"] = r.Value.String()
+	}
+	return m
+}
+
+// tracing is a Host that shows the bytes of all buses on standard error.
+type tracing struct {
+	drivers.Host
+	start time.Time
+}
+
+func (t *tracing) Serial(ctx context.Context, c drivers.Serial) (*drivers.Bus, error) {
+	return t.traced(t.Host.Serial(ctx, c))
+}
+
+func (t *tracing) Dial(ctx context.Context, network, address string) (*drivers.Bus, error) {
+	return t.traced(t.Host.Dial(ctx, network, address))
+}
+
+func (t *tracing) traced(b *drivers.Bus, err error) (*drivers.Bus, error) {
+	if err != nil {
+		return nil, err
+	}
+	b.Trace(func(out bool, p []byte) {
+		way := "<"
+		if out {
+			way = ">"
+		}
+		fmt.Fprintf(os.Stderr, "%9.3f ms %s %s %s\n", float64(time.Since(t.start).Microseconds())/1000, b.Name(), way, strings.TrimSpace(hex.Dump(p)))
+	})
+	return b, nil
+}

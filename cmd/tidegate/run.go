@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidegate-io/tidegate/agent"
+	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/web"
+	"github.com/tidegate-io/tidegate/drivers/board"
+)
+
+// hardStop is how long an orderly stop may take.
+const hardStop = 15 * time.Second
+
+func runCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the gateway in the foreground",
+		Long: "Run the gateway in the foreground until SIGTERM or SIGINT. SIGHUP reads the configuration again: all of it, or nothing\n" +
+			"where it has faults or needs a restart. A second SIGTERM, or 15 s, ends it hard; nothing that was read is lost by that.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := o.load(os.Stderr)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), o, cfg)
+		},
+	}
+}
+
+// run runs the gateway of cfg until a signal.
+func run(ctx context.Context, o *options, cfg *config.Config) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	log := o.log()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+
+	ready := make(chan struct{})
+	a, err := agent.New(cfg, agent.Parts{
+		Host: board.New(log), Log: log, Version: version, Ready: func() { close(ready) },
+	})
+	if err != nil {
+		return err
+	}
+	var pages sync.WaitGroup
+	defer func() { stop(); pages.Wait() }()
+	if err := serve(ctx, &pages, cfg, a, log); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	return attend(ctx, stop, attended{o: o, agent: a, log: log, signals: signals, ready: ready, ended: ended})
+}
+
+// attended is a running gateway with what it is told from outside.
+type attended struct {
+	o       *options
+	agent   *agent.Agent
+	log     *slog.Logger
+	signals <-chan os.Signal
+	ready   <-chan struct{}
+	ended   <-chan error
+}
+
+// attend handles signals and systemd until the gateway has ended.
+func attend(ctx context.Context, stop context.CancelFunc, x attended) error {
+	notify := newNotifier(x.log)
+	var watchdog <-chan time.Time
+	if d := notify.watchdog(); d > 0 {
+		t := time.NewTicker(d / 2)
+		defer t.Stop()
+		watchdog = t.C
+	}
+	var hard <-chan time.Time
+	for {
+		select {
+		case <-x.ready:
+			x.ready = nil
+			notify.say("READY=1")
+		case <-watchdog:
+			if err := x.agent.Healthy(); err != nil {
+				x.log.Error("watchdog not fed", "err", err)
+				continue
+			}
+			notify.say("WATCHDOG=1")
+		case s := <-x.signals:
+			switch {
+			case s == syscall.SIGHUP:
+				notify.say("RELOADING=1")
+				reload(ctx, x)
+				notify.say("READY=1")
+			case hard != nil:
+				return errors.New("stopped hard by a second signal; what was read is in the rings and the buffer")
+			default:
+				x.log.Info("stopping", "signal", s.String())
+				notify.say("STOPPING=1")
+				stop()
+				hard = time.After(hardStop)
+			}
+		case <-hard:
+			return fmt.Errorf("stopped hard after %v; what was read is in the rings and the buffer", hardStop)
+		case err := <-x.ended:
+			return err
+		}
+	}
+}
+
+// reload reads the configuration again and takes it over, all or nothing.
+func reload(ctx context.Context, x attended) {
+	cfg, err := x.o.load(os.Stderr)
+	if err == nil {
+		err = x.agent.Reload(ctx, cfg)
+	}
+	if err != nil {
+		x.log.Error("configuration not taken over; the old one goes on", "err", err)
+		return
+	}
+	x.log.Info("configuration taken over")
+}
+
+// socketPath is where the commands find the running gateway.
+func socketPath(cfg *config.Config) string { return filepath.Join(cfg.StateDir, "tidegate.sock") }
+
+// serve opens the page and the socket. Where they cannot be opened the gateway runs all the same, but for an address that is wrong.
+func serve(ctx context.Context, wg *sync.WaitGroup, cfg *config.Config, a *agent.Agent, log *slog.Logger) error {
+	srv := web.New(a, log)
+	start := func(l net.Listener) {
+		wg.Go(func() {
+			if err := srv.Serve(ctx, l); err != nil {
+				log.Error("page", "err", err)
+			}
+		})
+	}
+	if cfg.Listen != "" {
+		l, err := net.Listen("tcp", cfg.Listen)
+		if err != nil {
+			return fmt.Errorf("listen: %w; choose another address for `listen`, or none", err)
+		}
+		log.Info("page", "address", "http://"+l.Addr().String())
+		start(l)
+	}
+	l, err := listenSocket(cfg)
+	if err != nil {
+		log.Error("commands like `tidegate status` will not find this gateway", "err", err)
+		return nil
+	}
+	start(l)
+	return nil
+}
+
+// listenSocket opens the unix socket; one that a dead process left is replaced.
+func listenSocket(cfg *config.Config) (net.Listener, error) {
+	path := socketPath(cfg)
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("socket %s: %w", path, agent.ErrRunning)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("remove old socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		return nil, errors.Join(fmt.Errorf("socket: %w", err), l.Close())
+	}
+	return l, nil
+}
