@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 		"[] session is empty": "",
 		`[] session line 1: got "tidegate session 2", want "tidegate session 1"`:    "tidegate session 2\n",
 		"[] session line 2: got 2 words, want time, port, direction and bytes":      "tidegate session 1\n0 p\n",
-		`[] session line 2: direction is "?", want >, ! or <`:                    "tidegate session 1\n0 p ? 00\n",
+		`[] session line 2: direction is "?", want >, ! or <`:                       "tidegate session 1\n0 p ? 00\n",
 		"[] session line 2: bytes: encoding/hex: odd length hex string":             "tidegate session 1\n0 p > 0\n",
 		"[] session line 2: bytes: encoding/hex: invalid byte: U+0078 'x'":          "tidegate session 1\n0 p > x0\n",
 		"[] session line 2: direction > with 0 bytes":                               "tidegate session 1\n0 p >\n",
