@@ -156,6 +156,9 @@ func TestOutageOfEightHours(t *testing.T) {
 		if back := len(s.order[LaneBackfill]); back < 6.9*3600 || live < 2.5*3600 {
 			t.Errorf("%d records came as backlog, %d live; want about 7 h of backlog and 3 h live", back, live)
 		}
+		if n := r.f.lanes[LaneData].floor.Number; n < 9*3600-120 || n > 9*3600+600 {
+			t.Errorf("live readings went on at record %d, want about %d", n, 9*3600)
+		}
 		if st := r.f.Stats(); st.Confirmed.Records != 10*3600 || st.Confirmed.Readings != 100*3600 || st.Resent > 200 {
 			t.Errorf("stats %+v", st)
 		}
