@@ -225,6 +225,7 @@ func TestPinFollowsItsScript(t *testing.T) {
 		if _, err := in.Wait(t.Context()); !errors.Is(err, drivers.ErrGone) {
 			t.Errorf("closed while waiting: %v", err)
 		}
+		synctest.Wait()
 		_, errLevel := in.Level()
 		for _, err := range []error{errLevel, out.Set(true)} {
 			if !errors.Is(err, drivers.ErrGone) {
