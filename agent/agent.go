@@ -14,11 +14,12 @@ import (
 
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/buffer/lease"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/rules"
 	"github.com/tidegate-io/tidegate/sync/forward"
-	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
 
 // Parts are what a gateway is made of beside its configuration. Host is required; zero values of the rest mean what is usual.
@@ -43,18 +44,14 @@ type Agent struct {
 	board   *board
 	started time.Time
 	sync    atomic.Int64 // buffer.sync in force, nanoseconds
-	judged  atomic.Int64 // when the judge last went round, Unix nanoseconds
-	stored  atomic.Int64 // when the store did
 
 	reload sync.Mutex // one Reload at a time
 
 	mu      sync.Mutex // guards all below
 	cfg     *config.Config
-	line    *line
+	opened  *opened
 	devices map[string]*device // by name
 	uplinks []*uplink
-	rules   *rules.Set
-	judge   *judge
 }
 
 // device is one running device.
@@ -88,8 +85,6 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 	a := &Agent{parts: parts, log: parts.Log, cfg: cfg, devices: map[string]*device{}, started: time.Now()}
 	a.board = newBoard(func() time.Time { return parts.Clock().Wall })
 	a.sync.Store(int64(cfg.Buffer.Sync))
-	a.judged.Store(time.Now().UnixNano())
-	a.stored.Store(time.Now().UnixNano())
 	return a, nil
 }
 
@@ -102,7 +97,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	a.mu.Lock()
-	a.line = l
+	a.opened = l
 	a.mu.Unlock()
 
 	// Each stage has its own end, so that they can stop one after the other.
@@ -118,14 +113,14 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		}
 		return fmt.Errorf("open buffer: %w", err)
 	}
-	if err := a.resume(l, last, leased); err != nil {
+	if err := a.makeLine(l, last, leased); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
 	return a.runLine(ctx, base, l, stopReaders)
 }
 
 // close gives back what openRings and waitForStore took.
-func (l *line) close() error {
+func (l *opened) close() error {
 	var errs []error
 	if l.queue != nil {
 		errs = append(errs, l.queue.Close())
@@ -134,11 +129,7 @@ func (l *line) close() error {
 }
 
 // runLine runs judge, store and uplinks until ctx is done or one of them fails, and stops them in order.
-func (a *Agent) runLine(ctx, base context.Context, l *line, stopReaders context.CancelFunc) error {
-	j, s, err := a.makeLine(l)
-	if err != nil {
-		return err
-	}
+func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders context.CancelFunc) error {
 	failed := make(chan error, 2)
 	stage := func(run func(context.Context) error) (stop func() error) {
 		ctx, cancel := context.WithCancel(base)
@@ -146,18 +137,15 @@ func (a *Agent) runLine(ctx, base context.Context, l *line, stopReaders context.
 		go func() {
 			err := run(ctx)
 			if err != nil && ctx.Err() == nil {
-				select {
-				case failed <- err:
-				default:
-				}
+				failed <- err
 			}
 			done <- err
 		}()
 		return func() error { cancel(); return <-done }
 	}
-	stopJudge := stage(j.run)
-	stopStore := stage(s.run)
-	stopPulse := stage(func(ctx context.Context) error { a.pulse(ctx, j, s); return nil })
+	stopJudge := stage(l.line.RunJudge)
+	stopStore := stage(l.line.RunStore)
+	stopPulse := stage(func(ctx context.Context) error { pulse(ctx, l.line); return nil })
 	stopUplinks := a.startUplinks(base, l)
 	if a.parts.Ready != nil {
 		a.parts.Ready()
@@ -170,90 +158,33 @@ func (a *Agent) runLine(ctx, base context.Context, l *line, stopReaders context.
 		a.log.Error("stopping", "err", cause)
 	}
 	a.stopReaders(stopReaders)
-	_ = stopPulse() // returns nil
-	errJudge := stopJudge()
-	errStore := stopStore()
-	if cause == nil {
+	err := errors.Join(cause, stopPulse(), stopJudge(), stopStore())
+	if err == nil {
 		a.drain(l)
 	}
 	stopUplinks()
-	if cause != nil {
-		return errors.Join(cause, errJudge, errStore)
-	}
-	if err := errors.Join(errJudge, errStore); err != nil {
+	if err != nil {
 		return err // without the clean mark: the rings hold the rest
 	}
-	if err := settle(j, s); err != nil {
-		return err
-	}
-	return l.numbers.stop(l.queue.Coarse())
+	return l.line.Stop()
 }
 
-// makeLine makes judge and store from the plan.
-func (a *Agent) makeLine(l *line) (*judge, *store, error) {
-	dec1, err1 := frame.NewDecoder()
-	dec2, err2 := frame.NewDecoder()
-	enc, err3 := frame.NewEncoder()
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, nil, err
-	}
-	urgent := make(chan struct{}, 1)
-	j := &judge{
-		read: l.rings.Read, judged: l.rings.Judged, numbers: l.numbers, queue: l.queue, clock: a.parts.Clock, log: a.log, dec: dec1,
-		act: a.act, input: l.plan.input, drops1: l.plan.drops1, drops2: l.plan.drops2, declared: l.plan.declared,
-		epochs: l.queue.Epochs(), wake: make(chan struct{}, 1), beat: &a.judged,
-		urgent: func() {
-			select {
-			case urgent <- struct{}{}:
-			default:
-			}
-		},
-	}
-	if err := a.restoreRules(l, j); err != nil {
-		return nil, nil, err
-	}
-	s := &store{
-		judged: l.rings.Judged, disk: l.queue, numbers: l.numbers, declare: j.ask, room: j.signal, moved: l.queue.Moved(), urgent: urgent,
-		sync: &a.sync, clock: a.parts.Clock, log: a.log, trouble: a.storeTrouble, enc: enc, dec: dec2,
-		pos: l.plan.position(l.queue.Position(), l.rings, l.numbers.state), beat: &a.stored, pulse: make(chan struct{}, 1),
-	}
-	a.mu.Lock()
-	a.judge = j
-	a.mu.Unlock()
-	return j, s, nil
-}
-
-// restoreRules makes the rules and puts them where the store and ring 2 say; each output is then set once to what they demand.
-func (a *Agent) restoreRules(l *line, j *judge) error {
+// makeLine makes judge and store, and decides how numbers and rings go on.
+func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool) error {
 	set, err := a.cfg.RuleSet()
 	if err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}
-	stored := l.queue.Rules()
-	for _, x := range l.found {
-		for _, s := range x.e.rules {
-			if stored[s.Rule] = s.Body; s.Body == nil {
-				delete(stored, s.Rule)
-			}
-		}
-	}
-	var states []rules.State
-	for name, body := range stored {
-		states = append(states, rules.State{Rule: name, Body: body})
-	}
-	p := l.queue.Position()
-	out, err := set.Restore(states, l.rings.Kept || p.Boot == l.rings.Boot)
+	n, err := line.New(line.Options{
+		Rings: l.rings, Queue: l.queue, Lease: l.lease, Last: last, Leased: leased, State: l.state, Rules: set, Act: a.act,
+		Clock: a.parts.Clock, Log: a.log, Sync: &a.sync, Trouble: a.storeTrouble, AtMost: a.atMost, PerRecord: a.perRecord(),
+	})
 	if err != nil {
-		a.log.Error("state of rules", "err", err)
-	}
-	j.rules = set
-	j.adopt(out)
-	for _, d := range set.Demands() {
-		a.act(d)
+		return err
 	}
 	a.mu.Lock()
-	a.rules = set
-	a.mu.Unlock()
+	defer a.mu.Unlock()
+	l.line = n
 	return nil
 }
 
@@ -286,8 +217,8 @@ const (
 	storeSilent = 3 * time.Minute
 )
 
-// pulse makes judge and store go round now and then, so that Healthy can tell an idle gateway from one that hangs.
-func (a *Agent) pulse(ctx context.Context, j *judge, s *store) {
+// pulse makes judge and store go round now and then.
+func pulse(ctx context.Context, l *line.Line) {
 	t := time.NewTicker(pulseEvery)
 	defer t.Stop()
 	for {
@@ -295,11 +226,7 @@ func (a *Agent) pulse(ctx context.Context, j *judge, s *store) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-		}
-		j.signal()
-		select {
-		case s.pulse <- struct{}{}:
-		default:
+			l.Pulse()
 		}
 	}
 }
@@ -307,24 +234,32 @@ func (a *Agent) pulse(ctx context.Context, j *judge, s *store) {
 // Healthy returns nil while judge and store go round; it feeds systemd's watchdog and /healthz. A gateway that waits for room on its
 // disk, or whose devices or link are down, is healthy: a restart would mend nothing.
 func (a *Agent) Healthy() error {
-	a.mu.Lock()
-	running := a.judge != nil
-	a.mu.Unlock()
-	if !running {
+	l := a.running()
+	if l == nil {
 		return nil
 	}
-	now := time.Now()
-	if d := now.Sub(time.Unix(0, a.judged.Load())); d > judgeSilent {
+	judged, stored := l.line.Beats()
+	if d := time.Since(judged); d > judgeSilent {
 		return fmt.Errorf("the judge has not gone round for %v, at most %v", d.Round(time.Second), judgeSilent)
 	}
-	if d := now.Sub(time.Unix(0, a.stored.Load())); d > storeSilent {
+	if d := time.Since(stored); d > storeSilent {
 		return fmt.Errorf("the store has not gone round for %v, at most %v", d.Round(time.Second), storeSilent)
 	}
 	return nil
 }
 
+// running returns what is open once the line runs, nil before.
+func (a *Agent) running() *opened {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.opened == nil || a.opened.line == nil {
+		return nil
+	}
+	return a.opened
+}
+
 // drain waits up to 5 s for the uplinks that are up to deliver what is buffered.
-func (a *Agent) drain(l *line) {
+func (a *Agent) drain(l *opened) {
 	deadline := time.NewTimer(5 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -347,24 +282,6 @@ func (a *Agent) drain(l *line) {
 			return
 		case <-tick.C:
 		}
-	}
-}
-
-// newEpoch begins a new epoch between two records, because the far side knows numbers that this state never gave.
-func (a *Agent) newEpoch(ctx context.Context) error {
-	a.mu.Lock()
-	j, l := a.judge, a.line
-	a.mu.Unlock()
-	done := make(chan error, 1)
-	j.between(func() error {
-		done <- j.renumber(l.queue, newID())
-		return nil
-	})
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

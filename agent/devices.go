@@ -8,14 +8,14 @@ import (
 )
 
 // startReaders starts reading every device of the configuration.
-func (a *Agent) startReaders(ctx context.Context, l *line) {
+func (a *Agent) startReaders(ctx context.Context, l *opened) {
 	for i := range a.cfg.Devices {
 		a.startReader(ctx, l, &a.cfg.Devices[i])
 	}
 }
 
 // startReader starts reading one device until ctx is done or stopReader.
-func (a *Agent) startReader(ctx context.Context, l *line, c *config.Device) {
+func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device) {
 	ctx, cancel := context.WithCancel(ctx)
 	d := &device{cancel: cancel, out: newOutput(c.Name, a.log)}
 	d.reader = &reader{

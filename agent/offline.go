@@ -18,14 +18,14 @@ import (
 // Offline is the buffer of a gateway that does not run. What stands in the rings and was not committed is not in it.
 type Offline struct {
 	agent *Agent
-	line  *line
+	line  *opened
 }
 
 // OpenOffline opens the buffer of cfg. An error wrapping ErrRunning means that the gateway runs: ask it instead.
 func OpenOffline(cfg *config.Config, log *slog.Logger) (*Offline, error) {
 	a := &Agent{cfg: cfg, log: log, parts: Parts{Clock: new(clock.Clock).Now}}
 	a.board = newBoard(time.Now)
-	l := &line{}
+	l := &opened{}
 	var err error
 	if l.claim, err = take(cfg.StateDir); err != nil {
 		return nil, err

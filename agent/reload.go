@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/agent/config"
-	"github.com/tidegate-io/tidegate/rules"
 )
 
 // Reload takes over another configuration while the gateway runs: all of it, or nothing where the error says why. What it starts
@@ -19,9 +18,10 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 	a.reload.Lock()
 	defer a.reload.Unlock()
 	a.mu.Lock()
-	cfg, l, j := a.cfg, a.line, a.judge
+	cfg := a.cfg
 	a.mu.Unlock()
-	if l == nil || j == nil || ctx.Err() != nil {
+	l := a.running()
+	if l == nil || ctx.Err() != nil {
 		return errors.New("the gateway is starting or stopping; try again")
 	}
 	ch, restart := config.Diff(cfg, next)
@@ -53,7 +53,7 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 		}
 	}
 	if ch.Rules {
-		a.replaceRules(j, set)
+		l.line.ReplaceRules(set)
 	}
 	for i := range next.Uplinks {
 		if u := next.Uplinks[i]; slices.Contains(ch.UplinksChanged, u.Name) {
@@ -64,20 +64,4 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 		}
 	}
 	return nil
-}
-
-// replaceRules puts set in place of the running rules, with their state, between two records.
-func (a *Agent) replaceRules(j *judge, set *rules.Set) {
-	j.between(func() error {
-		out, err := set.Restore(j.rules.State(), true)
-		if err != nil {
-			a.log.Error("state of rules", "err", err)
-		}
-		j.rules = set
-		j.adopt(out)
-		for _, d := range set.Demands() {
-			a.act(d)
-		}
-		return nil
-	})
 }

@@ -14,7 +14,7 @@ import (
 func (a *Agent) Status() status.Status {
 	now := a.parts.Clock()
 	a.mu.Lock()
-	cfg, l, ups := a.cfg, a.line, append([]*uplink(nil), a.uplinks...)
+	cfg, ups := a.cfg, append([]*uplink(nil), a.uplinks...)
 	s := status.Status{
 		Gateway: cfg.Gateway.ID, Version: a.parts.Version, UptimeS: time.Since(a.started).Seconds(), Time: now.Wall,
 		Devices: []status.Device{}, Rules: []status.Rule{}, Uplinks: []status.Uplink{},
@@ -28,9 +28,11 @@ func (a *Agent) Status() status.Status {
 	a.mu.Unlock()
 	s.Clock = clockStatus(now)
 	a.board.set("clock_unsynced", "", !now.Synced, "")
-	s.Rules = a.ruleStatus()
-	if l != nil && l.numbers.started() {
+	if l := a.running(); l != nil {
 		a.queueStatus(&s, l, ups, now)
+		for _, r := range l.line.RuleStatus() {
+			s.Rules = append(s.Rules, status.Rule{Name: r.Name, Active: r.Active, Fired: r.Fired})
+		}
 	}
 	s.Conditions = a.board.list()
 	return s
@@ -48,11 +50,9 @@ func clockStatus(now clock.Stamp) status.Clock {
 }
 
 // queueStatus adds what the queue and the uplinks say.
-func (a *Agent) queueStatus(s *status.Status, l *line, ups []*uplink, now clock.Stamp) {
+func (a *Agent) queueStatus(s *status.Status, l *opened, ups []*uplink, now clock.Stamp) {
 	q := l.queue.Stats()
-	var name buffer.Epoch
-	_, name, s.NextRecord = l.numbers.peek()
-	s.Epoch = name.ID
+	s.Epoch, s.NextRecord = l.line.Numbers()
 	d1, d2 := l.rings.Read.Dropped(), l.rings.Judged.Dropped()
 	declared1, declared2 := l.queue.Position().Drops1, l.queue.Position().Drops2
 	s.Queue = status.Queue{Bytes: q.Bytes, DiskBytes: q.DiskBytes, Gaps: q.Gaps, LimitBytes: q.Limit}
@@ -118,27 +118,10 @@ func find(ups []*uplink, name string) *uplink {
 	return nil
 }
 
-// ruleStatus returns how the rules stood after the last entry that the judge made.
-func (a *Agent) ruleStatus() []status.Rule {
-	a.mu.Lock()
-	j := a.judge
-	a.mu.Unlock()
-	out := []status.Rule{}
-	if j == nil {
-		return out
-	}
-	for _, r := range j.ruleStatus() {
-		out = append(out, status.Rule{Name: r.Name, Active: r.Active, Fired: r.Fired})
-	}
-	return out
-}
-
 // Segments lists what is stored.
 func (a *Agent) Segments() []status.Segment {
-	a.mu.Lock()
-	l := a.line
-	a.mu.Unlock()
-	if l == nil || !l.numbers.started() {
+	l := a.running()
+	if l == nil {
 		return []status.Segment{}
 	}
 	q := l.queue.Stats()
@@ -159,10 +142,8 @@ func segmentsOf(q *buffer.Stats) []status.Segment {
 
 // Check reads everything that is stored.
 func (a *Agent) Check(ctx context.Context) (status.Check, error) {
-	a.mu.Lock()
-	l := a.line
-	a.mu.Unlock()
-	if l == nil || !l.numbers.started() {
+	l := a.running()
+	if l == nil {
 		return status.Check{}, errors.New("the store is not open yet")
 	}
 	return checkOf(ctx, l.queue)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
 	"github.com/tidegate-io/tidegate/drivers"
@@ -76,20 +77,19 @@ func RingDir(stateDir string) string {
 	return filepath.Join("/dev/shm", fmt.Sprintf("tidegate-%d-%s", os.Getuid(), hex.EncodeToString(sum[:8])))
 }
 
-// line is the chain from ring 1 to the store, made at a start.
-type line struct {
-	claim   *claim
-	lease   *lease.File
-	rings   *box.Pair
-	queue   *buffer.Queue
-	numbers *numbers
-	plan    plan
-	found   []found
+// opened is what a start opens, in this order.
+type opened struct {
+	claim *claim
+	lease *lease.File
+	state [16]byte // id of the state directory
+	rings *box.Pair
+	queue *buffer.Queue
+	line  *line.Line // written under Agent.mu
 }
 
 // openRings claims the state directory and opens lease and rings. With a readable lease this is all that readers need.
-func (a *Agent) openRings() (l *line, last lease.Lease, leased bool, err error) {
-	l = &line{}
+func (a *Agent) openRings() (l *opened, last lease.Lease, leased bool, err error) {
+	l = &opened{}
 	if l.claim, err = take(a.cfg.StateDir); err != nil {
 		return nil, last, false, err
 	}
@@ -100,17 +100,17 @@ func (a *Agent) openRings() (l *line, last lease.Lease, leased bool, err error) 
 	if err != nil {
 		a.log.Error("lease of numbers is damaged", "err", err)
 	}
-	state := last.State
+	l.state = last.State
 	if !leased {
 		// Without a lease the store knows the state's id, if there is one.
 		if err := a.openStore(l); err != nil {
 			return nil, last, false, errors.Join(err, l.lease.Close(), l.claim.release())
 		}
-		if state = l.queue.Position().State; state == ([16]byte{}) {
-			_, _ = rand.Read(state[:]) // never fails
+		if l.state = l.queue.Position().State; l.state == ([16]byte{}) {
+			_, _ = rand.Read(l.state[:]) // never fails
 		}
 	}
-	l.rings, err = box.OpenPair(a.parts.RingDir, state, box.Sizes{Read: readRing, Judged: judgedRing})
+	l.rings, err = box.OpenPair(a.parts.RingDir, l.state, box.Sizes{Read: readRing, Judged: judgedRing})
 	if err != nil {
 		return nil, last, false, errors.Join(fmt.Errorf("open rings: %w", err), l.lease.Close(), l.claim.release())
 	}
@@ -121,7 +121,6 @@ func (a *Agent) openRings() (l *line, last lease.Lease, leased bool, err error) 
 		a.board.set("rings_volatile", "", true, l.rings.Volatile.Error())
 		a.log.Warn("rings are plain memory", "why", l.rings.Volatile)
 	}
-	l.numbers = &numbers{file: l.lease, state: state}
 	return l, last, leased, nil
 }
 
@@ -132,7 +131,7 @@ const (
 )
 
 // openStore opens the queue once.
-func (a *Agent) openStore(l *line) error {
+func (a *Agent) openStore(l *opened) error {
 	names := make([]string, 0, len(a.cfg.Uplinks))
 	for _, u := range a.cfg.Uplinks {
 		names = append(names, u.Name)
@@ -167,7 +166,7 @@ func cut(dec *frame.Decoder, body []byte, skip, n int) ([]byte, error) {
 }
 
 // waitForStore opens the store, again and again while the disk has no room for it. Readers collect in ring 1 meanwhile.
-func (a *Agent) waitForStore(ctx context.Context, l *line) error {
+func (a *Agent) waitForStore(ctx context.Context, l *opened) error {
 	for l.queue == nil {
 		err := a.openStore(l)
 		a.board.set("store_waits", "", err != nil, fmt.Sprint(err))
@@ -181,75 +180,6 @@ func (a *Agent) waitForStore(ctx context.Context, l *line) error {
 		wait(ctx, time.Second)
 		if ctx.Err() != nil {
 			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// resume reads what is in the rings, decides how to go on, and leases numbers.
-func (a *Agent) resume(l *line, last lease.Lease, leased bool) error {
-	ring2 := l.rings.Judged
-	f := facts{
-		lease: last, leased: leased, pos: l.queue.Position(), epochs: l.queue.Epochs(), kept: l.rings.Kept, pair: ring2.Pair(),
-		tail: ring2.Tail(), head: ring2.Head(), input: l.rings.Read.Tail(), lost: ring2.Dropped().Input, perRecord: a.perRecord(),
-	}
-	f.mark.epoch, f.mark.number = ring2.Marked()
-	for at := f.tail; ; {
-		payload, next, ok, err := ring2.Next(at)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			break
-		}
-		e, err := decodeEntry(append([]byte(nil), payload...))
-		if err != nil {
-			return fmt.Errorf("entry at %d: %w", at, err)
-		}
-		f.entries = append(f.entries, found{at, next, e})
-		at = next
-	}
-	f.atMost = a.atMost(&f.pos)
-	l.plan = resume(&f)
-	l.found = f.entries
-	a.log.Info("start", "why", l.plan.why, "epoch", l.plan.epoch, "next", l.plan.next)
-	return a.begin(l)
-}
-
-// begin puts the plan's numbers on disk before any of them is given, and shows what ring 2 still holds to the uplinks.
-func (a *Agent) begin(l *line) error {
-	p, n := &l.plan, l.numbers
-	for e, id := range p.epochs {
-		l.queue.AddEpoch(e, id)
-	}
-	coarse := l.queue.Coarse()
-	n.keep(p.toKeep())
-	if p.begin {
-		name := buffer.Epoch{ID: p.epochID, Start: p.next}
-		if name.ID == "" {
-			name.ID = newID()
-		}
-		if err := n.begin(p.epoch, name, coarse); err != nil {
-			return err
-		}
-	} else {
-		n.epoch, n.name, n.next, n.end = p.epoch, p.epochs[p.epoch], p.next, p.next
-		if err := n.renew(coarse); err != nil {
-			return err
-		}
-	}
-	l.queue.AddEpoch(n.epoch, n.name)
-	l.rings.Judged.Mark(n.epoch, n.next-1) // from now on the rings count
-	l.rings.Judged.Release(p.at)
-	l.rings.Read.Release(p.input)
-	for _, x := range l.found {
-		if x.at < p.at {
-			continue
-		}
-		for i := range x.e.runs {
-			if r := &x.e.runs[i]; isLive(r.class) {
-				l.queue.Put(r.frame(x.e.epoch))
-			}
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ func (u *uplink) link() status.Link {
 }
 
 // startUplinks starts a forwarder for each uplink. The returned function stops them and waits.
-func (a *Agent) startUplinks(base context.Context, l *line) (stop func()) {
+func (a *Agent) startUplinks(base context.Context, l *opened) (stop func()) {
 	for i := range a.cfg.Uplinks {
 		if err := a.startUplink(base, l, a.cfg.Uplinks[i]); err != nil {
 			a.board.set("uplink_down", a.cfg.Uplinks[i].Name, true, err.Error())
@@ -61,7 +61,7 @@ func (a *Agent) startUplinks(base context.Context, l *line) (stop func()) {
 }
 
 // startUplink starts the forwarder of one uplink.
-func (a *Agent) startUplink(base context.Context, l *line, c config.Uplink) error {
+func (a *Agent) startUplink(base context.Context, l *opened, c config.Uplink) error {
 	u, err := a.newUplink(c, l)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (a *Agent) startUplink(base context.Context, l *line, c config.Uplink) erro
 	a.mu.Lock()
 	a.uplinks = append(a.uplinks, u)
 	a.mu.Unlock()
-	u.done.Go(func() { a.runUplink(ctx, u) })
+	u.done.Go(func() { a.runUplink(ctx, l, u) })
 	return nil
 }
 
@@ -89,14 +89,14 @@ func (a *Agent) stopUplink(name string) {
 }
 
 // runUplink forwards until ctx is done.
-func (a *Agent) runUplink(ctx context.Context, u *uplink) {
+func (a *Agent) runUplink(ctx context.Context, l *opened, u *uplink) {
 	for ctx.Err() == nil {
 		err := u.fwd.Run(ctx)
 		switch {
 		case err == nil:
 			return
 		case errBeyond(err):
-			if err := a.newEpoch(ctx); err != nil && ctx.Err() == nil {
+			if err := l.line.Renumber(ctx); err != nil && ctx.Err() == nil {
 				a.log.Error("begin new epoch", "err", err)
 			}
 		default:
@@ -107,7 +107,7 @@ func (a *Agent) runUplink(ctx context.Context, u *uplink) {
 }
 
 // newUplink makes the forwarder that the configuration asks for: the one place where transports are chosen.
-func (a *Agent) newUplink(c config.Uplink, l *line) (*uplink, error) {
+func (a *Agent) newUplink(c config.Uplink, l *opened) (*uplink, error) {
 	cur, err := l.queue.Cursor(c.Name)
 	if err != nil {
 		return nil, err
@@ -126,25 +126,11 @@ func (a *Agent) newUplink(c config.Uplink, l *line) (*uplink, error) {
 		Name: c.Name, Gateway: gateway, Source: cur, Readings: c.Batch.Readings, Every: c.Batch.Every, Gzip: c.Compress == "gzip",
 		Receipts: c.Confirm == "receipt", MaxPayload: prof.MaxPayload, Log: a.log,
 		Decode: dec.Decode, Encode: wire.AppendSenML,
-		Given: func(epoch string) (uint64, bool) { return a.given(l, epoch) },
+		Given: l.line.Given,
 		Open:  func(ctx context.Context) (forward.Uplink, error) { return a.openMQTT(ctx, gateway, c, prof) },
 	}
 	u.fwd, err = forward.New(o)
 	return u, err
-}
-
-// given returns the highest number of the epoch that this state can have given.
-func (a *Agent) given(l *line, epoch string) (uint64, bool) {
-	_, name, _ := l.numbers.peek()
-	if epoch == name.ID {
-		return l.numbers.leaseEnd() - 1, true
-	}
-	for _, known := range l.queue.Epochs() {
-		if known.ID == epoch {
-			return 1<<64 - 1, true // an old epoch: its end is past
-		}
-	}
-	return 0, false
 }
 
 func (a *Agent) openMQTT(ctx context.Context, gateway string, c config.Uplink, prof profile.Profile) (forward.Uplink, error) {

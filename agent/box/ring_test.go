@@ -163,7 +163,7 @@ func TestRingsThatDoNotCount(t *testing.T) {
 		"first missing":   remove("ring-1"),
 		"second missing":  remove("ring-2"),
 		"truncated":       func(t *testing.T, dir string) { mustTruncate(t, filepath.Join(dir, "ring-2"), 5000) },
-		"both drop slots": func(t *testing.T, dir string) { flip(offDrops + 8)(t, dir); flip(offDrops + slotSize + 8)(t, dir) },
+		"both drop slots": func(t *testing.T, dir string) { flip(offDrops+8)(t, dir); flip(offDrops+slotSize+8)(t, dir) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := tmpfs(t)

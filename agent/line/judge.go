@@ -1,4 +1,4 @@
-package agent
+package line
 
 import (
 	"context"
@@ -76,12 +76,7 @@ func (j *judge) between(f func() error) {
 	j.signal()
 }
 
-func (j *judge) signal() {
-	select {
-	case j.wake <- struct{}{}:
-	default:
-	}
-}
+func (j *judge) signal() { signal(j.wake) }
 
 // renamer is what renumber needs of buffer.Queue.
 type renamer interface {

@@ -1,4 +1,4 @@
-package agent
+package line
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package agent
+package line
 
 import (
 	"crypto/rand"
@@ -143,9 +143,9 @@ func (n *numbers) leaseLocked(cursors []buffer.CoarseCursor) lease.Lease {
 	return l
 }
 
-// started reports whether numbers are given: the gateway has resumed.
-func (n *numbers) started() bool {
+// set goes on with an epoch that is leased already; renew must follow before a number is taken.
+func (n *numbers) set(epoch uint32, name buffer.Epoch, next uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.name.ID != ""
+	n.epoch, n.name, n.next, n.end = epoch, name, next, next
 }
