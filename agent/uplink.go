@@ -147,7 +147,7 @@ func (a *Agent) openMQTT(ctx context.Context, gateway string, c config.Uplink, p
 		}
 		o.Password = strings.TrimRight(string(b), "\r\n")
 	}
-	if c.CA != "" || c.Cert != "" {
+	if c.CA != "" || c.Cert != "" || c.Key != "" {
 		t, err := mqtt.LoadTLS(c.CA, c.Cert, c.Key, "", a.parts.Clock().Wall)
 		if err != nil {
 			return nil, err

@@ -122,67 +122,76 @@ func appendEntry(b []byte, e *entry) []byte {
 
 var errEntry = errors.New("entry of ring 2 is damaged")
 
+// An entryReader reads what appendEntry wrote. After the first fault it returns zeros, and bad is set.
+type entryReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *entryReader) uint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *entryReader) int() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *entryReader) bytes() []byte {
+	n := r.uint()
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	s := r.b[:n:n]
+	r.b = r.b[n:]
+	return s
+}
+
 // decodeEntry is the inverse of appendEntry; bodies are b's memory.
 func decodeEntry(b []byte) (*entry, error) {
-	bad := false
-	u := func() uint64 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			bad, b = true, nil
-			return 0
-		}
-		b = b[n:]
-		return v
-	}
-	i := func() int64 {
-		v, n := binary.Varint(b)
-		if n <= 0 {
-			bad, b = true, nil
-			return 0
-		}
-		b = b[n:]
-		return v
-	}
-	bytes := func() []byte {
-		n := u()
-		if n > uint64(len(b)) {
-			bad, b = true, nil
-			return nil
-		}
-		s := b[:n:n]
-		b = b[n:]
-		return s
-	}
-	if v := u(); v != entryVersion {
+	r := &entryReader{b: b}
+	if v := r.uint(); v != entryVersion {
 		return nil, fmt.Errorf("version is %d, want %d: %w", v, entryVersion, errEntry)
 	}
-	e := &entry{epoch: uint32(u()), epochID: string(bytes()), start: u(), input: u()}
-	e.drops1 = buffer.Drops{Reads: u(), Readings: u()}
-	e.drops2 = buffer.Drops{Reads: u(), Readings: u()}
-	for n := u(); n > 0 && !bad; n-- {
-		r := run{class: tidegate.Class(u()), first: u(), records: int(u()), readings: int(u()), t0: i()}
-		r.t1 = r.t0 + i()
-		r.body = bytes()
-		e.runs = append(e.runs, r)
+	e := &entry{epoch: uint32(r.uint()), epochID: string(r.bytes()), start: r.uint(), input: r.uint()}
+	e.drops1 = buffer.Drops{Reads: r.uint(), Readings: r.uint()}
+	e.drops2 = buffer.Drops{Reads: r.uint(), Readings: r.uint()}
+	for n := r.uint(); n > 0 && !r.bad; n-- {
+		x := run{class: tidegate.Class(r.uint()), first: r.uint(), records: int(r.uint()), readings: int(r.uint()), t0: r.int()}
+		x.t1 = x.t0 + r.int()
+		x.body = r.bytes()
+		e.runs = append(e.runs, x)
 	}
-	for n := u(); n > 0 && !bad; n-- {
-		s := rules.State{Rule: string(bytes())}
-		forget := u() == 1
-		body := bytes()
+	for n := r.uint(); n > 0 && !r.bad; n-- {
+		s := rules.State{Rule: string(r.bytes())}
+		forget := r.uint() == 1
+		body := r.bytes()
 		if !forget {
 			s.Body = append([]byte{}, body...)
 		}
 		e.rules = append(e.rules, s)
 	}
-	for n := u(); n > 0 && !bad; n-- {
-		d, err := buffer.DecodeDeclaration(bytes())
+	for n := r.uint(); n > 0 && !r.bad; n-- {
+		d, err := buffer.DecodeDeclaration(r.bytes())
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errEntry, err)
 		}
 		e.declared = append(e.declared, d)
 	}
-	if bad || len(b) > 0 {
-		return nil, fmt.Errorf("%d bytes left over, cut short %v: %w", len(b), bad, errEntry)
+	if r.bad || len(r.b) > 0 {
+		return nil, fmt.Errorf("%d bytes left over, cut short %v: %w", len(r.b), r.bad, errEntry)
 	}
 	return e, nil
 }

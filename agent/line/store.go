@@ -15,16 +15,27 @@ import (
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
 
-// disk is what the store needs of buffer.Queue.
+// disk is what judge and store need of buffer.Queue, in parts.
 type disk interface {
-	Put(frames ...buffer.Frame)
+	visible
+	committer
+	epochs
+}
+
+// committer makes records durable.
+type committer interface {
 	Commit(c buffer.Commit) error
 	Retain(now time.Time) error
 	Requests() []buffer.Declaration
 	Dirty() bool
-	Coarse() []buffer.CoarseCursor
+}
+
+// epochs knows the names of numbers.
+type epochs interface {
 	AddEpoch(ordinal uint32, e buffer.Epoch)
 	Epochs() map[uint32]buffer.Epoch
+	Rename(old, id string) []uint32
+	Coarse() []buffer.CoarseCursor
 }
 
 // A store commits what stands in ring 2, once every `sync` while something waits, at once for an alarm or a gap. It runs in one goroutine.
