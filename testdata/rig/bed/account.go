@@ -157,7 +157,7 @@ func (y *Tally) Once(t testing.TB) {
 		if y.times[0][n] == 0 {
 			continue
 		}
-		switch p := Phase(n); {
+		switch p := y.m.Phase(n); {
 		case p > 0 && !raised:
 			want = append(want, Alarm{State: "raised", Value: fmt.Sprint(p)})
 			raised = true

@@ -23,29 +23,27 @@ func FreePort(t testing.TB) int {
 // A Broker is a mosquitto that can be stopped and started. It keeps nothing over a stop.
 type Broker struct {
 	Address string
-	Config  string
+	Before  []string // in front of its command line: nsenter and such
 
-	t    testing.TB
-	dir  string
-	argv []string
-	p    *Process
+	t      testing.TB
+	dir    string
+	config string
+	p      *Process
 }
 
-// NewBroker configures a mosquitto on a free port, with its files in dir; before stands in front of its command line (nsenter and such).
-// It is not started.
-func NewBroker(t testing.TB, dir string, before ...string) *Broker {
+// NewBroker configures a mosquitto on a free port, with its files in dir. It is not started.
+func NewBroker(t testing.TB, dir string) *Broker {
 	t.Helper()
-	b := &Broker{t: t, dir: dir, Address: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), Config: filepath.Join(dir, "mosquitto.conf")}
+	b := &Broker{t: t, dir: dir, Address: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), config: filepath.Join(dir, "mosquitto.conf")}
 	_, port, err := net.SplitHostPort(b.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n" +
 		"max_inflight_messages 0\nmax_queued_messages 0\nmax_queued_bytes 0\nlog_type error\nlog_type warning\n"
-	if err := os.WriteFile(b.Config, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(b.config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b.argv = append(before, Need(t, "mosquitto", "mosquitto"), "-c", b.Config)
 	return b
 }
 
@@ -55,7 +53,8 @@ func (b *Broker) URL() string { return "mqtt://" + b.Address }
 // Launch starts it, without waiting until it listens.
 func (b *Broker) Launch() {
 	b.t.Helper()
-	b.p = Start(b.t, "mosquitto", filepath.Join(b.dir, "mosquitto.log"), false, nil, b.argv...)
+	b.p = Start(b.t, "mosquitto", filepath.Join(b.dir, "mosquitto.log"), false, nil,
+		append(b.Before, Need(b.t, "mosquitto", "mosquitto"), "-c", b.config)...)
 }
 
 // Start starts it and waits until it listens; a broker that runs is left alone.

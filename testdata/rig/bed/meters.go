@@ -20,13 +20,10 @@ import (
 // unit and number, so that a reading that was altered or mixed up shows.
 const fixedRegisters = 4
 
-// phaseLength is how many replies a phase lasts.
-const phaseLength = 20
-
 // Phase is the value that rules watch: it is positive in every other phase and bears the phase's number, so that each alarm names
 // the phase that raised or cleared it.
-func Phase(n uint32) int32 {
-	p := int32(n / phaseLength)
+func (m *Meters) Phase(n uint32) int32 {
+	p := int32(n / m.PhaseLength)
 	if p%2 == 1 {
 		return p
 	}
@@ -45,6 +42,8 @@ func value(unit byte, n uint32, i int) uint32 {
 type Meters struct {
 	Units  int // 1 to 247
 	Values int // 2 to 60
+	// PhaseLength is how many replies a phase lasts; it may be set before the first of them.
+	PhaseLength uint32
 
 	t      testing.TB
 	listen net.Listener
@@ -59,7 +58,7 @@ type Meters struct {
 // NewMeters starts units on a free port of the loopback; they are there until the test ends.
 func NewMeters(t testing.TB, units, values int) *Meters {
 	t.Helper()
-	m := &Meters{Units: units, Values: values, t: t, given: make([]uint32, units), times: make([][]time.Time, units)}
+	m := &Meters{Units: units, Values: values, PhaseLength: 20, t: t, given: make([]uint32, units), times: make([][]time.Time, units)}
 	s := &slave.Slave{Values: m.answer}
 	for u := range units {
 		s.Units = append(s.Units, byte(u+1))
@@ -93,7 +92,7 @@ func NewMeters(t testing.TB, units, values int) *Meters {
 // NewSerialMeter serves one unit with RTU frames on rw until the test ends.
 func NewSerialMeter(t testing.TB, rw io.ReadWriteCloser, values int) *Meters {
 	t.Helper()
-	m := &Meters{Units: 1, Values: values, t: t, given: make([]uint32, 1), times: make([][]time.Time, 1)}
+	m := &Meters{Units: 1, Values: values, PhaseLength: 20, t: t, given: make([]uint32, 1), times: make([][]time.Time, 1)}
 	s := &slave.Slave{Units: []byte{1}, Values: m.answer}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -131,7 +130,7 @@ func (m *Meters) answer(q slave.Request, out []uint16) slave.Exception {
 	m.mu.Unlock()
 	put := func(at int, v uint32) { out[at], out[at+1] = uint16(v>>16), uint16(v) }
 	put(0, n)
-	put(2, uint32(Phase(n)))
+	put(2, uint32(m.Phase(n)))
 	for i := range m.Values {
 		put(fixedRegisters+2*i, value(q.Unit, n, i))
 	}
@@ -223,7 +222,7 @@ func (m *Meters) check(r *Record) (unit int, n uint32, err error) {
 		channel, want := "n", float64(n)
 		switch {
 		case i == 1:
-			channel, want = "phase", float64(Phase(n))
+			channel, want = "phase", float64(m.Phase(n))
 		case i > 1:
 			channel, want = "v"+strconv.Itoa(i-2), float64(value(byte(unit), n, i-2))
 		}
