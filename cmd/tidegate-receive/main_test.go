@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -128,11 +130,13 @@ func (b *broker) url() string { return fmt.Sprintf("mqtt://127.0.0.1:%d", b.port
 
 // A gateway publishes records until a receipt has covered each, and forgets those that one has. It stands in for the real one:
 // records of one to five readings, cut into batches at random and anew at each send; every 50th number is skipped and every 97th
-// was lost, which the next record declares.
+// was lost, which the next record declares; it makes records until it is told to finish.
 type gateway struct {
 	name, epoch string
-	last        uint64
 	url         string
+	rate        uint64 // records it makes each round
+	last        atomic.Uint64
+	finished    atomic.Bool // it makes no more
 
 	mu        sync.Mutex
 	confirmed tidegate.Ranges
@@ -156,7 +160,8 @@ func (g *gateway) record(n uint64) tidegate.Record {
 // run publishes until all is confirmed or ctx is done.
 func (g *gateway) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		o := paho.NewClientOptions().AddBroker(strings.Replace(g.url, "mqtt", "tcp", 1)).SetClientID(g.name).SetAutoReconnect(false)
+		o := paho.NewClientOptions().AddBroker(strings.Replace(g.url, "mqtt", "tcp", 1)).SetClientID(g.name).SetAutoReconnect(false).
+			SetWriteTimeout(time.Second).SetConnectTimeout(2 * time.Second).SetKeepAlive(2 * time.Second).SetPingTimeout(time.Second)
 		c := paho.NewClient(o)
 		if token := c.Connect(); !token.WaitTimeout(5*time.Second) || token.Error() != nil {
 			time.Sleep(20 * time.Millisecond)
@@ -192,33 +197,48 @@ func (g *gateway) receipt(body []byte) {
 func (g *gateway) missing() tidegate.Ranges {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.confirmed.Missing(tidegate.Range{First: 1, Last: g.last})
+	return g.confirmed.Missing(tidegate.Range{First: 1, Last: g.last.Load()})
 }
 
-// publish sends what is missing, round after round, while c is connected; true = all is confirmed.
+// publish makes records and sends them while c is connected, and once more what no receipt has covered when none has come for
+// 200 ms; true = all is confirmed.
 func (g *gateway) publish(ctx context.Context, c paho.Client) bool {
+	left, progress := uint64(0), time.Now()
 	for ctx.Err() == nil && c.IsConnectionOpen() {
+		finished := g.finished.Load()
+		if !finished {
+			made := g.last.Add(g.rate)
+			g.send(c, made-g.rate+1, made)
+		}
 		missing := g.missing()
-		if len(missing) == 0 {
+		if len(missing) == 0 && finished {
 			return true
 		}
-		sent := 0
-		for _, x := range missing {
-			for n := x.First; n <= x.Last && sent < 400; {
-				to := min(x.Last, n+rand.Uint64N(30))
-				g.send(c, n, to)
-				sent += int(to - n + 1)
-				n = to + 1
-				time.Sleep(2 * time.Millisecond)
-			}
+		if n := missing.Len(); n != left {
+			left, progress = n, time.Now()
 		}
-		time.Sleep(100 * time.Millisecond)
+		if time.Since(progress) > 200*time.Millisecond {
+			for _, x := range missing {
+				g.send(c, x.First, x.Last)
+			}
+			progress = time.Now()
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 	return false
 }
 
-// send publishes the records from n to to.
-func (g *gateway) send(c paho.Client, n, to uint64) {
+// send publishes the records from first to last, cut at random.
+func (g *gateway) send(c paho.Client, first, last uint64) {
+	for n := first; n <= last; {
+		to := min(last, n+rand.Uint64N(30))
+		g.sendPack(c, n, to)
+		n = to + 1
+	}
+}
+
+// sendPack publishes the records from n to to in one payload.
+func (g *gateway) sendPack(c paho.Client, n, to uint64) {
 	p := wire.Pack{Gateway: g.name, Epoch: g.epoch}
 	for ; n <= to; n++ {
 		switch {
@@ -235,12 +255,30 @@ func (g *gateway) send(c paho.Client, n, to uint64) {
 	c.Publish("tg/v1/"+g.name+"/up/data", 1, false, body).WaitTimeout(time.Second)
 }
 
+// text is a buffer that may be read while a process writes to it.
+type text struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (x *text) Write(b []byte) (int, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.b.Write(b)
+}
+
+func (x *text) String() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.b.String()
+}
+
 // start starts the program as a process.
-func start(t *testing.T, b *broker, dir string, out *bytes.Buffer) *exec.Cmd {
+func start(t *testing.T, b *broker, dir string, out, log io.Writer) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "--broker", b.url(), "--out", dir, "--json", "--max-bytes", "100000")
+	cmd := exec.Command(os.Args[0], "--broker", b.url(), "--out", dir, "--json", "-v", "--max-bytes", "100000", "--receipt-every", "1ms")
 	cmd.Env = append(os.Environ(), "TIDEGATE_RECEIVE_TEST=main")
-	cmd.Stdout = out
+	cmd.Stdout, cmd.Stderr = out, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -252,19 +290,23 @@ func start(t *testing.T, b *broker, dir string, out *bytes.Buffer) *exec.Cmd {
 func TestKilled(t *testing.T) {
 	b, dir := newBroker(t), t.TempDir()
 	gateways := []*gateway{
-		{name: "gw-1", epoch: "e1", last: 6000, url: b.url()},
-		{name: "gw-2", epoch: "e1", last: 4000, url: b.url()},
-		{name: "gw-3", epoch: "e3", last: 2000, url: b.url()},
+		{name: "gw-1", epoch: "e1", rate: 20, url: b.url()},
+		{name: "gw-2", epoch: "e1", rate: 12, url: b.url()},
+		{name: "gw-3", epoch: "e3", rate: 3, url: b.url()},
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ended := make(chan error)
 	for _, g := range gateways {
 		go func() { ended <- g.run(ctx) }()
 	}
 	for i := range 20 {
-		cmd := start(t, b, dir, &bytes.Buffer{})
-		time.Sleep(time.Duration(100+rand.IntN(250)) * time.Millisecond)
+		var log text
+		cmd := start(t, b, dir, &text{}, &log)
+		for deadline := time.Now().Add(5 * time.Second); !strings.Contains(log.String(), "subscribed") && time.Now().Before(deadline); {
+			time.Sleep(5 * time.Millisecond) // not all get so far: the broker may be away
+		}
+		time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond)
 		if i%6 == 5 {
 			b.kill()
 			b.start()
@@ -276,11 +318,22 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("receiver %d: %v", i, err)
 		}
 	}
-	var out bytes.Buffer
-	cmd := start(t, b, dir, &out)
+	var out, log text
+	cmd := start(t, b, dir, &out, &log)
 	for _, g := range gateways {
+		g.finished.Store(true)
+	}
+	for !strings.Contains(log.String(), "subscribed") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for range gateways {
 		if err := <-ended; err != nil {
-			t.Fatalf("not all is confirmed: %v, missing %s %v", err, g.name, g.missing())
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			for _, g := range gateways {
+				t.Logf("missing of %s: %v", g.name, g.missing())
+			}
+			t.Fatalf("not all is confirmed: %v; the receiver says\n%s", err, log.String())
 		}
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -290,8 +343,8 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	var account receive.Account
-	if err := json.Unmarshal(out.Bytes(), &account); err != nil {
-		t.Fatalf("%v: %s", err, out.Bytes())
+	if err := json.Unmarshal([]byte(out.String()), &account); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
 	}
 	judge(t, dir, account, gateways)
 }
@@ -302,8 +355,9 @@ func judge(t *testing.T, dir string, account receive.Account, gateways []*gatewa
 	found := lines(t, dir)
 	var doubled, lost, extra, duplicates int
 	for i, g := range gateways {
+		last := g.last.Load()
 		var records, readings, gaps uint64
-		for n := uint64(1); n <= g.last; n++ {
+		for n := uint64(1); n <= last; n++ {
 			id := fmt.Sprintf("%s %s %d", g.name, g.epoch, n)
 			got, want := found[id], 0
 			delete(found, id)
@@ -326,9 +380,9 @@ func judge(t *testing.T, dir string, account receive.Account, gateways []*gatewa
 		}
 		e := account.Gateways[i].Epochs[0]
 		duplicates += int(e.Duplicates)
-		if e.StoredRecords != records || e.StoredReadings != readings || len(e.Holes.Ranges) > 0 || e.Upto != g.last || uint64(len(e.Gaps)) != gaps {
+		if e.StoredRecords != records || e.StoredReadings != readings || len(e.Holes.Ranges) > 0 || e.Upto != last || uint64(len(e.Gaps)) != gaps {
 			t.Errorf("account of %s: %d records, %d readings, upto %d, %d gaps, holes %v; want %d, %d, %d, %d, none", g.name,
-				e.StoredRecords, e.StoredReadings, e.Upto, len(e.Gaps), e.Holes.Ranges, records, readings, g.last, gaps)
+				e.StoredRecords, e.StoredReadings, e.Upto, len(e.Gaps), e.Holes.Ranges, records, readings, last, gaps)
 		}
 	}
 	for range found {

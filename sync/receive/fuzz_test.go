@@ -43,6 +43,7 @@ func FuzzTake(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
+		take(t, r) // what is carried
 		if grown := allocated() - before; grown > 64<<20+400*uint64(len(body)) {
 			t.Errorf("%d bytes allocated for a body of %d", grown, len(body))
 		}

@@ -15,6 +15,9 @@ import (
 // A Publish sends body to topic, retained or not, and returns once it is on its way; it may fail while there is no connection.
 type Publish func(ctx context.Context, topic string, body []byte, retain bool) error
 
+// countEvery is how often a group that holds nothing but duplicates is written, for the sake of their number.
+const countEvery = time.Second
+
 // Options says how a Receiver works. The zero value of each means its default.
 type Options struct {
 	Sink         Sink          // required
@@ -32,7 +35,9 @@ type Receiver struct {
 	inbox    *inbox
 	unzip    unzipper
 	receipts *receipts
-	turns    map[string]turn // used by Run's goroutine only
+	turns    map[string]turn // used by Run's goroutine only, as are the next two
+	carried  map[Key]uint64  // duplicates that are to be counted with the next write
+	written  time.Time       // when the last write was done
 	received atomic.Uint64   // payloads taken in since New
 
 	mu      sync.Mutex // guards what follows
@@ -42,6 +47,9 @@ type Receiver struct {
 
 // New loads the ledger from o.Sink, which it does not close.
 func New(ctx context.Context, o Options) (*Receiver, error) {
+	if o.Sink == nil {
+		return nil, fmt.Errorf("make receiver: no sink given")
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -61,7 +69,7 @@ func New(ctx context.Context, o Options) (*Receiver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load ledger: %w", err)
 	}
-	r := &Receiver{options: o, inbox: newInbox(o.InboxBytes), ledger: ledger, turns: map[string]turn{}}
+	r := &Receiver{options: o, inbox: newInbox(o.InboxBytes), ledger: ledger, turns: map[string]turn{}, carried: map[Key]uint64{}}
 	r.receipts = newReceipts(o.ReceiptEvery)
 	for _, gateway := range ledger.Gateways() {
 		keys := ledger.Keys(gateway)
@@ -138,16 +146,14 @@ func (r *Receiver) gather(ctx context.Context) {
 }
 
 // write stores arrivals in one go, tells whoever waits for them and marks the rows that are owed a receipt. While the sink fails
-// it tries again, ever more rarely; its error means that ctx was done before the sink had them.
+// it tries again, ever more rarely; its error means that ctx was done before the sink had them. Without arrivals it writes what
+// was carried.
 func (r *Receiver) write(ctx context.Context, arrivals []*arrival) error {
-	if len(arrivals) == 0 {
-		return nil
-	}
 	s := newStage(r.ledger, r.turns)
 	for _, a := range arrivals {
 		s.add(a)
 	}
-	batch := s.finish()
+	batch := s.finish(r.carried, len(arrivals) == 0 || time.Since(r.written) >= countEvery)
 	for i := range batch.Refused {
 		x := &batch.Refused[i]
 		r.options.Log.Warn("payload set aside", "topic", x.Topic, "bytes", x.Size, "why", x.Why)
@@ -156,6 +162,8 @@ func (r *Receiver) write(ctx context.Context, arrivals []*arrival) error {
 		if err := r.writeBatch(ctx, batch); err != nil {
 			return err
 		}
+		r.written = time.Now()
+		clear(r.carried)
 	}
 	r.mu.Lock()
 	r.ledger.Apply(batch.Changes, len(batch.Refused))

@@ -592,6 +592,45 @@ func TestGroupCommit(t *testing.T) {
 	})
 }
 
+// TestDuplicatesAreNotWritten wants groups of nothing but duplicates to be acknowledged without a write, but for their count: once
+// a second, and at the end.
+func TestDuplicatesAreNotWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		r, stop, _ := running(t, Options{Sink: m})
+		done := 0
+		send := func(groups int) {
+			for range groups {
+				p := payload(t, "data", wire.Pack{Gateway: "g", Epoch: "e", Records: recs(1, 3)})
+				p.Done = func() { done++ }
+				if err := r.Take(t.Context(), p); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+		check := func(what string, batches, duplicates, all int) {
+			t.Helper()
+			synctest.Wait()
+			got, _ := m.writes()
+			if n := m.ledger.Row(Key{"g", "e"}).Duplicates; got != batches || n != uint64(duplicates) || done != all {
+				t.Errorf("%s: %d writes, %d duplicates counted, %d done; want %d, %d, %d", what, got, n, done, batches, duplicates, all)
+			}
+		}
+		send(1)
+		check("the first", 1, 0, 1)
+		send(10)
+		check("within a second", 1, 0, 11)
+		send(10)
+		check("after a second", 2, 60, 21)
+		send(5)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		check("at the end", 3, 75, 26)
+	})
+}
+
 // TestSinkFails wants a batch to be tried again until the sink takes it, nothing to be acknowledged before, and the fault told.
 func TestSinkFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

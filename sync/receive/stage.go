@@ -60,8 +60,9 @@ func (s *stage) add(a *arrival) {
 	}
 }
 
-// finish returns the batch.
-func (s *stage) finish() Batch {
+// finish returns the batch. Duplicates carried from groups before are counted with it; where it holds nothing but duplicates and
+// they need not be counted now, they are carried on and the batch is empty: what is stored already need not be stored again.
+func (s *stage) finish(carried map[Key]uint64, count bool) Batch {
 	for _, p := range s.partials {
 		c := s.change(p.key)
 		if p.discard {
@@ -70,6 +71,18 @@ func (s *stage) finish() Batch {
 		if !p.whole {
 			c.Held = append(c.Held, p.added...)
 		}
+	}
+	news := func(c Change) bool {
+		return len(c.Stored.Ranges)+len(c.Skipped.Ranges)+len(c.Gaps)+len(c.Discard)+len(c.Held) > 0 || c.Turn != 0
+	}
+	if !count && len(s.batch.Refused) == 0 && !slices.ContainsFunc(s.batch.Changes, news) {
+		for i := range s.batch.Changes {
+			carried[s.batch.Changes[i].Key] += s.batch.Changes[i].Duplicates
+		}
+		return Batch{}
+	}
+	for k, n := range carried {
+		s.change(k).Duplicates += n
 	}
 	return s.batch
 }

@@ -26,6 +26,7 @@ const (
 	keepAlive      = 30 * time.Second
 	pingTimeout    = 10 * time.Second
 	writeTimeout   = 10 * time.Second
+	publishTimeout = 2 * time.Second // for the writer to take a publish; on a connection that is ending no one does
 	connectTimeout = 15 * time.Second
 	quiesce        = 500 * time.Millisecond // for what is to be written before a disconnect
 	pauseLongest   = 120 * time.Second
@@ -196,7 +197,7 @@ func (s *Subscriber) pahoOptions(ctx context.Context, ended func(), lost chan<- 
 		SetUsername(s.options.User).SetPassword(password).
 		SetCleanSession(false).SetAutoReconnect(false).SetConnectRetry(false).SetStore(noStore{}).
 		SetOrderMatters(true).SetAutoAckDisabled(true).
-		SetKeepAlive(keepAlive).SetPingTimeout(pingTimeout).SetWriteTimeout(writeTimeout).SetConnectTimeout(connectTimeout)
+		SetKeepAlive(keepAlive).SetPingTimeout(pingTimeout).SetWriteTimeout(publishTimeout).SetConnectTimeout(connectTimeout)
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { lost <- err })
 	o.SetCustomOpenConnectionFn(s.dial(ctx, ended))
 	return o, nil
