@@ -234,7 +234,8 @@ func (j *judge) put(class tidegate.Class, recs, alarms []tidegate.Record, input 
 	if next == first && len(e.rules) == 0 && input == j.input {
 		return nil
 	}
-	urgent := len(alarms) > 0 || len(e.declared) > 0
+	// What was dropped for want of room waits until there is: else its gaps would take the room that is kept for alarms.
+	urgent := len(alarms) > 0 || len(j.declared) > 0
 	err := box.ErrFull
 	if next-first <= j.numbers.room() {
 		j.buf = appendEntry(j.buf[:0], e)
@@ -283,15 +284,16 @@ func (j *judge) addGaps(e *entry, next uint64, d1, d2 box.Drops) uint64 {
 			e.declared[i].T1 = now.Wall.UnixMilli()
 		}
 	}
-	if p := j.pendingOf(d1, d2); p.Reads > 0 && p.Reads < j.numbers.room() {
+	p := j.pendingOf(d1, d2)
+	if n := min(p.Reads, j.numbers.room()/2); n > 0 { // more Reads than the lease has numbers for share those
 		d := buffer.Declaration{
-			Epoch: e.epoch, Ranges: tidegate.Ranges{{First: next, Last: next + p.Reads - 1}}, Count: p.Readings, AtMost: p.Readings,
+			Epoch: e.epoch, Ranges: tidegate.Ranges{{First: next, Last: next + n - 1}}, Count: p.Readings, AtMost: p.Readings,
 			Cause: tidegate.CauseRingFull, T0: earliest(d1.First, d2.First), T1: max(d1.Last, d2.Last),
 		}
 		e.declared = append(e.declared, d)
 		e.drops1 = buffer.Drops{Reads: d1.Reads, Readings: d1.Readings}
 		e.drops2 = buffer.Drops{Reads: d2.Reads, Readings: d2.Readings}
-		next += p.Reads
+		next += n
 	}
 	if len(e.declared) == 0 {
 		return next
