@@ -21,4 +21,11 @@ var (
 	programs bed.Programs
 )
 
-func TestMain(m *testing.M) { os.Exit(bed.Main(m, &programs)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Tests that are parallel here wait most of the time.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(bed.Main(m, &programs))
+}
