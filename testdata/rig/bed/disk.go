@@ -54,6 +54,12 @@ func (d *Disk) mount() {
 	d.run("mount", "-o", "loop,commit=300", d.image, d.Mount)
 }
 
+// ReadOnly mounts the disk read-only, as a worn card becomes.
+func (d *Disk) ReadOnly() {
+	d.t.Helper()
+	d.run("mount", "-o", "remount,ro", d.Mount)
+}
+
 func (d *Disk) unmount() error {
 	err := syscall.EBUSY
 	for start := time.Now(); time.Since(start) < 20*time.Second; time.Sleep(50 * time.Millisecond) {
