@@ -69,13 +69,19 @@ type farEnd struct {
 // run starts a broker and a far end that stores into a new directory.
 func run(t testing.TB) *farEnd {
 	t.Helper()
-	f := &farEnd{ended: make(chan error, 1)}
-	f.port, f.kill = mosquitto(t)
+	port, kill := mosquitto(t)
+	return runAt(t, port, kill, t.TempDir())
+}
+
+// runAt starts a far end on a broker that runs.
+func runAt(t testing.TB, port int, kill func(), dir string) *farEnd {
+	t.Helper()
+	f := &farEnd{ended: make(chan error, 1), port: port, kill: kill}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.end = cancel
 	ready := make(chan net.Addr, 1)
 	o := Options{
-		Directory: t.TempDir(), Listen: "127.0.0.1:0", Ready: func(a net.Addr) { ready <- a },
+		Directory: dir, Listen: "127.0.0.1:0", Ready: func(a net.Addr) { ready <- a },
 		Broker: subscribe.Options{URL: fmt.Sprintf("mqtt://127.0.0.1:%d", f.port), ID: "far-end"},
 	}
 	go func() {
@@ -163,7 +169,7 @@ func TestPage(t *testing.T) {
 	c.Publish("tg/v1/gw-1/up/data", 1, false, pack(t, "gw-1", 1, 3, 2))
 	c.Publish("tg/v1/gw-1/up/data", 1, false, "[")
 	c.Publish("tg/v1/gw-1/up/data", 1, false, pack(t, "gw-1", 2, 5, 2))
-	until(t, "receipt up to 5", func() bool { return (<-receipts).Upto == 5 })
+	wantReceipt(t, receipts, 5)
 	code, text := f.get(t, "/metrics")
 	for _, want := range []string{
 		"tidegate_receive_payloads_total 3\n", "tidegate_receive_refused_payloads_total 1\n", "tidegate_receive_connected 1\n",
@@ -182,9 +188,7 @@ func TestPage(t *testing.T) {
 		t.Errorf("/ answers %d, want 404", code)
 	}
 	late, again := gateway(t, f.port, "gw-1") // takes the name over: the retained receipt comes at once
-	if r := <-again; r.Upto != 5 || r.Epoch != "k3f9" {
-		t.Errorf("retained receipt: %+v", r)
-	}
+	wantReceipt(t, again, 5)
 	late.Disconnect(10)
 	f.kill()
 	until(t, "end of health", func() bool {
@@ -197,6 +201,49 @@ func TestPage(t *testing.T) {
 	}
 	if g := f.result.Gateways; len(g) != 1 || g[0].Epochs[0].StoredRecords != 5 {
 		t.Errorf("account: %+v", f.result)
+	}
+}
+
+// wantReceipt waits for a receipt up to a number.
+func wantReceipt(t testing.TB, receipts <-chan wire.Receipt, upto uint64) {
+	t.Helper()
+	late := time.After(10 * time.Second)
+	for {
+		select {
+		case r := <-receipts:
+			if r.Upto == upto && r.Epoch == "k3f9" {
+				return
+			}
+		case <-late:
+			t.Fatalf("no receipt up to %d within 10 s", upto)
+		}
+	}
+}
+
+// TestReceiptsAreGivenUnasked wants a gateway that sends nothing to be told what there is: by the receiver's start, and by a broker
+// that has forgotten all that was retained.
+func TestReceiptsAreGivenUnasked(t *testing.T) {
+	dir := t.TempDir()
+	s, err := sink.OpenNDJSON(dir, sink.NDJSONOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := receive.New(t.Context(), receive.Options{Sink: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	p := receive.Payload{Topic: "tg/v1/gw-1/up/data", Body: pack(t, "gw-1", 1, 7, 1), Done: cancel}
+	if err := errors.Join(r.Take(ctx, p), r.Run(ctx), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	port, kill := mosquitto(t)
+	_, receipts := gateway(t, port, "gw-1")
+	f := runAt(t, port, kill, dir)
+	wantReceipt(t, receipts, 7)
+	f.end()
+	if err := <-f.ended; err != nil {
+		t.Fatal(err)
 	}
 }
 
