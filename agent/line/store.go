@@ -160,18 +160,21 @@ func (s *store) commitAll() error {
 }
 
 func (s *store) commitEntries() error {
+	any := false
 	for limit := maxRaw; ; {
 		list, err := s.gather(limit)
 		if err != nil {
 			return err
 		}
 		if len(list) == 0 {
-			if s.disk.Dirty() {
+			// Cursors that moved since ride in the next commit; alone they go only when nothing else did.
+			if !any && s.disk.Dirty() {
 				return s.commitPiece(nil)
 			}
 			return nil
 		}
 		err = s.commitPiece(list)
+		any = any || err == nil
 		switch {
 		case errors.Is(err, errPiece) && len(list) > 1:
 			limit = max(limit/2, 1)
