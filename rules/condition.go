@@ -148,8 +148,17 @@ func (e *SyntaxError) Error() string {
 var ops = [...]string{">=", "<=", "==", "!=", ">", "<"}
 
 // insteadOf gives, for what people write for a comparison in other places, what to write here; longer ones first.
-var insteadOf = [...][2]string{{"=>", ">="}, {"=<", "<="}, {"<>", "!="}, {"=", "=="}, {"≥", ">="}, {"≤", "<="}, {"≠", "!="},
-	{"is not", "!="}, {"is", "=="}}
+var insteadOf = [...][2]string{
+	{"=>", ">="},
+	{"=<", "<="},
+	{"<>", "!="},
+	{"=", "=="},
+	{"≥", ">="},
+	{"≤", "<="},
+	{"≠", "!="},
+	{"is not", "!="},
+	{"is", "=="},
+}
 
 // Parse reads a condition: device.channel, a comparison, and a number, true, false or a quoted text. Errors are *SyntaxError.
 func Parse(text string) (Condition, error) {
@@ -177,8 +186,10 @@ func Parse(text string) (Condition, error) {
 		return Condition{}, p.wrong(rest, "more text behind the condition", hint)
 	}
 	if c.Value.Kind() != tidegate.KindFloat && c.Op != "==" && c.Op != "!=" {
-		return Condition{}, &SyntaxError{Col: utf8.RuneCountInString(text[:strings.Index(text, c.Op)]) + 1,
-			Problem: c.Value.Kind().String() + " has no order", Got: c.Op, Hint: "compare with == or !="}
+		return Condition{}, &SyntaxError{
+			Col:     utf8.RuneCountInString(text[:strings.Index(text, c.Op)]) + 1,
+			Problem: c.Value.Kind().String() + " has no order", Got: c.Op, Hint: "compare with == or !=",
+		}
 	}
 	return c, nil
 }

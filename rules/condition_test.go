@@ -78,14 +78,28 @@ func TestConditionTest(t *testing.T) {
 		v    tidegate.Value
 		want verdict
 	}{
-		{"a.b > 80", n(80), no}, {"a.b > 80", n(80.001), yes}, {"a.b >= 80", n(80), yes}, {"a.b < 80", n(80), no},
-		{"a.b <= 80", tidegate.Int(80), yes}, {"a.b == 80", tidegate.Uint(80), yes}, {"a.b != 80", n(80), no},
-		{"a.b < 80", n(math.Inf(-1)), yes}, {"a.b != 80", n(math.NaN()), unknown},
-		{"a.b == 1", b(true), yes}, {"a.b == true", n(5), yes}, {"a.b == true", n(0), no}, {"a.b == false", n(0), yes},
+		{"a.b > 80", n(80), no},
+		{"a.b > 80", n(80.001), yes},
+		{"a.b >= 80", n(80), yes},
+		{"a.b < 80", n(80), no},
+		{"a.b <= 80", tidegate.Int(80), yes},
+		{"a.b == 80", tidegate.Uint(80), yes},
+		{"a.b != 80", n(80), no},
+		{"a.b < 80", n(math.Inf(-1)), yes},
+		{"a.b != 80", n(math.NaN()), unknown},
+		{"a.b == 1", b(true), yes},
+		{"a.b == true", n(5), yes},
+		{"a.b == true", n(0), no},
+		{"a.b == false", n(0), yes},
 		{"a.b != true", b(false), yes},
-		{"a.b == 'x'", s("x"), yes}, {"a.b == 'x'", s("y"), no}, {"a.b != 'x'", s("y"), yes}, {"a.b == 'x'", n(1), unknown},
+		{"a.b == 'x'", s("x"), yes},
+		{"a.b == 'x'", s("y"), no},
+		{"a.b != 'x'", s("y"), yes},
+		{"a.b == 'x'", n(1), unknown},
 		{"a.b == 'x'", tidegate.Bytes([]byte("x")), unknown},
-		{"a.b == 1", s("1"), unknown}, {"a.b == true", s("true"), unknown}, {"a.b == 1", tidegate.Value{}, unknown},
+		{"a.b == 1", s("1"), unknown},
+		{"a.b == true", s("true"), unknown},
+		{"a.b == 1", tidegate.Value{}, unknown},
 	} {
 		cond := must(t, c.text)
 		if got := cond.test(c.v); got != c.want {
@@ -99,11 +113,21 @@ func TestOverlap(t *testing.T) {
 		a, b string
 		want bool
 	}{
-		{"m.t > 80", "m.t < 75", false}, {"m.t > 80", "m.t <= 80", false}, {"m.t >= 80", "m.t <= 80", true},
-		{"m.t > 80", "m.t < 81", true}, {"m.t > 80", "m.t > 90", true}, {"m.t == 1", "m.t != 1", false},
-		{"m.t == 1", "m.t != 2", true}, {"m.t != 1", "m.t != 2", true}, {"m.t > 80", "n.t > 80", false}, {"m.t > 80", "", false},
-		{"m.t == true", "m.t == false", false}, {"m.t == true", "m.t != false", true},
-		{"m.t == 'a'", "m.t != 'a'", false}, {"m.t == 'a'", "m.t != 'b'", true}, {"m.t == 'a'", "m.t == 1", false},
+		{"m.t > 80", "m.t < 75", false},
+		{"m.t > 80", "m.t <= 80", false},
+		{"m.t >= 80", "m.t <= 80", true},
+		{"m.t > 80", "m.t < 81", true},
+		{"m.t > 80", "m.t > 90", true},
+		{"m.t == 1", "m.t != 1", false},
+		{"m.t == 1", "m.t != 2", true},
+		{"m.t != 1", "m.t != 2", true},
+		{"m.t > 80", "n.t > 80", false},
+		{"m.t > 80", "", false},
+		{"m.t == true", "m.t == false", false},
+		{"m.t == true", "m.t != false", true},
+		{"m.t == 'a'", "m.t != 'a'", false},
+		{"m.t == 'a'", "m.t != 'b'", true},
+		{"m.t == 'a'", "m.t == 1", false},
 	} {
 		if got := Overlap(must(t, c.a), must(t, c.b)); got != c.want {
 			t.Errorf("%s and %s: got %v", c.a, c.b, got)
@@ -117,9 +141,14 @@ func TestSuits(t *testing.T) {
 		k    tidegate.Kind
 		want bool
 	}{
-		{"a.b > 1", tidegate.KindFloat, true}, {"a.b > 1", tidegate.KindBool, true}, {"a.b > 1", tidegate.KindText, false},
-		{"a.b > 1", tidegate.KindNone, true}, {"a.b == 'x'", tidegate.KindText, true}, {"a.b == 'x'", tidegate.KindInt, false},
-		{"a.b == 'x'", tidegate.KindBytes, false}, {"a.b == true", tidegate.KindUint, true},
+		{"a.b > 1", tidegate.KindFloat, true},
+		{"a.b > 1", tidegate.KindBool, true},
+		{"a.b > 1", tidegate.KindText, false},
+		{"a.b > 1", tidegate.KindNone, true},
+		{"a.b == 'x'", tidegate.KindText, true},
+		{"a.b == 'x'", tidegate.KindInt, false},
+		{"a.b == 'x'", tidegate.KindBytes, false},
+		{"a.b == true", tidegate.KindUint, true},
 	} {
 		if got := must(t, c.text).Suits(c.k); got != c.want {
 			t.Errorf("%s with %v: got %v", c.text, c.k, got)

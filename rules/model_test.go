@@ -98,13 +98,17 @@ func (m *model) tellAll() []string {
 
 func drawRules(t *rapid.T) []Rule {
 	cond := func() Condition {
-		return Condition{Channel: "d." + rapid.SampledFrom([]string{"a", "b"}).Draw(t, "channel"),
-			Op: rapid.SampledFrom(ops[:]).Draw(t, "op"), Value: tidegate.Float(float64(rapid.IntRange(0, 3).Draw(t, "threshold")))}
+		return Condition{
+			Channel: "d." + rapid.SampledFrom([]string{"a", "b"}).Draw(t, "channel"),
+			Op:      rapid.SampledFrom(ops[:]).Draw(t, "op"), Value: tidegate.Float(float64(rapid.IntRange(0, 3).Draw(t, "threshold"))),
+		}
 	}
 	var list []Rule
 	for i := range rapid.IntRange(1, 3).Draw(t, "rules") {
-		r := Rule{Name: fmt.Sprint("r", i), When: cond(), For: time.Duration(rapid.IntRange(0, 3).Draw(t, "for")) * time.Second,
-			Severity: rapid.SampledFrom(severities[:]).Draw(t, "severity"), Text: "t"}
+		r := Rule{
+			Name: fmt.Sprint("r", i), When: cond(), For: time.Duration(rapid.IntRange(0, 3).Draw(t, "for")) * time.Second,
+			Severity: rapid.SampledFrom(severities[:]).Draw(t, "severity"), Text: "t",
+		}
 		if rapid.Bool().Draw(t, "has clear") {
 			if c := cond(); !Overlap(r.When, c) {
 				r.Clear = c
@@ -139,8 +143,10 @@ func TestAgainstModel(t *testing.T) {
 			boot += time.Duration(rapid.IntRange(0, 2).Draw(t, "pause")) * time.Second
 			rec := &tidegate.Record{Class: tidegate.ClassReading, Boot: boot}
 			for range rapid.IntRange(1, 3).Draw(t, "readings") {
-				rd := tidegate.Reading{Device: rapid.SampledFrom([]string{"d", "d", "e"}).Draw(t, "device"), Channel: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "channel"),
-					Value: tidegate.Int(int64(rapid.IntRange(-1, 4).Draw(t, "value")))}
+				rd := tidegate.Reading{
+					Device: rapid.SampledFrom([]string{"d", "d", "e"}).Draw(t, "device"), Channel: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "channel"),
+					Value: tidegate.Int(int64(rapid.IntRange(-1, 4).Draw(t, "value"))),
+				}
 				switch rapid.IntRange(0, 8).Draw(t, "odd") {
 				case 0:
 					rd.Fault = "x"

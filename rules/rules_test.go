@@ -25,9 +25,11 @@ func must(t testing.TB, text string) Condition {
 }
 
 func overheat(t testing.TB) Rule {
-	return Rule{Name: "overheat", When: must(t, "meter1.temp > 80"), For: 30 * time.Second, Clear: must(t, "meter1.temp < 75"),
+	return Rule{
+		Name: "overheat", When: must(t, "meter1.temp > 80"), For: 30 * time.Second, Clear: must(t, "meter1.temp < 75"),
 		Severity: SeverityError, Text: "boiler too hot",
-		Outputs: []Output{{Device: "fan", Channel: "relay", Value: tidegate.Bool(true), OnClear: tidegate.Bool(false)}}}
+		Outputs: []Output{{Device: "fan", Channel: "relay", Value: tidegate.Bool(true), OnClear: tidegate.Bool(false)}},
+	}
 }
 
 func newSet(t testing.TB, list ...Rule) *Set {
@@ -203,10 +205,14 @@ func TestNewRefuses(t *testing.T) {
 		"no name":           {change(func(r *Rule) { r.Name = "" }), `rule "": name is empty`},
 		"no condition":      {change(func(r *Rule) { r.When = Condition{} }), "rule \"overheat\": condition `when` is missing"},
 		"negative duration": {change(func(r *Rule) { r.For = -1 }), "rule \"overheat\": `for` is negative (got -1ns)"},
-		"unknown severity": {change(func(r *Rule) { r.Severity = "bad" }),
-			`rule "overheat": severity is unknown (got "bad"); severities are info, warning and error`},
-		"overlap": {change(func(r *Rule) { r.Clear = must(t, "meter1.temp < 81") }),
-			"rule \"overheat\": `clear: meter1.temp < 81` holds while `when: meter1.temp > 80` holds too"},
+		"unknown severity": {
+			change(func(r *Rule) { r.Severity = "bad" }),
+			`rule "overheat": severity is unknown (got "bad"); severities are info, warning and error`,
+		},
+		"overlap": {
+			change(func(r *Rule) { r.Clear = must(t, "meter1.temp < 81") }),
+			"rule \"overheat\": `clear: meter1.temp < 81` holds while `when: meter1.temp > 80` holds too",
+		},
 		"output without value": {change(func(r *Rule) { r.Outputs[0].Value = tidegate.Value{} }), `rule "overheat": output fan.relay has no value`},
 	} {
 		if _, err := New([]Rule{c.rule}); err == nil || err.Error() != c.want {
@@ -314,8 +320,10 @@ func TestRestoreOfDamagedState(t *testing.T) {
 		"no fingerprint":  {[]byte{1, 0, 0, 5, 1, 2}, "cut short"},
 		"no timer":        {good()[:9], "cut short"},
 		"too long":        {append(good(), 1), "1 bytes too long"},
-		"timer too large": {append(good()[:9], 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f),
-			"boot time of -4611686018427387904 us is out of range"},
+		"timer too large": {
+			append(good()[:9], 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f),
+			"boot time of -4611686018427387904 us is out of range",
+		},
 	} {
 		s := newSet(t, overheat(t))
 		o, err := s.Restore([]State{{Rule: "overheat", Body: c.body}}, true)

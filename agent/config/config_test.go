@@ -64,8 +64,10 @@ func (m *meter) Validate() (out []drivers.FieldError) {
 	}
 	for i, r := range m.Registers {
 		if r.Address != nil && *r.Address > 65535 {
-			out = append(out, drivers.FieldError{Field: fmt.Sprintf("registers[%d].address", i), Got: fmt.Sprint(*r.Address),
-				Problem: "address is out of range, 0 to 65535"})
+			out = append(out, drivers.FieldError{
+				Field: fmt.Sprintf("registers[%d].address", i), Got: fmt.Sprint(*r.Address),
+				Problem: "address is out of range, 0 to 65535",
+			})
 		}
 	}
 	return out
@@ -201,8 +203,10 @@ func makeCert(certFile, keyFile, name, from, to string) error {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: strings.ReplaceAll(name, "+", " ")},
-		NotBefore: notBefore, NotAfter: notAfter, IsCA: true, BasicConstraintsValid: true}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: strings.ReplaceAll(name, "+", " ")},
+		NotBefore: notBefore, NotAfter: notAfter, IsCA: true, BasicConstraintsValid: true,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	return errors.Join(err, os.WriteFile(certFile, text, 0o644), writeKey(keyFile, key))

@@ -86,8 +86,10 @@ func TestRuleSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := func(boot time.Duration, v float64) rules.Outcome {
-		return set.Apply(&tidegate.Record{Class: tidegate.ClassReading, Boot: boot,
-			Readings: []tidegate.Reading{{Device: "a", Channel: "temp", Value: tidegate.Float(v)}}})
+		return set.Apply(&tidegate.Record{
+			Class: tidegate.ClassReading, Boot: boot,
+			Readings: []tidegate.Reading{{Device: "a", Channel: "temp", Value: tidegate.Float(v)}},
+		})
 	}
 	at(0, 90)
 	out := at(30*time.Second, 90)
@@ -119,7 +121,8 @@ func TestRuleSetOfBadRules(t *testing.T) {
 	for want, r := range map[string]Rule{
 		"rule \"r\": when: column 1: a channel is wanted (got nothing); begin with device.channel, for instance meter1.temp > 80": {Name: "r"},
 		`rule "r": clear: column 3: device and channel are wanted, with a dot between (got b); begin with device.channel, for instance meter1.temp > 80`: {
-			Name: "r", When: "a.b > 1", Clear: "  b"},
+			Name: "r", When: "a.b > 1", Clear: "  b",
+		},
 	} {
 		if _, err := (&Config{Rules: []Rule{r}}).RuleSet(); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)

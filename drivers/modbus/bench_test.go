@@ -161,8 +161,10 @@ func TestReadAllocatesNothing(t *testing.T) {
 	defer bus.Close()
 	var values []value
 	for i, r := range []Register{
-		{Channel: "n", Address: new(0), Type: "uint32", Count: new(20)}, {Channel: "f", Address: new(60), Type: "float32", Scale: new(0.1)},
-		{Channel: "s", Address: new(70), Type: "string", Length: new(5)}, {Channel: "c", Address: new(0), Table: "coil", Count: new(9)},
+		{Channel: "n", Address: new(0), Type: "uint32", Count: new(20)},
+		{Channel: "f", Address: new(60), Type: "float32", Scale: new(0.1)},
+		{Channel: "s", Address: new(70), Type: "string", Length: new(5)},
+		{Channel: "c", Address: new(0), Table: "coil", Count: new(9)},
 	} {
 		vs, errs := r.values(125)
 		if errs != nil {

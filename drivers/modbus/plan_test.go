@@ -135,8 +135,10 @@ func TestCutEndsInSingleValues(t *testing.T) {
 
 func TestCutPrefersTheWidestGap(t *testing.T) {
 	vs := []value{
-		{address: 0, size: 1, table: link.Holding}, {address: 1, size: 1, table: link.Holding},
-		{address: 5, size: 2, table: link.Holding}, {address: 8, size: 1, table: link.Holding},
+		{address: 0, size: 1, table: link.Holding},
+		{address: 1, size: 1, table: link.Holding},
+		{address: 5, size: 2, table: link.Holding},
+		{address: 8, size: 1, table: link.Holding},
 	}
 	q := cover(vs, 0, 4)
 	a, b, ok := cut(vs, &q)

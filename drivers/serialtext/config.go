@@ -108,13 +108,17 @@ func (c *Config) bus(ctx context.Context, h drivers.Host) (*drivers.Bus, error) 
 func (c *Config) checkPort() []drivers.FieldError {
 	var errs []drivers.FieldError
 	if c.Port == "" {
-		errs = append(errs, drivers.FieldError{Field: "port", Problem: "is missing",
-			Hint: "give the serial port, for instance /dev/serial/by-id/usb-... or /dev/ttyUSB0"})
+		errs = append(errs, drivers.FieldError{
+			Field: "port", Problem: "is missing",
+			Hint: "give the serial port, for instance /dev/serial/by-id/usb-... or /dev/ttyUSB0",
+		})
 	}
 	if address, ok := strings.CutPrefix(c.Port, "tcp://"); ok {
 		if i := strings.LastIndexByte(address, ':'); i <= 0 || i == len(address)-1 {
-			errs = append(errs, drivers.FieldError{Field: "port", Got: c.Port, Problem: "is no address",
-				Hint: "write tcp://host:port"})
+			errs = append(errs, drivers.FieldError{
+				Field: "port", Got: c.Port, Problem: "is no address",
+				Hint: "write tcp://host:port",
+			})
 		}
 	}
 	if c.Baud < 50 || c.Baud > 4_000_000 {
@@ -135,15 +139,19 @@ func (c *Config) checkFraming() []drivers.FieldError {
 	}
 	n, bad := checkText("start", c.Start)
 	if errs = append(errs, bad...); len(bad) == 0 && c.Framing == byLength && c.Length >= 1 && n >= c.Length {
-		errs = append(errs, drivers.FieldError{Field: "start", Got: fmt.Sprintf("%d bytes", n),
-			Problem: fmt.Sprintf("leaves nothing of a frame of %d bytes", c.Length)})
+		errs = append(errs, drivers.FieldError{
+			Field: "start", Got: fmt.Sprintf("%d bytes", n),
+			Problem: fmt.Sprintf("leaves nothing of a frame of %d bytes", c.Length),
+		})
 	}
 	switch {
 	case c.Framing == byLength && (c.Length < 1 || c.Length > maxFrame):
 		errs = append(errs, outOfRange("length", strconv.Itoa(c.Length), "1 to 4096"))
 	case c.Framing != byLength && c.Length != 0:
-		errs = append(errs, drivers.FieldError{Field: "length", Got: strconv.Itoa(c.Length),
-			Problem: "is of no use with framing " + c.Framing, Hint: "set framing: length, or leave it out"})
+		errs = append(errs, drivers.FieldError{
+			Field: "length", Got: strconv.Itoa(c.Length),
+			Problem: "is of no use with framing " + c.Framing, Hint: "set framing: length, or leave it out",
+		})
 	}
 	if c.Idle < time.Millisecond || c.Idle > 10*time.Second {
 		errs = append(errs, outOfRange("idle", c.Idle.String(), "1ms to 10s"))
@@ -169,12 +177,16 @@ func (c *Config) checkSum() []drivers.FieldError {
 	_, bad := checkText("checksum.mark", s.Mark)
 	errs = append(errs, bad...)
 	if s.Format == "decimal" && s.Mark == "" {
-		errs = append(errs, drivers.FieldError{Field: "checksum.mark", Problem: "is missing",
-			Hint: "a decimal checksum has no fixed length: say what stands before it"})
+		errs = append(errs, drivers.FieldError{
+			Field: "checksum.mark", Problem: "is missing",
+			Hint: "a decimal checksum has no fixed length: say what stands before it",
+		})
 	}
 	if s.Format == "binary" && c.Framing == byDelimiter {
-		errs = append(errs, drivers.FieldError{Field: "checksum.format", Got: s.Format,
-			Problem: "cannot be used with framing delimiter: its bytes may be those of the delimiter", Hint: "frame by length or idle"})
+		errs = append(errs, drivers.FieldError{
+			Field: "checksum.format", Got: s.Format,
+			Problem: "cannot be used with framing delimiter: its bytes may be those of the delimiter", Hint: "frame by length or idle",
+		})
 	}
 	return errs
 }

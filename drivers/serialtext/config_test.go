@@ -32,8 +32,10 @@ func TestValidate(t *testing.T) {
 			`decimal: is not known (got ""); one of ., ,`,
 			"line: is no expression of 1 to 4096 bytes (got 0 bytes); name what is to become channels, for instance '^T=(?<temp>-?[0-9.]+)$'",
 		}},
-		"address without a port": {set: func(c *Config) { c.Port = "tcp://192.0.2.7" },
-			want: []string{"port: is no address (got tcp://192.0.2.7); write tcp://host:port"}},
+		"address without a port": {
+			set:  func(c *Config) { c.Port = "tcp://192.0.2.7" },
+			want: []string{"port: is no address (got tcp://192.0.2.7); write tcp://host:port"},
+		},
 		"numbers out of range": {
 			set: func(c *Config) {
 				c.Baud, c.DataBits, c.Idle, c.Gap, c.Silence = 4_000_001, 9, time.Minute, 2*time.Hour, time.Millisecond
@@ -109,8 +111,10 @@ func TestValidate(t *testing.T) {
 		"channels with faults": {
 			set: func(c *Config) {
 				c.Line = "(?<a>x)(?<b>y)(?<c>z)(?<d>1)"
-				c.Groups = map[string]Group{"a": {Type: "int"}, "b": {Type: typeBytes}, "c": {Type: typeText, Scale: 2},
-					"d": {Scale: math.NaN()}, "e": {}}
+				c.Groups = map[string]Group{
+					"a": {Type: "int"}, "b": {Type: typeBytes}, "c": {Type: typeText, Scale: 2},
+					"d": {Scale: math.NaN()}, "e": {},
+				}
 			},
 			want: []string{
 				`channels.a.type: is not known (got "int"); one of integer, number, text, bytes`,

@@ -95,8 +95,10 @@ func (c *Config) compile() (*lines, []drivers.FieldError) {
 
 func expression(field, s string) (*regexp.Regexp, []drivers.FieldError) {
 	if s == "" || len(s) > 4096 {
-		return nil, []drivers.FieldError{{Field: field, Got: fmt.Sprintf("%d bytes", len(s)), Problem: "is no expression of 1 to 4096 bytes",
-			Hint: "name what is to become channels, for instance '^T=(?<temp>-?[0-9.]+)$'"}}
+		return nil, []drivers.FieldError{{
+			Field: field, Got: fmt.Sprintf("%d bytes", len(s)), Problem: "is no expression of 1 to 4096 bytes",
+			Hint: "name what is to become channels, for instance '^T=(?<temp>-?[0-9.]+)$'",
+		}}
 	}
 	re, err := regexp.Compile(s)
 	if err != nil {
@@ -126,8 +128,10 @@ func (p *lines) add(field, s string) []drivers.FieldError {
 			errs = append(errs, drivers.FieldError{Field: field, Got: name, Problem: "has a group whose " + err.Error()})
 		}
 		if i != re.SubexpIndex(name) {
-			errs = append(errs, drivers.FieldError{Field: field, Got: name, Problem: "has two groups of that name",
-				Hint: "give each form of line an expression of its own under lines"})
+			errs = append(errs, drivers.FieldError{
+				Field: field, Got: name, Problem: "has two groups of that name",
+				Hint: "give each form of line an expression of its own under lines",
+			})
 		}
 		if name == chanFault {
 			errs = append(errs, drivers.FieldError{Field: field, Got: name, Problem: "has a group named like a channel of the driver's own"})
@@ -135,8 +139,10 @@ func (p *lines) add(field, s string) []drivers.FieldError {
 		pat.groups[i] = p.channel(name, guesses[name])
 	}
 	if !slices.ContainsFunc(pat.groups, func(ch *channel) bool { return ch != nil }) {
-		errs = append(errs, drivers.FieldError{Field: field, Got: s, Problem: "has no named group, so a line would give no channel",
-			Hint: "write (?<temp>...) around what is to be channel temp"})
+		errs = append(errs, drivers.FieldError{
+			Field: field, Got: s, Problem: "has no named group, so a line would give no channel",
+			Hint: "write (?<temp>...) around what is to be channel temp",
+		})
 	}
 	p.patterns = append(p.patterns, pat)
 	return errs

@@ -71,8 +71,10 @@ func (c *Config) Channels() []drivers.Channel {
 		out = append(out, drivers.Channel{Name: w.Name, Kind: w.kind(), Unit: w.Unit, Meaning: "simulated: " + w.form()})
 	}
 	if c.Analog {
-		out = append(out, drivers.Channel{Name: chanLevel, Kind: tidegate.KindFloat, Unit: "/100",
-			Meaning: "output: what it was last set to, 0 at first", Output: true})
+		out = append(out, drivers.Channel{
+			Name: chanLevel, Kind: tidegate.KindFloat, Unit: "/100",
+			Meaning: "output: what it was last set to, 0 at first", Output: true,
+		})
 	}
 	return out
 }
@@ -100,8 +102,10 @@ func (c *Config) Validate() []drivers.FieldError {
 		if err := tidegate.CheckName(w.Name); err != nil {
 			errs = append(errs, drivers.FieldError{Field: field + ".name", Got: strconv.Quote(w.Name), Problem: err.Error()})
 		} else if slices.Contains(names, w.Name) {
-			errs = append(errs, drivers.FieldError{Field: field + ".name", Got: w.Name, Problem: "is taken already",
-				Hint: "n, relay and level are the device's own"})
+			errs = append(errs, drivers.FieldError{
+				Field: field + ".name", Got: w.Name, Problem: "is taken already",
+				Hint: "n, relay and level are the device's own",
+			})
 		}
 		names = append(names, w.Name)
 		errs = append(errs, w.check(field)...)
@@ -118,21 +122,27 @@ func (c *Config) Validate() []drivers.FieldError {
 func (w *Wave) check(field string) []drivers.FieldError {
 	errs := oneOf(field+".wave", w.Wave, "", "sine", "triangle", "square", "saw", "constant", "random", "counter", "text")
 	if w.Period < 0 || w.Period == 1 && w.Wave != "text" {
-		errs = append(errs, drivers.FieldError{Field: field + ".period", Got: strconv.FormatInt(w.Period, 10),
-			Problem: "is too short", Hint: "2 Reads or more; 1 is enough for texts"})
+		errs = append(errs, drivers.FieldError{
+			Field: field + ".period", Got: strconv.FormatInt(w.Period, 10),
+			Problem: "is too short", Hint: "2 Reads or more; 1 is enough for texts",
+		})
 	}
 	for _, n := range []struct {
 		key string
 		v   float64
 	}{{"min", w.Min}, {"max", w.Max}, {"noise", w.Noise}} {
 		if math.IsNaN(n.v) || math.Abs(n.v) > 1e300 {
-			errs = append(errs, drivers.FieldError{Field: field + "." + n.key, Got: strconv.FormatFloat(n.v, 'g', -1, 64),
-				Problem: "is no number from -1e300 to 1e300"})
+			errs = append(errs, drivers.FieldError{
+				Field: field + "." + n.key, Got: strconv.FormatFloat(n.v, 'g', -1, 64),
+				Problem: "is no number from -1e300 to 1e300",
+			})
 		}
 	}
 	if w.Max < w.Min && w.Wave != "constant" {
-		errs = append(errs, drivers.FieldError{Field: field + ".max", Got: strconv.FormatFloat(w.Max, 'g', -1, 64),
-			Problem: "is below min, " + strconv.FormatFloat(w.Min, 'g', -1, 64)})
+		errs = append(errs, drivers.FieldError{
+			Field: field + ".max", Got: strconv.FormatFloat(w.Max, 'g', -1, 64),
+			Problem: "is below min, " + strconv.FormatFloat(w.Min, 'g', -1, 64),
+		})
 	}
 	if w.Noise < 0 {
 		errs = append(errs, drivers.FieldError{Field: field + ".noise", Got: strconv.FormatFloat(w.Noise, 'g', -1, 64), Problem: "is below 0"})
@@ -155,12 +165,16 @@ func (f *Fault) check(field string, channels []string) []drivers.FieldError {
 		}
 	}
 	if f.To != 0 && f.To < f.From {
-		errs = append(errs, drivers.FieldError{Field: field + ".to", Got: strconv.FormatInt(f.To, 10),
-			Problem: fmt.Sprintf("is before from, %d", f.From)})
+		errs = append(errs, drivers.FieldError{
+			Field: field + ".to", Got: strconv.FormatInt(f.To, 10),
+			Problem: fmt.Sprintf("is before from, %d", f.From),
+		})
 	}
 	if f.Channel != "" && !slices.Contains(channels, f.Channel) {
-		errs = append(errs, drivers.FieldError{Field: field + ".channel", Got: f.Channel, Problem: "is no channel of this device",
-			Hint: "one of " + strings.Join(channels, ", ")})
+		errs = append(errs, drivers.FieldError{
+			Field: field + ".channel", Got: f.Channel, Problem: "is no channel of this device",
+			Hint: "one of " + strings.Join(channels, ", "),
+		})
 	}
 	return errs
 }

@@ -233,8 +233,10 @@ func TestGoneUntilOpenedAnew(t *testing.T) {
 	c := &Config{Faults: []Fault{{Kind: "gone", From: 3, Text: "unplugged"}}}
 	for range 2 {
 		d := open(t, c)
-		for _, want := range []string{"n=1count relay=false", "n=2count relay=false", "error: read simulated device: unplugged: gone",
-			"error: read simulated device: unplugged: gone"} {
+		for _, want := range []string{
+			"n=1count relay=false", "n=2count relay=false", "error: read simulated device: unplugged: gone",
+			"error: read simulated device: unplugged: gone",
+		} {
 			if got := read(t, d); got != want {
 				t.Fatalf("got %s, want %s", got, want)
 			}

@@ -68,8 +68,10 @@ func (c *Config) Validate() []drivers.FieldError {
 	for i, t := range c.Temperatures {
 		field := fmt.Sprintf("temperatures[%d]", i)
 		if t == "" || t != plain(t) {
-			errs = append(errs, drivers.FieldError{Field: field, Got: fmt.Sprintf("%q", t), Problem: "is no name of a temperature",
-				Hint: "small letters, digits and single underscores, as in nvme_composite"})
+			errs = append(errs, drivers.FieldError{
+				Field: field, Got: fmt.Sprintf("%q", t), Problem: "is no name of a temperature",
+				Hint: "small letters, digits and single underscores, as in nvme_composite",
+			})
 			continue
 		}
 		take(field, t, []drivers.Channel{temperatureChannel(t)})

@@ -292,7 +292,8 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	c := newTestConfig()
 	c.Disks, c.Disk = nil, ""
 	h := &fakeHost{files: piFiles, broken: map[string]error{
-		"proc/loadavg": syscall.EACCES, "sys/class/hwmon": syscall.EIO, "sys/class/thermal": syscall.EIO, "proc/meminfo": syscall.EACCES}}
+		"proc/loadavg": syscall.EACCES, "sys/class/hwmon": syscall.EIO, "sys/class/thermal": syscall.EIO, "proc/meminfo": syscall.EACCES,
+	}}
 	same(t, read(t, c, open(t, c, h)),
 		"cpu_temp! read /sys/class/thermal: input/output error",
 		"load1! read /proc/loadavg: permission denied", "load5! read /proc/loadavg: permission denied", "load15! read /proc/loadavg: permission denied",
@@ -403,13 +404,18 @@ func TestBytesWritten(t *testing.T) {
 		"btrfs on LVM":                {"/", 0, 30, lvm.with(mounts("1 0 0:29 / / rw - btrfs /dev/mapper/vg-root rw\n")), "disk_written 2048000 B"},
 		"root on tmpfs is left out":   {"/", 0, 30, mounts("1 0 0:30 / / rw - tmpfs tmpfs rw\n"), "disk_root_total 4096000 B"},
 		"no /proc/diskstats":          {"/", 8, 0, files{"proc/diskstats": ""}, "disk_root_total 4096000 B"},
-		"tmpfs by name": {"/run", 0, 21, mounts("1 0 179:2 / / rw - ext4 /dev/root rw\n2 1 0:21 / /run rw - tmpfs tmpfs rw\n"),
-			"disk_written! find the disk of /run, which is on tmpfs (0:21): file does not exist"},
+		"tmpfs by name": {
+			"/run", 0, 21, mounts("1 0 179:2 / / rw - ext4 /dev/root rw\n2 1 0:21 / /run rw - tmpfs tmpfs rw\n"),
+			"disk_written! find the disk of /run, which is on tmpfs (0:21): file does not exist",
+		},
 		"disk without a line":            {"/odd", 8, 99, nil, "disk_written! find the disk of /odd, which is on no disk (8:99): file does not exist"},
 		"directory that is closed to us": {"/denied", 0, 0, nil, "disk_written! stat /denied: permission denied"},
 		"mounts that make no sense":      {"/run", 0, 21, mounts("hello\n"), `disk_written! parse /proc/self/mountinfo: line "hello\n" is no mount`},
-		"counters that make no sense": {"/", 8, 0, files{"proc/diskstats": "8 0 sda\n"},
-			`disk_written! parse /proc/diskstats: line "8 0 sda\n" has 3 words, want 10 or more`},
+		"counters that make no sense": {
+			"/", 8, 0,
+			files{"proc/diskstats": "8 0 sda\n"},
+			`disk_written! parse /proc/diskstats: line "8 0 sda\n" has 3 words, want 10 or more`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newTestConfig()

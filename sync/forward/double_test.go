@@ -35,8 +35,10 @@ type queue struct {
 }
 
 func newQueue() *queue {
-	return &queue{done: map[string]*tidegate.Ranges{}, rejected: map[string]*tidegate.Ranges{}, changed: make(chan struct{}, 1),
-		next: 1, epoch: 1, badBody: map[uint64]bool{}}
+	return &queue{
+		done: map[string]*tidegate.Ranges{}, rejected: map[string]*tidegate.Ranges{}, changed: make(chan struct{}, 1),
+		next: 1, epoch: 1, badBody: map[uint64]bool{},
+	}
 }
 
 func epochName(n uint32) string { return fmt.Sprintf("ep%d", n) }
@@ -447,7 +449,8 @@ func (l *wireLink) give(c Confirmation) {
 func (s *far) checkOrder(t interface {
 	Helper()
 	Errorf(string, ...any)
-}) {
+},
+) {
 	t.Helper()
 	for i, names := range s.order {
 		for j := 1; j < len(names); j++ {

@@ -42,8 +42,10 @@ func drawPlan(rt *rapid.T) plan {
 			Draw(rt, "step")}
 		switch st.kind {
 		case "put":
-			st.class = rapid.SampledFrom([]tidegate.Class{tidegate.ClassReading, tidegate.ClassReading, tidegate.ClassReading,
-				tidegate.ClassAlarm, tidegate.ClassAudit}).Draw(rt, "class")
+			st.class = rapid.SampledFrom([]tidegate.Class{
+				tidegate.ClassReading, tidegate.ClassReading, tidegate.ClassReading,
+				tidegate.ClassAlarm, tidegate.ClassAudit,
+			}).Draw(rt, "class")
 			st.n, st.m = rapid.IntRange(1, 30).Draw(rt, "records"), rapid.IntRange(1, 30).Draw(rt, "readings")
 		case "pause":
 			st.pause = rapid.SampledFrom([]time.Duration{ms, s, 20 * s, 5 * 60 * s}).Draw(rt, "pause")

@@ -45,7 +45,9 @@ func FuzzGuard(f *testing.F) {
 		append(bytes.Clone(hello), 0x36, 5, 0, 1, 'a', 0, 1),
 		append(bytes.Clone(hello), 0x90, 4, 0, 1, 1, 1),
 		append(bytes.Clone(hello), 0x40, 0x82, 0, 0, 1),
-		{0x20, 2, 0, 9}, {0x40, 2, 0, 1}, {},
+		{0x20, 2, 0, 9},
+		{0x40, 2, 0, 1},
+		{},
 	} {
 		f.Add(b, 1)
 		f.Add(b, 7)

@@ -88,8 +88,10 @@ func TestRoundTrip(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(time.Second)
-		want := strings.Join([]string{`up/status {"online":true}`, "up/data data", "up/backfill backfill", "up/alarm alarm",
-			"up/audit audit", "up/data batch 5", `up/status {"online":false}`}, "\n")
+		want := strings.Join([]string{
+			`up/status {"online":true}`, "up/data data", "up/backfill backfill", "up/alarm alarm",
+			"up/audit audit", "up/data batch 5", `up/status {"online":false}`,
+		}, "\n")
 		if have := strings.ReplaceAll(strings.Join(got, "\n"), "tg/v1/gw-1/", ""); have != want {
 			t.Errorf("broker got\n%s\nwant\n%s", have, want)
 		}
@@ -303,14 +305,22 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 		want   string
 	}{
 		{"no address", func(o *Options, _ *script) { o.URLs = nil }, "connect to broker: no address is given"},
-		{"scheme of another kind", func(o *Options, _ *script) { o.URLs = []string{"http://a"} },
-			`broker address "http://a": got scheme "http", want mqtt, mqtts, ws or wss`},
-		{"no host", func(o *Options, _ *script) { o.URLs = []string{"mqtt://:1883"} },
-			`broker address "mqtt://:1883": it names no host; write it like mqtts://broker.example.org:8883`},
-		{"password in the address", func(o *Options, _ *script) { o.URLs = []string{"mqtt://me:secret@a"} },
-			"broker address of host a: it contains a user name; use username and password_file"},
-		{"path without WebSocket", func(o *Options, _ *script) { o.URLs = []string{"mqtt://a/mqtt"} },
-			`broker address "mqtt://a/mqtt": it contains a path "/mqtt", which only ws and wss have`},
+		{
+			"scheme of another kind", func(o *Options, _ *script) { o.URLs = []string{"http://a"} },
+			`broker address "http://a": got scheme "http", want mqtt, mqtts, ws or wss`,
+		},
+		{
+			"no host", func(o *Options, _ *script) { o.URLs = []string{"mqtt://:1883"} },
+			`broker address "mqtt://:1883": it names no host; write it like mqtts://broker.example.org:8883`,
+		},
+		{
+			"password in the address", func(o *Options, _ *script) { o.URLs = []string{"mqtt://me:secret@a"} },
+			"broker address of host a: it contains a user name; use username and password_file",
+		},
+		{
+			"path without WebSocket", func(o *Options, _ *script) { o.URLs = []string{"mqtt://a/mqtt"} },
+			`broker address "mqtt://a/mqtt": it contains a path "/mqtt", which only ws and wss have`,
+		},
 		{"protocol", connack(1), "connect to mqtt://broker.example:1883: broker does not speak MQTT 3.1.1"},
 		{"client id", connack(2), `connect to mqtt://broker.example:1883: broker does not accept the client id "gw-1": ` +
 			"is it allowed there, and does no other gateway use it?"},
@@ -319,13 +329,19 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 			"check username and password_file"},
 		{"not authorised", connack(5), `connect to mqtt://broker.example:1883: broker does not allow client id "gw-1" (user name "") ` +
 			"to connect: check username and password_file, the client certificate and the broker's access list"},
-		{"code that does not exist", connack(6),
-			"connect to mqtt://broker.example:1883: broker answered CONNECT with code 6, which MQTT 3.1.1 does not have"},
-		{"code of the library's own", connack(0xfe),
-			"connect to mqtt://broker.example:1883: broker answered CONNECT with code 254, which MQTT 3.1.1 does not have"},
-		{"subscription refused", func(_ *Options, b *script) { b.suback = 0x80 },
+		{
+			"code that does not exist", connack(6),
+			"connect to mqtt://broker.example:1883: broker answered CONNECT with code 6, which MQTT 3.1.1 does not have",
+		},
+		{
+			"code of the library's own", connack(0xfe),
+			"connect to mqtt://broker.example:1883: broker answered CONNECT with code 254, which MQTT 3.1.1 does not have",
+		},
+		{
+			"subscription refused", func(_ *Options, b *script) { b.suback = 0x80 },
 			"connect to mqtt://broker.example:1883: subscribe to tg/v1/gw-1/down/receipt: broker refused with code 0x80; " +
-				"allow it in the broker's access list"},
+				"allow it in the broker's access list",
+		},
 		{"both of two addresses", func(o *Options, _ *script) {
 			o.URLs = []string{"mqtt://a", "ws://b/mqtt"}
 			o.Dial = func(_ context.Context, _, addr string) (net.Conn, error) {
@@ -463,8 +479,10 @@ func TestReceiptsThatAreNone(t *testing.T) {
 		s, dial := embedded(t)
 		defer s.Close()
 		u := mustOpen(t, options(t, dial))
-		for _, body := range []string{"", "{", `{"ep":"a","upto":-1,"holes":[]}`, strings.Repeat("x", 20000),
-			`{"ep":"ep1","upto":5,"holes":[]}`} {
+		for _, body := range []string{
+			"", "{", `{"ep":"a","upto":-1,"holes":[]}`, strings.Repeat("x", 20000),
+			`{"ep":"ep1","upto":5,"holes":[]}`,
+		} {
 			if err := s.Publish("tg/v1/gw-1/down/receipt", []byte(body), false, 1); err != nil {
 				t.Fatal(err)
 			}

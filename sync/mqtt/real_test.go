@@ -188,21 +188,35 @@ allow_anonymous true
 	}{
 		{"client certificate", "mqtts://localhost:" + p[0], withTLS(ca.file, gwCert, gwKey), ""},
 		{"no client certificate", "mqtts://localhost:" + p[0], withTLS(ca.file, "", ""), "the broker wants a client certificate: set cert and key"},
-		{"client certificate of another authority", "mqtts://localhost:" + p[0], withTLS(ca.file, strangerCert, strangerKey),
-			"the broker does not accept the client certificate: has it expired, and did the broker's authority sign it?"},
-		{"client certificate that expired", "mqtts://localhost:" + p[0], withTLS(ca.file, oldCert, oldKey),
-			"the broker does not accept the client certificate: has it expired, and did the broker's authority sign it?"},
-		{"broker's certificate of another authority", "mqtts://localhost:" + p[0], withTLS(other.file, gwCert, gwKey),
-			"set ca to the file of the authority that signed the broker's certificate"},
-		{"broker's certificate for another name", "mqtts://127.0.0.1:" + p[0], withTLS(ca.file, gwCert, gwKey),
-			"the broker's certificate is for another name than 127.0.0.1: use that name in the address"},
-		{"TLS where the broker speaks none", "mqtts://localhost:" + p[1], withTLS(ca.file, gwCert, gwKey),
-			"; does the broker speak TLS on this port? Use mqtt:// or ws://, or the port for TLS (often 8883)"},
-		{"no TLS where the broker wants it", "mqtt://localhost:" + p[0], nil,
-			"the broker hung up: does this port want TLS (mqtts:// or wss://)?"},
+		{
+			"client certificate of another authority", "mqtts://localhost:" + p[0], withTLS(ca.file, strangerCert, strangerKey),
+			"the broker does not accept the client certificate: has it expired, and did the broker's authority sign it?",
+		},
+		{
+			"client certificate that expired", "mqtts://localhost:" + p[0], withTLS(ca.file, oldCert, oldKey),
+			"the broker does not accept the client certificate: has it expired, and did the broker's authority sign it?",
+		},
+		{
+			"broker's certificate of another authority", "mqtts://localhost:" + p[0], withTLS(other.file, gwCert, gwKey),
+			"set ca to the file of the authority that signed the broker's certificate",
+		},
+		{
+			"broker's certificate for another name", "mqtts://127.0.0.1:" + p[0], withTLS(ca.file, gwCert, gwKey),
+			"the broker's certificate is for another name than 127.0.0.1: use that name in the address",
+		},
+		{
+			"TLS where the broker speaks none", "mqtts://localhost:" + p[1], withTLS(ca.file, gwCert, gwKey),
+			"; does the broker speak TLS on this port? Use mqtt:// or ws://, or the port for TLS (often 8883)",
+		},
+		{
+			"no TLS where the broker wants it", "mqtt://localhost:" + p[0], nil,
+			"the broker hung up: does this port want TLS (mqtts:// or wss://)?",
+		},
 		{"right password", "mqtt://127.0.0.1:" + p[1], func(o *Options) { o.Username, o.Password = "me", "right" }, ""},
-		{"wrong password", "mqtt://127.0.0.1:" + p[1], func(o *Options) { o.Username, o.Password = "me", "wrong" },
-			`broker does not allow client id "gw-wrong-password" (user name "me") to connect: check username and password_file, `},
+		{
+			"wrong password", "mqtt://127.0.0.1:" + p[1], func(o *Options) { o.Username, o.Password = "me", "wrong" },
+			`broker does not allow client id "gw-wrong-password" (user name "me") to connect: check username and password_file, `,
+		},
 		{"WebSocket", "ws://127.0.0.1:" + p[2] + "/mqtt", nil, ""},
 		{"port where nothing listens", "mqtt://127.0.0.1:1", nil, "nothing listens there: is the broker running, and the port right?"},
 	}

@@ -24,7 +24,8 @@ func TestGenericIsTheContract(t *testing.T) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 	body, err := p.Encode([]byte("x"), &wire.Pack{Gateway: "gw-1", Epoch: "e", Records: []tidegate.Record{
-		{Number: 9, Time: time.Unix(1792000000, 0), Readings: []tidegate.Reading{{Device: "d", Channel: "c", Value: tidegate.Int(1)}}}}})
+		{Number: 9, Time: time.Unix(1792000000, 0), Readings: []tidegate.Reading{{Device: "d", Channel: "c", Value: tidegate.Int(1)}}},
+	}})
 	if want := `x[{"bn":"urn:tidegate:gw-1:","ep":"e","bt":1792000000,"seq":9,"n":"d/c","v":1}]`; err != nil || string(body) != want {
 		t.Errorf("got %s, %v\nwant %s", body, err, want)
 	}

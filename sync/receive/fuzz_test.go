@@ -16,7 +16,8 @@ import (
 func FuzzTake(f *testing.F) {
 	whole := payload(f, "data", wire.Pack{Gateway: "g", Epoch: "e", Records: recs(1, 3), Skip: tidegate.Ranges{{First: 4, Last: 9}}})
 	gap := payload(f, "audit", wire.Pack{Gateway: "g", Epoch: "e", Records: []tidegate.Record{
-		gapRecord(9, tidegate.Gap{From: 1, To: 1<<64 - 1, Count: 3, Cause: "overflow", Epoch: "f"})}})
+		gapRecord(9, tidegate.Gap{From: 1, To: 1<<64 - 1, Count: 3, Cause: "overflow", Epoch: "f"}),
+	}})
 	one := part(f, 1, 2, 3, "a", "b")
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)

@@ -169,12 +169,14 @@ func TestGapShrinks(t *testing.T) {
 	c.Gaps = []tidegate.Gap{{From: 2, To: 10, Count: 90, AtMost: 100, Cause: tidegate.CausePowerCut}}
 	l.Apply([]Change{c}, 0)
 	l.Apply([]Change{{Key: k, Stored: set([2]uint64{5, 5}), Records: 1, Readings: 10, Late: []Late{{5, 10}}}}, 2)
-	l.Apply([]Change{{Key: k, Gaps: []tidegate.Gap{
-		{From: 3, To: 4, Count: 5, Cause: tidegate.CauseDamaged},   // all of it in the first
-		{From: 9, To: 12, Count: 7, Cause: tidegate.CauseDamaged},  // 11 and 12 are its own
-		{From: 7, To: 6, Count: 7, Cause: tidegate.CauseDamaged},   // upside down
-		{From: 0, To: 0, Count: 7, Cause: tidegate.CauseDamaged},   // there is no record 0
-		{From: 1, To: 2, Count: 7, Cause: tidegate.CauseOverflow}}, // stored
+	l.Apply([]Change{{
+		Key: k, Gaps: []tidegate.Gap{
+			{From: 3, To: 4, Count: 5, Cause: tidegate.CauseDamaged},  // all of it in the first
+			{From: 9, To: 12, Count: 7, Cause: tidegate.CauseDamaged}, // 11 and 12 are its own
+			{From: 7, To: 6, Count: 7, Cause: tidegate.CauseDamaged},  // upside down
+			{From: 0, To: 0, Count: 7, Cause: tidegate.CauseDamaged},  // there is no record 0
+			{From: 1, To: 2, Count: 7, Cause: tidegate.CauseOverflow},
+		}, // stored
 	}}, 0)
 	got, err := json.Marshal(l.Account())
 	want := `{"gateways":[{"gateway":"g","epochs":[{"epoch":"e","stored_records":3,"stored_readings":30,"duplicates":0,"highest":12,"upto":12,` +
@@ -191,8 +193,10 @@ func TestGapShrinks(t *testing.T) {
 func TestRowStaysSmall(t *testing.T) {
 	var row Row
 	for n := uint64(1); n <= 6000; n += 3 {
-		row.Apply(&Change{Stored: set([2]uint64{n, n}), Skipped: set([2]uint64{n + 1, n + 1}),
-			Gaps: []tidegate.Gap{{From: n + 2, To: n + 2, Count: 1, Cause: tidegate.CauseRejected}}})
+		row.Apply(&Change{
+			Stored: set([2]uint64{n, n}), Skipped: set([2]uint64{n + 1, n + 1}),
+			Gaps: []tidegate.Gap{{From: n + 2, To: n + 2, Count: 1, Cause: tidegate.CauseRejected}},
+		})
 	}
 	if got := len(row.Skipped.Ranges); got > maxSkipped {
 		t.Errorf("%d runs of skipped numbers, want at most %d", got, maxSkipped)

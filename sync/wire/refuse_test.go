@@ -212,8 +212,10 @@ func TestReceiptComesBack(t *testing.T) {
 		want string
 	}{
 		{Receipt{Epoch: "e7"}, `{"ep":"e7","upto":0,"holes":[]}`},
-		{Receipt{Epoch: "e7", Upto: 1<<64 - 1, Holes: tidegate.Ranges{{First: 4, Last: 6}, {First: 9, Last: 9}}},
-			`{"ep":"e7","upto":18446744073709551615,"holes":[[4,6],[9,9]]}`},
+		{
+			Receipt{Epoch: "e7", Upto: 1<<64 - 1, Holes: tidegate.Ranges{{First: 4, Last: 6}, {First: 9, Last: 9}}},
+			`{"ep":"e7","upto":18446744073709551615,"holes":[[4,6],[9,9]]}`,
+		},
 	} {
 		body := AppendReceipt([]byte("x"), tt.in)
 		if string(body) != "x"+tt.want {
@@ -264,7 +266,8 @@ func TestBaseValues(t *testing.T) {
 			{Device: "n", Channel: "d", Unit: "Cel", Fault: "x", Time: at.Add(time.Second)},
 		}},
 		{Number: 4, Time: at.Add(time.Second), Quality: tidegate.TimeRelative, Readings: []tidegate.Reading{
-			{Device: "n", Channel: "e", Unit: "Cel", Value: zero}}},
+			{Device: "n", Channel: "e", Unit: "Cel", Value: zero},
+		}},
 	}}
 	if diff := samePack(p, want); diff != "" {
 		t.Fatal(diff)

@@ -49,8 +49,11 @@ func TestAppendSenML(t *testing.T) {
 		{"minus infinite is a fault", val(tidegate.Float(math.Inf(-1))), `"n":"m/c/fault","vs":"value is minus infinite"`},
 		{"no value is a fault", val(tidegate.Value{}), `"n":"m/c/fault","vs":"no value"`},
 		{"a kind of the future is a fault", val(tidegate.RawValue(9, 1, "x")), `"n":"m/c/fault","vs":"no value"`},
-		{"fault", tidegate.Reading{Device: "m", Channel: "c", Fault: "no reply within 1s", Value: tidegate.Int(3)},
-			`"n":"m/c/fault","vs":"no reply within 1s"`},
+		{
+			"fault",
+			tidegate.Reading{Device: "m", Channel: "c", Fault: "no reply within 1s", Value: tidegate.Int(3)},
+			`"n":"m/c/fault","vs":"no reply within 1s"`,
+		},
 		{"yes", val(tidegate.Bool(true)), `"n":"m/c","vb":true`},
 		{"no", val(tidegate.Bool(false)), `"n":"m/c","vb":false`},
 		{"text", val(tidegate.Text("a\"b\\c\n\x00\x7fé\u2028")), `"n":"m/c","vs":"a\"b\\c\u000a\u0000` + "\x7fé\u2028" + `"`},
@@ -58,8 +61,11 @@ func TestAppendSenML(t *testing.T) {
 		{"bytes", val(tidegate.Bytes([]byte{0xfb, 0xff, 0})), `"n":"m/c","vd":"-_8A"`},
 		{"no bytes", val(tidegate.Bytes(nil)), `"n":"m/c","vd":""`},
 		{"unit", tidegate.Reading{Device: "m", Channel: "c", Unit: `%"RH`, Value: tidegate.Int(1)}, `"n":"m/c","u":"%\"RH","v":1`},
-		{"time of its own", tidegate.Reading{Device: "m", Channel: "c", Value: tidegate.Int(1), Time: noon.Add(-1500 * time.Microsecond)},
-			`"n":"m/c","v":1,"t":-0.0015`},
+		{
+			"time of its own",
+			tidegate.Reading{Device: "m", Channel: "c", Value: tidegate.Int(1), Time: noon.Add(-1500 * time.Microsecond)},
+			`"n":"m/c","v":1,"t":-0.0015`,
+		},
 		{"the record's time", tidegate.Reading{Device: "m", Channel: "c", Value: tidegate.Int(1), Time: noon.Add(999)}, `"n":"m/c","v":1`},
 	}
 	for _, tt := range tests {
@@ -76,8 +82,10 @@ func TestAppendSenML(t *testing.T) {
 // TestAppendSenMLPack wants the exact bytes of packs with everything that stands around readings.
 func TestAppendSenMLPack(t *testing.T) {
 	p := &Pack{Gateway: "gw-1", Epoch: "e7", Skip: tidegate.Ranges{{First: 8, Last: 8}, {First: 11, Last: 20}}, Records: []tidegate.Record{
-		{Number: 9, Time: time.Unix(1792000000, 0), Quality: tidegate.TimeCorrected, Boot: 5, For: "x",
-			Readings: []tidegate.Reading{val(tidegate.Int(1)), val(tidegate.Int(2))}},
+		{
+			Number: 9, Time: time.Unix(1792000000, 0), Quality: tidegate.TimeCorrected, Boot: 5, For: "x",
+			Readings: []tidegate.Reading{val(tidegate.Int(1)), val(tidegate.Int(2))},
+		},
 		{Number: math.MaxUint64, Time: time.Unix(-1, 5e8), Readings: []tidegate.Reading{val(tidegate.Int(3))}},
 	}}
 	want := `x[{"bn":"urn:tidegate:gw-1:","ep":"e7","skip":[[8,8],[11,20]],"bt":1792000000,"seq":9,"tq":"corrected","n":"m/c","v":1},` +

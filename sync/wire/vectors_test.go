@@ -111,7 +111,8 @@ func vectorPacks() map[string]*Pack {
 	at := time.Unix(1792000000, 6000).UTC()
 	gap := GapReading(tidegate.Gap{From: 40001, To: 48000, AtMost: 320, Cause: tidegate.CausePowerCut, T0: 1791999000000, T1: 1792000000000})
 	older := GapReading(tidegate.Gap{From: 1, To: 7, Count: 280, AtMost: 280, Cause: tidegate.CauseOverflow, Epoch: "0a1b2c3d"})
-	mixed := &Pack{Gateway: "gw-0042", Epoch: "6c7f0e9ab1d24c5e", Skip: tidegate.Ranges{{First: 48212, Last: 48212}, {First: 48215, Last: 48220}},
+	mixed := &Pack{
+		Gateway: "gw-0042", Epoch: "6c7f0e9ab1d24c5e", Skip: tidegate.Ranges{{First: 48212, Last: 48212}, {First: 48215, Last: 48220}},
 		Records: []tidegate.Record{
 			{Number: 48211, Time: at, Readings: []tidegate.Reading{
 				{Device: "plc-1", Channel: "temp", Unit: "Cel", Value: tidegate.Float(21.02)},
@@ -133,11 +134,14 @@ func vectorPacks() map[string]*Pack {
 				{Device: "door", Channel: "edge", Value: tidegate.Bool(false), Time: at.Add(1999 * time.Millisecond)},
 			}},
 			{Number: 48221, Time: time.Unix(-1, 5e8).UTC(), Quality: tidegate.TimeRelative, Readings: []tidegate.Reading{
-				{Device: "plc-1", Channel: "temp", Unit: "Cel", Value: tidegate.Float(1e21)}}},
-		}}
+				{Device: "plc-1", Channel: "temp", Unit: "Cel", Value: tidegate.Float(1e21)},
+			}},
+		},
+	}
 	part := &Pack{Gateway: "gw-0042", Epoch: "6c7f0e9ab1d24c5e", Part: Part{2, 3}, Records: mixed.Records[:1]}
 	gaps := &Pack{Gateway: "gw-0042", Epoch: "6c7f0e9ab1d24c5e", Records: []tidegate.Record{
-		{Number: 48222, Time: at, Readings: []tidegate.Reading{gap, older}}}}
+		{Number: 48222, Time: at, Readings: []tidegate.Reading{gap, older}},
+	}}
 	skip := &Pack{Gateway: "gw-0042", Epoch: "6c7f0e9ab1d24c5e", Skip: tidegate.Ranges{{First: 48223, Last: 48300}}}
 	return map[string]*Pack{"mixed": mixed, "part": part, "gaps": gaps, "skip": skip}
 }
@@ -164,8 +168,10 @@ func writePacks(t *testing.T) {
 		}
 		writeVector(t, filepath.Join(vectorDir, "senml", name), body, indent(t, describe(t, p)))
 	}
-	for name, r := range map[string]Receipt{"empty": {Epoch: "e7"},
-		"holes": {Epoch: "6c7f0e9ab1d24c5e", Upto: 48220, Holes: tidegate.Ranges{{First: 100, Last: 199}, {First: 48212, Last: 48212}}}} {
+	for name, r := range map[string]Receipt{
+		"empty": {Epoch: "e7"},
+		"holes": {Epoch: "6c7f0e9ab1d24c5e", Upto: 48220, Holes: tidegate.Ranges{{First: 100, Last: 199}, {First: 48212, Last: 48212}}},
+	} {
 		v := vector{Expect: "receipt", Epoch: r.Epoch, Upto: strconv.FormatUint(r.Upto, 10), Holes: pairs(r.Holes)}
 		writeVector(t, filepath.Join(vectorDir, "receipt", name), AppendReceipt(nil, r), indent(t, v))
 	}

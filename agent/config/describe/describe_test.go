@@ -128,8 +128,10 @@ func TestSampleIsGood(t *testing.T) {
 	if changes, restart := config.Diff(cfg, again); !changes.None() || len(restart) > 0 || spelt.String() == sample {
 		t.Errorf("with its defaults spelt out the sample is another configuration: %+v %v", changes, restart)
 	}
-	for _, want := range []string{"# state_dir: /var/lib/tidegate\n", "#   max_bytes: 512MB\n", "#   keep: 7d\n", "  #   every: 1s\n", "# listen: \"\"\n",
-		"#     do:\n", "#       - alarm:\n", "#           severity:\n", "#       - set:\n"} {
+	for _, want := range []string{
+		"# state_dir: /var/lib/tidegate\n", "#   max_bytes: 512MB\n", "#   keep: 7d\n", "  #   every: 1s\n", "# listen: \"\"\n",
+		"#     do:\n", "#       - alarm:\n", "#           severity:\n", "#       - set:\n",
+	} {
 		if !strings.Contains(sample, "\n"+want) {
 			t.Errorf("sample has no line %q", want)
 		}

@@ -258,8 +258,10 @@ func (d *decoder) duration(path string, s scalar, v reflect.Value) {
 var longUnits = map[string]float64{"d": 24, "day": 24, "days": 24, "w": 168, "week": 168, "weeks": 168}
 
 // wordUnits are the units of time that people write out.
-var wordUnits = map[string]string{"sec": "s", "secs": "s", "second": "s", "seconds": "s", "min": "m", "mins": "m", "minute": "m",
-	"minutes": "m", "hour": "h", "hours": "h", "hr": "h", "msec": "ms", "millis": "ms", "milliseconds": "ms"}
+var wordUnits = map[string]string{
+	"sec": "s", "secs": "s", "second": "s", "seconds": "s", "min": "m", "mins": "m", "minute": "m",
+	"minutes": "m", "hour": "h", "hours": "h", "hr": "h", "msec": "ms", "millis": "ms", "milliseconds": "ms",
+}
 
 // durationHint says how to write the duration that was probably meant.
 func durationHint(text string) string {

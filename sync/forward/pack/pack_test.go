@@ -58,8 +58,10 @@ func TestPack(t *testing.T) {
 		{"a reading that is too long", records(1, 3), 1, 10000, 100, func(r []tidegate.Record) {
 			r[0].Readings[1].Device = strings.Repeat("x", 200)
 		}, 1, 0, 0, "record cannot be sent: a reading alone is larger than the 100 bytes that the far side takes"},
-		{"a record that cannot be encoded, alone", records(1, 3), 1, 10000, 100, func(r []tidegate.Record) { r[0].Readings[1].Device = "bad" },
-			1, 0, 0, "record cannot be sent: name is bad"},
+		{
+			"a record that cannot be encoded, alone", records(1, 3), 1, 10000, 100, func(r []tidegate.Record) { r[0].Readings[1].Device = "bad" },
+			1, 0, 0, "record cannot be sent: name is bad",
+		},
 		{"a record that cannot be encoded, behind others", records(8, 3), 8, 10000, 1000, func(r []tidegate.Record) {
 			r[5].Readings[1].Device = "bad"
 		}, 4, 1, 0, ""},

@@ -158,8 +158,10 @@ func (e *Encoder) reset() {
 
 // drop makes everything but the compressor anew.
 func (e *Encoder) drop() {
-	*e = Encoder{zw: e.zw, textOf: map[string]uint32{}, seriesOf: map[series]uint32{}, shapeOf: map[string]int{},
-		newest: map[string]int{}}
+	*e = Encoder{
+		zw: e.zw, textOf: map[string]uint32{}, seriesOf: map[series]uint32{}, shapeOf: map[string]int{},
+		newest: map[string]int{},
+	}
 }
 
 // shapesOf finds the shape of each record.

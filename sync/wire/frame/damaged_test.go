@@ -26,9 +26,11 @@ func rowsWith(n int, behind string) []byte {
 
 // parts are the parts of the smallest columns: README.md, "Form 2", 1 to 12. One record has one uint, 5.
 func parts() map[string]string {
-	return map[string]string{"1 texts": "\x02\x00\x01a", "2 series": "\x01\x02\x00\x00\x03", "3 shapes": "\x01\x01\x00",
+	return map[string]string{
+		"1 texts": "\x02\x00\x01a", "2 series": "\x01\x02\x00\x00\x03", "3 shapes": "\x01\x01\x00",
 		"4 shape": "\x00", "5 time": "\x00", "6 boot": "\x00", "7 quality": "\x00\x00", "8 uplink": "\x00\x00", "9 numbers": "\x01\x0a",
-		"a others": "", "b times": "\x00", "c faults": "\x00"}
+		"a others": "", "b times": "\x00", "c faults": "\x00",
+	}
 }
 
 // columnsWith makes a columns body of one reading with another content of some parts, and more behind.

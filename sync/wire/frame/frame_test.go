@@ -87,8 +87,10 @@ func drawValue(t *rapid.T, kind tidegate.Kind) tidegate.Value {
 		case 0:
 			return tidegate.RawValue(kind, rapid.Uint64().Draw(t, "bits"), "")
 		case 1:
-			return tidegate.Float(rapid.SampledFrom([]float64{0, math.Copysign(0, -1), math.Inf(1), math.Inf(-1), math.NaN(),
-				math.SmallestNonzeroFloat64, math.MaxFloat64, math.SmallestNonzeroFloat32, 1 << 53, 1<<53 + 2, 0.1, 1e15, 1e-15}).Draw(t, "odd"))
+			return tidegate.Float(rapid.SampledFrom([]float64{
+				0, math.Copysign(0, -1), math.Inf(1), math.Inf(-1), math.NaN(),
+				math.SmallestNonzeroFloat64, math.MaxFloat64, math.SmallestNonzeroFloat32, 1 << 53, 1<<53 + 2, 0.1, 1e15, 1e-15,
+			}).Draw(t, "odd"))
 		case 2:
 			return tidegate.Float(float64(float32(rapid.IntRange(-99999, 99999).Draw(t, "single")) / 10))
 		case 3:
@@ -129,15 +131,19 @@ func drawRecords(t *rapid.T) []tidegate.Record {
 		if rapid.IntRange(0, 9).Draw(t, "jump") == 0 {
 			at = drawTime("at")
 		}
-		recs[i] = tidegate.Record{Number: first + uint64(i), Class: class, Time: at,
+		recs[i] = tidegate.Record{
+			Number: first + uint64(i), Class: class, Time: at,
 			Quality: tidegate.TimeQuality(rapid.IntRange(0, 3).Draw(t, "quality")),
 			Boot:    time.Duration(rapid.Int64Range(0, math.MaxInt64/1000).Draw(t, "boot")) * time.Microsecond,
-			For:     names.Draw(t, "for")}
+			For:     names.Draw(t, "for"),
+		}
 		n := rapid.IntRange(0, 6).Draw(t, "readings")
 		recs[i].Readings = make([]tidegate.Reading, n)
 		for j := range recs[i].Readings {
-			r := tidegate.Reading{Device: names.Draw(t, "device"), Channel: names.Draw(t, "channel"), Unit: names.Draw(t, "unit"),
-				Value: drawValue(t, kinds[j%len(kinds)])}
+			r := tidegate.Reading{
+				Device: names.Draw(t, "device"), Channel: names.Draw(t, "channel"), Unit: names.Draw(t, "unit"),
+				Value: drawValue(t, kinds[j%len(kinds)]),
+			}
 			if rapid.IntRange(0, 3).Draw(t, "timed") == 0 {
 				if r.Time = drawTime("own"); r.Time.Equal(at) {
 					r.Time = time.Time{}

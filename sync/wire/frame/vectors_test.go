@@ -99,11 +99,13 @@ func vectorRecords() []tidegate.Record {
 		recs = append(recs, tidegate.Record{Number: uint64(len(recs) + 100), Class: 1, Time: t, Boot: boot, Readings: meter})
 	}
 	recs = append(recs,
-		tidegate.Record{Number: 105, Class: 1, Time: at.Add(time.Second), Quality: tidegate.TimeEstimated, Boot: time.Second,
+		tidegate.Record{
+			Number: 105, Class: 1, Time: at.Add(time.Second), Quality: tidegate.TimeEstimated, Boot: time.Second,
 			For: "cloud2", Readings: []tidegate.Reading{
 				{Device: "door", Channel: "edge", Value: tidegate.Bool(true), Time: at.Add(999 * time.Millisecond)},
 				{Device: "door", Channel: "edge", Value: tidegate.Bool(false), Time: at.Add(999500 * time.Microsecond)},
-			}},
+			},
+		},
 		tidegate.Record{Number: 106, Class: 1, Time: at.Add(-time.Second), Quality: tidegate.TimeRelative, Readings: []tidegate.Reading{
 			{Device: "meter1", Channel: "temp", Unit: "Cel", Fault: "no reply within 1s"},
 			{Device: "odd", Channel: "x", Value: tidegate.Float(math.Copysign(0, -1)), Fault: "out of range"},
@@ -120,8 +122,10 @@ func vectorRecords() []tidegate.Record {
 // writeVectors writes the good bodies, and what they hold, anew.
 func writeVectors(t *testing.T) {
 	recs := vectorRecords()
-	gap := []tidegate.Record{{Number: 7, Class: 3, Time: recs[0].Time, Readings: []tidegate.Reading{{Device: "_gateway", Channel: "gap",
-		Value: tidegate.Text(`{"from":1,"to":6,"count":0,"at_most":40,"cause":"power_cut","t0":0,"t1":0}`)}}}}
+	gap := []tidegate.Record{{Number: 7, Class: 3, Time: recs[0].Time, Readings: []tidegate.Reading{{
+		Device: "_gateway", Channel: "gap",
+		Value: tidegate.Text(`{"from":1,"to":6,"count":0,"at_most":40,"cause":"power_cut","t0":0,"t1":0}`),
+	}}}}
 	var six []tidegate.Record
 	for i, rec := range work(1, true) {
 		if i%50 == 0 && len(six) < 6 {
