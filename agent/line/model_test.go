@@ -217,7 +217,6 @@ type identity struct {
 type world struct {
 	t       *rapid.T
 	dir     string
-	boot    byte
 	fuse    int // calls until the process is killed; 0 = never
 	tearing func(cut int)
 	now     time.Duration

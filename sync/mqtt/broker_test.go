@@ -32,11 +32,6 @@ func (p packet) id() []byte {
 	return p.body[:2]
 }
 
-func (p packet) topic() string {
-	n := binary.BigEndian.Uint16(p.body)
-	return string(p.body[2 : 2+n])
-}
-
 func (p packet) payload() string {
 	n := binary.BigEndian.Uint16(p.body)
 	return string(p.body[4+n:])

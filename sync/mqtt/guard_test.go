@@ -54,9 +54,9 @@ func FuzzGuard(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte, piece int) {
 		type result struct {
-			kinds []byte
-			acks  []uint16
-			cause string
+			packets int
+			acks    []uint16
+			cause   string
 		}
 		run := func(piece int) result {
 			g := newGuard(&bytesConn{in: in, piece: piece})
@@ -78,7 +78,7 @@ func FuzzGuard(f *testing.F) {
 				if s, ok := p.(*packets.SubackPacket); ok && len(s.ReturnCodes) != 1 {
 					t.Fatalf("a SUBACK with %d codes passed", len(s.ReturnCodes))
 				}
-				r.kinds = append(r.kinds, in[0]&0) // counted, not named: names are checked above
+				r.packets++ // the kinds are checked above
 			}
 			if g.ended() == nil { // the library gave up on a publish that does not add up
 				g.end(errors.New("library"))
@@ -87,8 +87,8 @@ func FuzzGuard(f *testing.F) {
 			return r
 		}
 		a, b := run(1), run(max(1, piece&0xfff))
-		if len(a.kinds) != len(b.kinds) || len(a.kinds) > 0 && a.cause != b.cause {
-			t.Fatalf("in pieces of 1: %d packets, %s; in pieces of %d: %d packets, %s", len(a.kinds), a.cause, piece, len(b.kinds), b.cause)
+		if a.packets != b.packets || a.packets > 0 && a.cause != b.cause {
+			t.Fatalf("in pieces of 1: %d packets, %s; in pieces of %d: %d packets, %s", a.packets, a.cause, piece, b.packets, b.cause)
 		}
 	})
 }
