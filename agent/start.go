@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -37,12 +38,12 @@ type claim struct {
 // take makes dir if need be and claims it. The claim dies with the process; a file left behind by a dead one does not matter.
 func take(dir string) (*claim, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
+		return nil, fmt.Errorf("make state directory: %w%s", err, remedy(err))
 	}
 	path := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("claim state directory: %w", err)
+		return nil, fmt.Errorf("claim state directory: %w%s", err, remedy(err))
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		b, _ := io.ReadAll(io.LimitReader(f, 32)) // for the error text only
@@ -59,6 +60,21 @@ func take(dir string) (*claim, error) {
 		}
 	}
 	return &claim{dir: dir, file: f}, nil
+}
+
+// remedy says what helps where the state directory cannot be used; "" where the error says it all.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, unix.EROFS):
+		return "; the disk is mounted read-only: see why (dmesg), mount it for writing, or set state_dir to a directory on another one"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return "; give the directory to the user that runs the gateway, or set state_dir to one of its own"
+	case errors.Is(err, unix.ENOTDIR):
+		return "; state_dir must name a directory: remove the file or choose another"
+	case errors.Is(err, unix.ENOSPC):
+		return "; free space or inodes on the disk, or set state_dir to a directory on another one"
+	}
+	return ""
 }
 
 func (c *claim) release() error { return c.file.Close() }
@@ -87,32 +103,33 @@ type opened struct {
 	line  *line.Line // written under Agent.mu
 }
 
-// openRings claims the state directory and opens lease and rings. With a readable lease this is all that readers need.
-func (a *Agent) openRings() (l *opened, last lease.Lease, leased bool, err error) {
+// openRings claims the state directory and opens lease and rings. With a readable lease, or nothing at all, this is all that readers
+// need. It waits for room on the disk where there is none.
+func (a *Agent) openRings(ctx context.Context) (l *opened, last lease.Lease, leased bool, err error) {
 	l = &opened{}
-	if l.claim, err = take(a.cfg.StateDir); err != nil {
+	if err := a.whenRoom(ctx, func() (err error) { l.claim, err = take(a.cfg.StateDir); return err }); err != nil {
 		return nil, last, false, err
 	}
-	l.lease, last, leased, err = lease.Open(a.cfg.StateDir)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	err = a.whenRoom(ctx, func() (err error) { l.lease, last, leased, err = lease.Open(a.cfg.StateDir); return err })
 	if err != nil && !errors.Is(err, lease.ErrUnreadable) {
-		return nil, last, false, errors.Join(fmt.Errorf("open lease of numbers: %w", err), l.claim.release())
+		return l, last, false, fmt.Errorf("open lease of numbers: %w", err)
 	}
 	if err != nil {
 		a.log.Error("lease of numbers is damaged", "err", err)
 	}
-	l.state = last.State
-	if !leased {
-		// Without a lease the store knows the state's id, if there is one.
-		if err := a.openStore(l); err != nil {
-			return nil, last, false, errors.Join(err, l.lease.Close(), l.claim.release())
-		}
-		if l.state = l.queue.Position().State; l.state == ([16]byte{}) {
-			_, _ = rand.Read(l.state[:]) // never fails
+	if l.state = last.State; !leased {
+		if l.state, err = a.identify(ctx, l); err != nil {
+			return l, last, false, err
 		}
 	}
 	l.rings, err = box.OpenPair(a.parts.RingDir, l.state, box.Sizes{Read: readRing, Judged: judgedRing})
 	if err != nil {
-		return nil, last, false, errors.Join(fmt.Errorf("open rings: %w", err), l.lease.Close(), l.claim.release())
+		return l, last, false, fmt.Errorf("open rings: %w", err)
 	}
 	if l.rings.Why != nil {
 		a.log.Warn("rings of an earlier process do not count", "why", l.rings.Why)
@@ -122,6 +139,24 @@ func (a *Agent) openRings() (l *opened, last lease.Lease, leased bool, err error
 		a.log.Warn("rings are plain memory", "why", l.rings.Volatile)
 	}
 	return l, last, leased, nil
+}
+
+// identify returns the id of a state directory without a lease: the store knows it, if there is one.
+func (a *Agent) identify(ctx context.Context, l *opened) (id [16]byte, err error) {
+	list, err := os.ReadDir(filepath.Join(a.cfg.StateDir, "buffer"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return id, fmt.Errorf("look for a store: %w", err)
+	}
+	if len(list) > 0 {
+		if err := a.waitForStore(ctx, l); err != nil {
+			return id, fmt.Errorf("open buffer: %w", err)
+		}
+		id = l.queue.Position().State
+	}
+	if id == ([16]byte{}) {
+		_, _ = rand.Read(id[:]) // never fails
+	}
+	return id, nil
 }
 
 // Sizes of the rings in bytes: at 20,000 readings/s of 12 bytes they hold 17 s and 35 s.
@@ -165,24 +200,29 @@ func cut(dec *frame.Decoder, body []byte, skip, n int) ([]byte, error) {
 	return frame.AppendRows(nil, recs[skip:skip+n]), nil
 }
 
-// waitForStore opens the store, again and again while the disk has no room for it. Readers collect in ring 1 meanwhile.
+// waitForStore opens the store, if it is not open yet, once the disk has room for it. Readers collect in ring 1 meanwhile.
 func (a *Agent) waitForStore(ctx context.Context, l *opened) error {
-	for l.queue == nil {
-		err := a.openStore(l)
-		a.board.set("store_waits", "", err != nil, fmt.Sprint(err))
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, buffer.ErrNoSpace) {
+	if l.queue != nil {
+		return nil
+	}
+	return a.whenRoom(ctx, func() error { return a.openStore(l) })
+}
+
+// whenRoom calls open, again and again while the disk has no room.
+func (a *Agent) whenRoom(ctx context.Context, open func() error) error {
+	for {
+		err := open()
+		full := errors.Is(err, buffer.ErrNoSpace) || errors.Is(err, unix.ENOSPC)
+		a.board.set("store_waits", "", full, fmt.Sprint(err))
+		if !full {
 			return err
 		}
-		a.log.Error("store waits for room on the disk", "err", err)
+		a.log.Error("waiting for room on the disk", "err", err)
 		wait(ctx, time.Second)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	return nil
 }
 
 // atMost bounds the readings that a power cut can have cost: what came in during `sync` and two commits, at the highest rate known.

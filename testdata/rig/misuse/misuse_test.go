@@ -196,11 +196,11 @@ func TestUnusable(t *testing.T) {
 				disk.ReadOnly()
 				rewrite(t, g, "state_dir: "+g.State, "state_dir: "+filepath.Join(disk.Mount, "state"))
 			},
-			want: []string{"state", "read-only file system"},
+			want: []string{"state", "read-only file system", "set state_dir to"},
 		},
 		"state directory is a file": {
 			prepare: func(t *testing.T, g *bed.Gateway) { write(t, g.State, "x") },
-			want:    []string{"state", "not a directory"},
+			want:    []string{"state", "not a directory", "state_dir must name a directory"},
 		},
 		"page's address is taken": {
 			prepare: func(t *testing.T, g *bed.Gateway) {
