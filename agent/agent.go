@@ -45,21 +45,18 @@ type Agent struct {
 	started time.Time
 	sync    atomic.Int64 // buffer.sync in force, nanoseconds
 
-	reload sync.Mutex // one Reload at a time
+	reload sync.Mutex // one Reload at a time, and none while starting or stopping; guards steady
+	steady bool       // everything runs, and is not told to stop
+
+	closing  sync.RWMutex // held for reading while the store is read beside the line; guards isClosed
+	isClosed bool         // the store is closed
 
 	mu      sync.Mutex // guards all below
 	cfg     *config.Config
 	opened  *opened
 	devices map[string]*device // by name
 	uplinks []*uplink
-}
-
-// device is one running device.
-type device struct {
-	reader *reader
-	out    *output
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	drops   drops
 }
 
 // New returns a gateway that does not run yet. cfg is valid: config.Load found no faults.
@@ -91,11 +88,19 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 // Run runs the gateway until ctx is done, and then stops along the flow: readers, judge, store, uplinks (5 s for what is in flight), queue.
 // It returns nil after such a stop, and an error where starting makes no sense or going on would lose what was promised.
 func (a *Agent) Run(ctx context.Context) (err error) {
-	l, last, leased, err := a.openRings()
+	l, last, leased, err := a.openRings(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped while waiting for room on the disk
+		}
 		return err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
+	defer func() {
+		a.closing.Lock()
+		defer a.closing.Unlock()
+		a.isClosed = true
+		err = errors.Join(err, l.close())
+	}()
 	a.mu.Lock()
 	a.opened = l
 	a.mu.Unlock()
@@ -125,7 +130,20 @@ func (l *opened) close() error {
 	if l.queue != nil {
 		errs = append(errs, l.queue.Close())
 	}
-	return errors.Join(append(errs, l.rings.Close(), l.lease.Close(), l.claim.release())...)
+	if l.rings != nil {
+		errs = append(errs, l.rings.Close())
+	}
+	if l.lease != nil {
+		errs = append(errs, l.lease.Close())
+	}
+	return errors.Join(append(errs, l.claim.release())...)
+}
+
+// setSteady says whether Reload may change what runs; it waits for one under way.
+func (a *Agent) setSteady(to bool) {
+	a.reload.Lock()
+	defer a.reload.Unlock()
+	a.steady = to
 }
 
 // runLine runs judge, store and uplinks until ctx is done or one of them fails, and stops them in order.
@@ -145,8 +163,9 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	}
 	stopJudge := stage(l.line.RunJudge)
 	stopStore := stage(l.line.RunStore)
-	stopPulse := stage(func(ctx context.Context) error { pulse(ctx, l.line); return nil })
+	stopPulse := stage(func(ctx context.Context) error { a.pulse(ctx, l.line); return nil })
 	stopUplinks := a.startUplinks(base, l)
+	a.setSteady(true)
 	if a.parts.Ready != nil {
 		a.parts.Ready()
 	}
@@ -157,6 +176,7 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	case cause = <-failed:
 		a.log.Error("stopping", "err", cause)
 	}
+	a.setSteady(false)
 	a.stopReaders(stopReaders)
 	err := errors.Join(cause, stopPulse(), stopJudge(), stopStore())
 	if err == nil {
@@ -217,8 +237,8 @@ const (
 	storeSilent = 3 * time.Minute
 )
 
-// pulse makes judge and store go round now and then.
-func pulse(ctx context.Context, l *line.Line) {
+// pulse makes judge and store go round now and then, and looks at how things stand, so that conditions are known since they hold.
+func (a *Agent) pulse(ctx context.Context, l *line.Line) {
 	t := time.NewTicker(pulseEvery)
 	defer t.Stop()
 	for {
@@ -227,6 +247,10 @@ func pulse(ctx context.Context, l *line.Line) {
 			return
 		case <-t.C:
 			l.Pulse()
+			for _, d := range a.readers() {
+				d.reader.watch()
+			}
+			a.Status()
 		}
 	}
 }

@@ -24,9 +24,8 @@ var conditions = []condition{
 	{"store_failed", "error", "the store does not take records; they wait in memory", "look at the detail; a worn-out or read-only card must be replaced", ""},
 	{"store_waits", "error", "the store cannot be opened yet; readings wait in memory", "free space on the disk that holds the state directory", ""},
 	{"rings_volatile", "warning", "readings are not safe against a crash of the process until they are on disk", "give the service a directory on tmpfs (RuntimeDirectory=tidegate in the unit, or /dev/shm)", ""},
-	{"limit_shrunk", "warning", "the file system is smaller than buffer.max_bytes needs", "lower buffer.max_bytes or move state_dir to a larger disk", ""},
+	{"limit_shrunk", "warning", "the file system is smaller than buffer.max_bytes needs", "lower buffer.max_bytes or move state_dir to a larger disk", "disk_full"},
 	{"dropped", "warning", "readings were dropped and declared as a gap in the last hour", "find out why the uplink or the disk was down for so long, or raise buffer.max_bytes", ""},
-	{"lease_failed", "error", "record numbers cannot be leased on disk", "look at the detail; a worn-out or read-only card must be replaced", "store_failed"},
 	{"device_fault", "warning", "a device cannot be read", "look at the detail; check power, wiring and address", ""},
 	{"uplink_down", "warning", "the uplink is down; readings are buffered", "check network, address and credentials; nothing is lost meanwhile", ""},
 	{"uplink_refused", "error", "the far side refused records; they are set aside", "see `tidegate queue rejected`", ""},
@@ -46,6 +45,11 @@ func newBoard(now func() time.Time) *board {
 
 // set says whether the condition holds, with a detail for people. name is the device or uplink concerned, "" = the gateway.
 func (b *board) set(code, name string, holds bool, detail string) {
+	b.setSince(code, name, holds, detail, b.now())
+}
+
+// setSince is set for a condition of which it is known since when it holds.
+func (b *board) setSince(code, name string, holds bool, detail string, since time.Time) {
 	key := code
 	if name != "" {
 		key += ":" + name
@@ -62,7 +66,6 @@ func (b *board) set(code, name string, holds bool, detail string) {
 		return
 	}
 	c := conditions[i]
-	since := b.now()
 	if was {
 		since = old.Since
 	}

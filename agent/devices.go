@@ -2,22 +2,36 @@ package agent
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
 )
 
+// device is one running device.
+type device struct {
+	reader *reader
+	out    *output
+	cancel context.CancelFunc
+	done   chan struct{} // closed when reader and output have ended
+}
+
 // startReaders starts reading every device of the configuration.
 func (a *Agent) startReaders(ctx context.Context, l *opened) {
 	for i := range a.cfg.Devices {
-		a.startReader(ctx, l, &a.cfg.Devices[i])
+		a.startReader(ctx, l, &a.cfg.Devices[i], nil)
 	}
 }
 
-// startReader starts reading one device until ctx is done or stopReader.
-func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device) {
+// startReader starts reading one device until ctx is done or stopReader. The outputs are set to what stood last in before, the device as
+// it was configured before; nil = it is new.
+func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, before *device) {
 	ctx, cancel := context.WithCancel(ctx)
-	d := &device{cancel: cancel, out: newOutput(c.Name, a.log)}
+	d := &device{cancel: cancel, out: newOutput(c.Name, a.log), done: make(chan struct{})}
+	if before != nil {
+		d.out.inherit(before.out)
+	}
 	d.reader = &reader{
 		name: c.Name, driver: c.Driver, config: c.Settings, every: c.Every, host: a.parts.Host, ring: l.rings.Read, clock: a.parts.Clock,
 		out: d.out, board: a.board, log: a.log, state: status.Device{Name: c.Name, Driver: c.Driver, State: "off"},
@@ -25,36 +39,63 @@ func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device) {
 	a.mu.Lock()
 	a.devices[c.Name] = d
 	a.mu.Unlock()
-	d.done.Go(func() { d.reader.run(ctx) })
-	d.done.Go(func() { d.out.run(ctx) })
+	go func() {
+		defer close(d.done)
+		var setting sync.WaitGroup
+		setting.Go(func() { d.out.run(ctx) })
+		d.reader.run(ctx)
+		setting.Wait()
+	}()
 }
 
-// stopReader stops reading the device and waits until its last Read stands in ring 1.
-func (a *Agent) stopReader(name string) {
+// stopReader stops reading the device and waits until its last Read stands in ring 1. It returns the device, nil where there is none.
+func (a *Agent) stopReader(name string) *device {
 	a.mu.Lock()
 	d := a.devices[name]
 	delete(a.devices, name)
 	a.mu.Unlock()
 	if d == nil {
-		return
+		return nil
 	}
 	d.cancel()
-	d.done.Wait()
+	a.leave(d, time.Now().Add(leaveGrace))
 	a.board.set("device_fault", name, false, "")
+	return d
 }
 
 // stopReaders ends all readers and waits for them. It may be called twice.
 func (a *Agent) stopReaders(cancel context.CancelFunc) {
 	cancel()
+	deadline := time.Now().Add(leaveGrace)
+	for _, d := range a.readers() {
+		if !d.reader.hasLeft() {
+			a.leave(d, deadline)
+		}
+	}
+}
+
+// readers returns the devices that are read.
+func (a *Agent) readers() []*device {
 	a.mu.Lock()
-	var list []*device
+	defer a.mu.Unlock()
+	list := make([]*device, 0, len(a.devices))
 	for _, d := range a.devices {
 		list = append(list, d)
 	}
-	a.mu.Unlock()
-	for _, d := range list {
-		d.done.Wait()
+	return list
+}
+
+// leave waits for a device that was told to end. One whose driver does not return until then is left behind: it can do nothing any more,
+// and must not hold up the others.
+func (a *Agent) leave(d *device, deadline time.Time) {
+	t := time.NewTimer(time.Until(deadline))
+	defer t.Stop()
+	select {
+	case <-d.done:
+	case <-t.C:
+		a.log.Error("driver does not return; it is left behind", "device", d.reader.name)
 	}
+	d.reader.leave()
 }
 
 // uplink returns the running uplink with that name, or nil.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -25,6 +26,8 @@ type output struct {
 	setter drivers.Setter
 	want   map[string]tidegate.Value // not yet set
 	stands map[string]tidegate.Value // set last
+	cancel context.CancelFunc        // ends the Set under way; nil = there is none
+	idle   chan struct{}             // closed when the Set under way has returned; nil = there is none
 }
 
 func newOutput(name string, log *slog.Logger) *output {
@@ -41,19 +44,45 @@ func (o *output) set(channel string, v tidegate.Value) {
 	o.signal()
 }
 
-// attach says which opened device takes the values; nil = none for now. A device opened anew is set to what stood last.
+// attach says which opened device takes the values. A device opened anew is set to what stood last.
 func (o *output) attach(s drivers.Setter) {
 	o.mu.Lock()
 	o.setter = s
-	if s != nil {
-		for ch, v := range o.stands {
-			if _, newer := o.want[ch]; !newer {
-				o.want[ch] = v
-			}
+	for ch, v := range o.stands {
+		if _, newer := o.want[ch]; !newer {
+			o.want[ch] = v
 		}
 	}
 	o.mu.Unlock()
 	o.signal()
+}
+
+// inherit makes o demand what was demanded of before, which does not run any more.
+func (o *output) inherit(before *output) {
+	before.mu.Lock()
+	defer before.mu.Unlock()
+	maps.Copy(o.stands, before.stands)
+	maps.Copy(o.stands, before.want)
+}
+
+// detach ends the Set under way, so that the device can be closed, and starts no other. It waits for a driver that does not return,
+// but not for ever.
+func (o *output) detach() {
+	o.mu.Lock()
+	o.setter = nil
+	cancel, idle := o.cancel, o.idle
+	o.mu.Unlock()
+	if idle == nil {
+		return
+	}
+	cancel()
+	t := time.NewTimer(leaveGrace)
+	defer t.Stop()
+	select {
+	case <-idle:
+	case <-t.C:
+		o.log.Error("driver does not return from setting an output", "device", o.name)
+	}
 }
 
 func (o *output) signal() {
@@ -71,7 +100,7 @@ func (o *output) run(ctx context.Context) {
 			return
 		case <-o.wake:
 		}
-		for o.one(ctx) {
+		for ctx.Err() == nil && o.one(ctx) {
 		}
 	}
 }
@@ -91,19 +120,27 @@ func (o *output) one(ctx context.Context) bool {
 	}
 	delete(o.want, channel)
 	o.stands[channel] = v
-	o.mu.Unlock()
-	if err := o.drive(ctx, s, channel, v); err != nil {
-		o.log.Error("output not set", "device", o.name, "channel", channel, "value", v.String(), "err", err)
-	}
-	return ctx.Err() == nil
-}
-
-func (o *output) drive(ctx context.Context, s drivers.Setter, channel string, v tidegate.Value) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, setDeadline)
 	defer cancel()
+	idle := make(chan struct{})
+	o.cancel, o.idle = cancel, idle
+	o.mu.Unlock()
+	err := o.drive(ctx, s, channel, v)
+	o.mu.Lock()
+	o.cancel, o.idle = nil, nil
+	o.mu.Unlock()
+	close(idle)
+	if err != nil {
+		o.log.Error("output not set", "device", o.name, "channel", channel, "value", v.String(), "err", err)
+	}
+	return true
+}
+
+// drive sets one channel; a panic of the driver is an error.
+func (o *output) drive(ctx context.Context, s drivers.Setter, channel string, v tidegate.Value) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("driver panicked: %v", p)
+			err = fmt.Errorf("%w: %v", errPanic, p)
 		}
 	}()
 	return s.Set(ctx, channel, v)

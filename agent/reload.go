@@ -17,13 +17,12 @@ import (
 func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 	a.reload.Lock()
 	defer a.reload.Unlock()
-	a.mu.Lock()
-	cfg := a.cfg
-	a.mu.Unlock()
-	l := a.running()
-	if l == nil || ctx.Err() != nil {
+	if !a.steady || ctx.Err() != nil {
 		return errors.New("the gateway is starting or stopping; try again")
 	}
+	a.mu.Lock()
+	cfg, l := a.cfg, a.opened
+	a.mu.Unlock()
 	ch, restart := config.Diff(cfg, next)
 	if len(restart) > 0 {
 		return fmt.Errorf("only a restart changes %s", strings.Join(restart, ", "))
@@ -41,15 +40,16 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 		}
 		a.sync.Store(int64(next.Buffer.Sync))
 	}
+	before := map[string]*device{}
 	for _, name := range slices.Concat(ch.DevicesRemoved, ch.DevicesChanged) {
-		a.stopReader(name)
+		before[name] = a.stopReader(name)
 	}
 	a.mu.Lock()
 	a.cfg = next
 	a.mu.Unlock()
 	for i := range next.Devices {
 		if d := &next.Devices[i]; slices.Contains(ch.DevicesAdded, d.Name) || slices.Contains(ch.DevicesChanged, d.Name) {
-			a.startReader(ctx, l, d)
+			a.startReader(ctx, l, d, before[d.Name])
 		}
 	}
 	if ch.Rules {
@@ -58,9 +58,7 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 	for i := range next.Uplinks {
 		if u := next.Uplinks[i]; slices.Contains(ch.UplinksChanged, u.Name) {
 			a.stopUplink(u.Name)
-			if err := a.startUplink(context.WithoutCancel(ctx), l, u); err != nil {
-				a.log.Error("uplink", "name", u.Name, "err", err)
-			}
+			a.startUplink(context.WithoutCancel(ctx), l, u)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tidegate-io/tidegate/agent/clock"
@@ -26,6 +27,7 @@ func (a *Agent) Status() status.Status {
 		}
 	}
 	a.mu.Unlock()
+	s.Link = status.Link{State: "down", Since: a.started}
 	s.Clock = clockStatus(now)
 	a.board.set("clock_unsynced", "", !now.Synced, "")
 	if l := a.running(); l != nil {
@@ -54,23 +56,55 @@ func (a *Agent) queueStatus(s *status.Status, l *opened, ups []*uplink, now cloc
 	q := l.queue.Stats()
 	s.Epoch, s.NextRecord = l.line.Numbers()
 	d1, d2 := l.rings.Read.Dropped(), l.rings.Judged.Dropped()
-	declared1, declared2 := l.queue.Position().Drops1, l.queue.Position().Drops2
 	s.Queue = status.Queue{Bytes: q.Bytes, DiskBytes: q.DiskBytes, Gaps: q.Gaps, LimitBytes: q.Limit}
-	pending := d1.Readings + d2.Readings - declared1.Readings - declared2.Readings
-	a.board.set("dropped", "", pending > 0, "readings wait to be declared")
 	addCursors(s, &q, now)
+	total := d1.Readings + d2.Readings
 	for i := range s.Uplinks {
 		x := &s.Uplinks[i]
+		x.Link = s.Link
 		if u := find(ups, x.Name); u != nil {
 			st := u.fwd.Stats()
 			x.Link, x.Batches, x.Resends, x.Bytes = u.link(), st.Sent.Batches, st.Resent, st.Sent.Bytes
-			a.board.set("uplink_down", x.Name, !st.Up, st.LastError)
+			a.board.setSince("uplink_down", x.Name, !st.Up, st.LastError, st.Since)
 		}
-		a.board.set("uplink_refused", x.Name, x.Account.Rejected > 0, "")
+		a.board.set("uplink_refused", x.Name, x.Account.Rejected > 0, fmt.Sprintf("%d readings", x.Account.Rejected))
+		total += x.Account.DroppedDeclared
 	}
+	a.mu.Lock()
+	holds, since := a.drops.see(total, now)
+	a.mu.Unlock()
+	a.board.setSince("dropped", "", holds, "", since)
 	if len(s.Uplinks) > 0 {
 		s.Link, s.Delivered.Bytes = s.Uplinks[0].Link, s.Uplinks[0].Bytes
 	}
+}
+
+// drops notices when readings are dropped.
+type drops struct {
+	known bool
+	total uint64        // in the rings and declared, as of the last look
+	began time.Time     // when the first of the last hour was seen
+	last  time.Duration // boot time at which the last was
+	holds bool
+}
+
+// dropsShown is how long after readings were dropped that is shown as a condition.
+const dropsShown = time.Hour
+
+// see takes a look, and returns whether readings were dropped in the last hour, and since when. What was dropped before the process began
+// does not count.
+func (d *drops) see(total uint64, now clock.Stamp) (holds bool, since time.Time) {
+	switch {
+	case d.known && total != d.total:
+		if !d.holds {
+			d.began = now.Wall
+		}
+		d.holds, d.last = true, now.Boot
+	case d.holds && now.Boot-d.last >= dropsShown:
+		d.holds = false
+	}
+	d.known, d.total = true, total
+	return d.holds, d.began
 }
 
 // addCursors adds the account of each uplink, and what the first one says of the queue.
@@ -142,9 +176,11 @@ func segmentsOf(q *buffer.Stats) []status.Segment {
 
 // Check reads everything that is stored.
 func (a *Agent) Check(ctx context.Context) (status.Check, error) {
+	a.closing.RLock()
+	defer a.closing.RUnlock()
 	l := a.running()
-	if l == nil {
-		return status.Check{}, errors.New("the store is not open yet")
+	if l == nil || a.isClosed {
+		return status.Check{}, errors.New("the store is not open")
 	}
 	return checkOf(ctx, l.queue)
 }

@@ -42,10 +42,7 @@ func (u *uplink) link() status.Link {
 // startUplinks starts a forwarder for each uplink. The returned function stops them and waits.
 func (a *Agent) startUplinks(base context.Context, l *opened) (stop func()) {
 	for i := range a.cfg.Uplinks {
-		if err := a.startUplink(base, l, a.cfg.Uplinks[i]); err != nil {
-			a.board.set("uplink_down", a.cfg.Uplinks[i].Name, true, err.Error())
-			a.log.Error("uplink", "name", a.cfg.Uplinks[i].Name, "err", err)
-		}
+		a.startUplink(base, l, a.cfg.Uplinks[i])
 	}
 	return func() {
 		a.mu.Lock()
@@ -60,11 +57,13 @@ func (a *Agent) startUplinks(base context.Context, l *opened) (stop func()) {
 	}
 }
 
-// startUplink starts the forwarder of one uplink.
-func (a *Agent) startUplink(base context.Context, l *opened, c config.Uplink) error {
+// startUplink starts the forwarder of one uplink. Where that cannot be, which a valid configuration does not lead to, the others go on.
+func (a *Agent) startUplink(base context.Context, l *opened, c config.Uplink) {
 	u, err := a.newUplink(c, l)
 	if err != nil {
-		return err
+		a.board.set("uplink_down", c.Name, true, err.Error())
+		a.log.Error("uplink", "name", c.Name, "err", err)
+		return
 	}
 	ctx, cancel := context.WithCancel(base)
 	u.cancel = cancel
@@ -72,7 +71,6 @@ func (a *Agent) startUplink(base context.Context, l *opened, c config.Uplink) er
 	a.uplinks = append(a.uplinks, u)
 	a.mu.Unlock()
 	u.done.Go(func() { a.runUplink(ctx, l, u) })
-	return nil
 }
 
 // stopUplink stops the forwarder of one uplink and waits up to 5 s for what is in flight. Its cursor stays.

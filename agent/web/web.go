@@ -59,7 +59,7 @@ func New(src Source, log *slog.Logger) *Server {
 // Serve answers on l until ctx is done, then closes it. It returns nil after such a stop.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
-		Handler: s.Handler(l.Addr().Network() == "unix"), ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
+		Handler: s.Routes(l.Addr().Network() == "unix"), ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -75,9 +75,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// Handler returns the routes: / (page), /api/status, /api/live (server-sent events), /api/segments, /healthz, /metrics, and for those who
+// Routes returns what is answered where: / (page), /api/status, /api/live (server-sent events), /api/segments, /healthz, /metrics, and for those who
 // may use the socket /api/check, which costs much. All of them only read.
-func (s *Server) Handler(socket bool) http.Handler {
+func (s *Server) Routes(socket bool) http.Handler {
 	mux := http.NewServeMux()
 	if socket {
 		mux.HandleFunc("GET /api/check", s.check)
