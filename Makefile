@@ -22,12 +22,16 @@ ENV_linux-armv6 := GOOS=linux GOARCH=arm GOARM=6
 # ./... passes over testdata: rigs of our module are named one by one, those with a go.mod of their own are gone into.
 RIGMODS := $(patsubst %/go.mod,./%,$(shell find testdata/rig -name go.mod -not -path '*/node_modules/*' 2>/dev/null | sort))
 RIGS    := $(filter-out $(addsuffix %,$(RIGMODS)),$(shell find testdata/rig -name '*.go' -not -path '*/node_modules/*' -printf './%h\n' 2>/dev/null | sort -u))
+# Rigs run one after the other on the programs in bin/, as root (they mount disk images), and never from go's cache of results, which does
+# not know those programs.
+RIGTEST := TIDEGATE_BIN=$(CURDIR)/bin go test -count=1 -p 1 $(if $(filter-out 0,$(shell id -u)),-exec 'sudo TIDEGATE_BIN=$(CURDIR)/bin')
 TOOL    := go tool -modfile=etc/tools.mod
 # Shell scripts of the tree.
 SCRIPTS := .ci/run .ci/deps $(shell find etc testdata -name '*.sh' -not -path '*/node_modules/*' 2>/dev/null | sort)
 
 FUZZTIME ?= 10m
 KILLS    ?= 1000
+CUTS     ?= 200
 HISTORIES ?= 100000
 
 .PHONY: help
@@ -48,22 +52,24 @@ deps: ## install what the tests need (Debian packages, through sudo where not ro
 	.ci/deps
 
 .PHONY: test
-test: deps ## run the fast tier of tests
+test: deps build ## run the fast tier of tests
 	go vet ./... $(RIGS)
 	for m in $(RIGMODS); do (cd $$m && go vet ./... && go test -timeout 10m ./...); done
-	go test -race -timeout 20m ./... $(RIGS)
+	go test -race -timeout 20m ./...
+	$(RIGTEST) -timeout 20m -v $(RIGS)
 	@echo "test: the buffer as a 32-bit program"
 	GOARCH=386 CGO_ENABLED=0 go test -timeout 10m ./buffer/... ./sync/wire/...
 	@echo "test: the buffer as a program for ARM v6, under qemu"
 	GOARCH=arm GOARM=6 CGO_ENABLED=0 go test -timeout 20m -short -exec 'qemu-arm-static -cpu arm1176' ./buffer/... ./sync/wire/...
 
 .PHONY: crash
-crash: deps build ## kill the gateway 1,000 times under load and account for every reading (KILLS=n)
-	TIDEGATE_KILLS=$(KILLS) go test -count=1 -timeout 24h -v ./testdata/rig/crash
+crash: deps build ## kill the gateway 1,000 times under load, cut its power 200 times, account for every reading (KILLS=n CUTS=n)
+	$(RIGTEST) -timeout 24h -v ./testdata/rig/crash -kills $(KILLS) -cuts $(CUTS) -full 60s
 
 .PHONY: long
 long: deps build ## run every test at full length: hours
-	TIDEGATE_LONG=1 go test -count=1 -timeout 24h ./... $(RIGS)
+	TIDEGATE_LONG=1 go test -count=1 -timeout 24h ./...
+	$(RIGTEST) -timeout 24h ./testdata/rig/real ./testdata/rig/misuse
 	go test -count=1 -timeout 24h $$(go list -f '{{range .TestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}' ./...) -rapid.checks=$(HISTORIES)
 	$(MAKE) crash
 

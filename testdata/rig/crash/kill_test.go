@@ -53,7 +53,7 @@ func TestKilledReceipt(t *testing.T) {
 // TestKilledPuback: with confirm: puback the gateway loses nothing; what a broker that was stopped had acknowledged and not passed on is named.
 func TestKilledPuback(t *testing.T) {
 	k := newKilled(t, "puback")
-	k.disturb(max(2, *kills/2), *stops/2)
+	k.disturb(max(4, *kills/10), *stops/10)
 	gateway := k.gateway.drainAndAsk(k)
 	far := k.receiver.Finish()
 	tally := bed.NewTally(k.meters)
