@@ -106,10 +106,15 @@ var theRules = ruleBook{
 			},
 		},
 		{
-			what: "cmd/tidegate", why: "wiring and printing; a bus and a far end for demo, buffer for the queue of a stopped gateway",
+			what: "cmd/tidegate", why: "wiring and printing; settings of drivers are described from the structs; demo has its receiver in a process of its own",
 			where: []string{
-				".", "agent", "agent/config", "agent/status", "agent/web", "buffer", "buffer/lease", "drivers", "drivers/all", "drivers/board",
-				"drivers/board/pty", "drivers/modbus/slave", "sync/receive", "sync/receive/sink", "sync/receive/farend", "sync/wire", "sync/wire/frame",
+				".", "agent", "agent/config", "agent/config/describe", "agent/status", "agent/web", "drivers", "drivers/all", "drivers/board", "sync/receive/farend",
+			},
+		},
+		{
+			what: "cmd/tidegate/demo", why: "the far end of a bus, a broker, and what is in the gateway's buffer and the receiver's files at the end",
+			where: []string{
+				".", "agent", "agent/config", "agent/status", "drivers/all", "drivers/board/pty", "drivers/modbus/slave", "sync/receive",
 			},
 		},
 		{
@@ -131,7 +136,7 @@ var theRules = ruleBook{
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
 		{what: "github.com/spf13/cobra", where: []string{"cmd/*"}, why: "commands, completion, man pages"},
 		{what: "github.com/spf13/pflag", where: []string{"cmd/*"}, why: "cobra's flags"},
-		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate"}, why: "the broker of demo"},
+		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate/demo"}, why: "the broker of demo"},
 		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
@@ -145,7 +150,7 @@ var theRules = ruleBook{
 		{what: "github.com/santhosh-tekuri/jsonschema/v6", why: "judges our schema in tests"},
 		{what: "github.com/rogpeppe/go-internal", why: "whole-program test scripts"},
 		{what: "unsafe", where: []string{"agent/box", "drivers/board"}, why: "mapped memory, ioctl arguments"},
-		{what: "os/exec", where: []string{"cmd/tidegate", "drivers/external"}, why: "fixed argument vectors only, never a shell; demo runs its gateway and receiver"},
+		{what: "os/exec", where: []string{"cmd/tidegate/demo", "drivers/external"}, why: "fixed argument vectors only, never a shell; demo runs its gateway and receiver"},
 		{what: "plugin", why: "breaks on any version skew: drivers are compiled in"},
 		{what: "C", why: "one static binary, CGO_ENABLED=0"},
 	},
@@ -160,7 +165,8 @@ var theRules = ruleBook{
 	},
 	goroutines: []row{
 		{what: "agent", why: "runs the workers and waits for them"},
-		{what: "cmd/*", why: "signals, demo's processes"},
+		{what: "cmd/*", why: "signals"},
+		{what: "cmd/tidegate/demo", why: "its processes, the far end of its bus"},
 		{what: "drivers/board", why: "reads that a kernel driver may hang in, behind a deadline"},
 		{what: "drivers/external", why: "a child process has two streams"},
 		{what: "sync/receive", why: "one worker a gateway"},

@@ -1,10 +1,12 @@
-package main
+package demo
 
 import (
 	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +38,32 @@ type account struct {
 	DiskBytes       uint64  `json:"disk_bytes"`
 	Kills           int     `json:"kills"`
 	BrokerStops     int     `json:"broker_stops"`
+}
+
+// print writes the account to w.
+func (a *account) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(a)
+	}
+	_, err := fmt.Fprintf(w, `
+The bus answered %d readings in %.0f s; %d of them were in flight when the gateway was stopped or killed (%d kills).
+produced %d = delivered %d + buffered %d + rejected %d + declared %d + lost %d
+%d records came twice and were dropped by the receiver; %d readings are stored twice.
+%d bytes on the wire, %d bytes to the disk; the broker was stopped %d times.
+`, a.Answered, a.Seconds, a.InFlight, a.Kills, a.Produced, a.Delivered, a.Buffered, a.Rejected, a.DroppedDeclared, a.Lost,
+		a.Duplicates, a.Doubled, a.WireBytes, a.DiskBytes, a.BrokerStops)
+	return err
+}
+
+// judge returns nil where nothing is lost or doubled and something was delivered, else an error wrapping ErrAccount.
+func (a *account) judge() error {
+	switch {
+	case a.Lost != 0 || a.Doubled != 0:
+		return fmt.Errorf("%w: %d readings lost, %d doubled; want 0 and 0. This is a defect: please report it", ErrAccount, a.Lost, a.Doubled)
+	case a.Delivered == 0:
+		return fmt.Errorf("%w: nothing was delivered; let it run for some seconds", ErrAccount)
+	}
+	return nil
 }
 
 // seen is what was found of one meter: for each running number, how many readings came with it.
@@ -118,9 +146,9 @@ func (r *receivedRecord) book(out map[string]*seen) {
 }
 
 // countBuffered reads what the stopped gateway still has for the receiver.
-func countBuffered(o *options, cfg *config.Config) (out map[string]*seen, err error) {
+func countBuffered(cfg *config.Config) (out map[string]*seen, err error) {
 	out = map[string]*seen{}
-	q, err := agent.OpenOffline(cfg, o.log())
+	q, err := agent.OpenOffline(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -145,10 +173,10 @@ func countBuffered(o *options, cfg *config.Config) (out map[string]*seen, err er
 }
 
 // settle compares the truth of the bus with what was found.
-func settle(bus *demoBus, received, buffered map[string]*seen, far receive.Account) account {
+func settle(bus *bus, received, buffered map[string]*seen, far *receive.Account) account {
 	var a account
 	answered, ends := bus.truth()
-	for u := 1; u <= demoUnits; u++ {
+	for u := 1; u <= units; u++ {
 		name := fmt.Sprintf("meter%d", u)
 		got, kept := received[name], buffered[name]
 		if got == nil {
@@ -157,19 +185,19 @@ func settle(bus *demoBus, received, buffered map[string]*seen, far receive.Accou
 		if kept == nil {
 			kept = &seen{}
 		}
-		a.Answered += uint64(answered[u]) * demoChannels
+		a.Answered += uint64(answered[u]) * channels
 		for n := uint32(1); n <= answered[u]; n++ {
 			switch {
 			case got.records[n] > 0:
-				a.Delivered += uint64(min(got.readings[n]/got.records[n], demoChannels))
-				a.Doubled += uint64((got.records[n] - 1) * demoChannels)
-				a.Lost += int64(demoChannels - min(got.readings[n]/got.records[n], demoChannels))
+				a.Delivered += uint64(min(got.readings[n]/got.records[n], channels))
+				a.Doubled += uint64((got.records[n] - 1) * channels)
+				a.Lost += int64(channels - min(got.readings[n]/got.records[n], channels))
 			case kept.records[n] > 0:
-				a.Buffered += demoChannels
+				a.Buffered += channels
 			case slices.Contains(ends[u], n):
-				a.InFlight += demoChannels
+				a.InFlight += channels
 			default:
-				a.Lost += demoChannels
+				a.Lost += channels
 			}
 		}
 	}
@@ -177,10 +205,11 @@ func settle(bus *demoBus, received, buffered map[string]*seen, far receive.Accou
 		for _, e := range g.Epochs {
 			a.Duplicates += e.Duplicates
 			for _, gap := range e.Gaps {
+				missing := uint64(max(0, gap.Count-int64(gap.LateReadings)))
 				if gap.Cause == tidegate.CauseRejected {
-					a.Rejected += uint64(gap.Count)
+					a.Rejected += missing
 				} else {
-					a.DroppedDeclared += uint64(gap.Count)
+					a.DroppedDeclared += missing
 				}
 			}
 		}

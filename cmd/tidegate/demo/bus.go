@@ -1,8 +1,10 @@
-package main
+package demo
 
 import (
 	"context"
+	"errors"
 	"math"
+	"os"
 	"sync"
 
 	"github.com/tidegate-io/tidegate/drivers/board/pty"
@@ -12,12 +14,12 @@ import (
 // The simulated bus: three meters on one RS-485 line. Each reply of a meter carries a running number in its first two registers, so
 // that the far end knows by number what it has answered.
 const (
-	demoUnits    = 3
-	demoChannels = 4 // n (uint32), temp, pressure, power: readings in one reply
+	units    = 3
+	channels = 4 // n (uint32), temp, pressure, power: readings in one reply
 )
 
-// demoDevices is the configuration of the bus for the gateway; %s is the port.
-const demoDevices = `
+// deviceConfig is the configuration of the bus for the gateway; %s is the port.
+const deviceConfig = `
   - name: meter%[1]d
     driver: modbus
     every: 100ms
@@ -31,32 +33,41 @@ const demoDevices = `
       - {channel: power, table: holding, address: 4, type: float32, unit: W}
 `
 
-// A demoBus is the far end of the line, and keeps the truth.
-type demoBus struct {
+// A bus is the far end of the line, and keeps the truth.
+type bus struct {
 	pair *pty.Pair
 
-	mu       sync.Mutex              // guards all below
-	answered [demoUnits + 1]uint32   // running number of the last reply of each unit
-	given    [demoUnits + 1]uint32   // running number in the reply under way
-	ends     [demoUnits + 1][]uint32 // running number of the last reply when the gateway stopped, each time
+	mu       sync.Mutex          // guards all below
+	answered [units + 1]uint32   // running number of the last reply of each unit
+	given    [units + 1]uint32   // running number in the reply under way
+	ends     [units + 1][]uint32 // running number of the last reply when the gateway stopped, each time
 }
 
-func newDemoBus() (*demoBus, error) {
-	p, err := pty.Open()
-	if err != nil {
-		return nil, err
-	}
-	return &demoBus{pair: p}, nil
+// open makes the line.
+func (b *bus) open() (err error) {
+	b.pair, err = pty.Open()
+	return err
 }
 
 // serve answers until ctx is done.
-func (b *demoBus) serve(ctx context.Context) error {
+func (b *bus) serve(ctx context.Context) error {
 	s := &slave.Slave{Units: []byte{1, 2, 3}, Values: b.values, Answered: b.answer}
 	return s.ServeRTU(ctx, b.pair.Master)
 }
 
+// close unplugs the line; serve may have closed its end already.
+func (b *bus) close() error {
+	if b.pair == nil {
+		return nil
+	}
+	if err := b.pair.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
 // values fills the registers of one reply: running number, temperature in 0.1 degrees, pressure in 0.01 hPa, power as float32.
-func (b *demoBus) values(q slave.Request, out []uint16) slave.Exception {
+func (b *bus) values(q slave.Request, out []uint16) slave.Exception {
 	if q.Table != slave.Holdings || int(q.Address)+int(q.Quantity) > 6 {
 		return slave.IllegalAddress
 	}
@@ -74,23 +85,23 @@ func (b *demoBus) values(q slave.Request, out []uint16) slave.Exception {
 	return slave.NoException
 }
 
-func (b *demoBus) answer(q slave.Request) {
+func (b *bus) answer(q slave.Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.answered[q.Unit] = b.given[q.Unit]
 }
 
 // stopped notes that the gateway has ended: the last reply of each unit may have been in flight.
-func (b *demoBus) stopped() {
+func (b *bus) stopped() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for u := 1; u <= demoUnits; u++ {
+	for u := 1; u <= units; u++ {
 		b.ends[u] = append(b.ends[u], b.answered[u])
 	}
 }
 
 // truth returns how many replies each unit gave, and which of them may have been in flight.
-func (b *demoBus) truth() (answered [demoUnits + 1]uint32, ends [demoUnits + 1][]uint32) {
+func (b *bus) truth() (answered [units + 1]uint32, ends [units + 1][]uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.answered, b.ends
