@@ -17,7 +17,7 @@ func (a *Agent) Status() status.Status {
 	a.mu.Lock()
 	cfg, ups := a.cfg, append([]*uplink(nil), a.uplinks...)
 	s := status.Status{
-		Gateway: cfg.Gateway.ID, Version: a.parts.Version, UptimeS: time.Since(a.started).Seconds(), Time: now.Wall,
+		Gateway: cfg.Gateway.ID, Labels: cfg.Gateway.Labels, Version: a.parts.Version, UptimeS: time.Since(a.started).Seconds(), Time: now.Wall,
 		Devices: []status.Device{}, Rules: []status.Rule{}, Uplinks: []status.Uplink{},
 		Update: status.Update{Slot: "package", Version: a.parts.Version},
 	}

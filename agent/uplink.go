@@ -152,7 +152,32 @@ func (a *Agent) openMQTT(ctx context.Context, gateway string, c config.Uplink, p
 		}
 		o.TLS = t
 	}
-	return mqtt.Open(ctx, o)
+	up, err := mqtt.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &reporting{Uplink: up, status: a.statusPayload, said: time.Now()}, nil
+}
+
+// statusEvery is how often the status goes up while a connection stands.
+const statusEvery = time.Minute
+
+// reporting is an Uplink that publishes the gateway's status now and then. It is used by one goroutine, the forwarder's.
+type reporting struct {
+	*mqtt.Uplink
+	status func() []byte
+	said   time.Time
+}
+
+// Confirmed is Uplink.Confirmed, which the forwarder calls at least once in each of its rounds.
+func (r *reporting) Confirmed(ctx context.Context, wake <-chan struct{}) ([]forward.Confirmation, error) {
+	if now := time.Now(); now.Sub(r.said) >= statusEvery {
+		r.said = now
+		if err := r.Status(r.status()); err != nil {
+			return nil, fmt.Errorf("publish status: %w", err)
+		}
+	}
+	return r.Uplink.Confirmed(ctx, wake)
 }
 
 // statusPayload is what goes to up/status, retained: the snapshot without the newest values.

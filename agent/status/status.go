@@ -6,23 +6,24 @@ import "time"
 
 // A Status is one snapshot of a gateway.
 type Status struct {
-	Gateway         string      `json:"gateway"`
-	Epoch           string      `json:"epoch"`
-	Version         string      `json:"version"`
-	UptimeS         float64     `json:"uptime_s"`
-	Time            time.Time   `json:"time"`
-	Clock           Clock       `json:"clock"`
-	Link            Link        `json:"link"`
-	Queue           Queue       `json:"queue"`
-	Delivered       Delivered   `json:"delivered"`
-	NextRecord      uint64      `json:"next_record"`
-	ConfirmedRecord uint64      `json:"confirmed_record"`
-	Devices         []Device    `json:"devices"`
-	Rules           []Rule      `json:"rules"`
-	Conditions      []Condition `json:"conditions"`
-	Update          Update      `json:"update"`
-	Account         Account     `json:"account"`
-	Uplinks         []Uplink    `json:"uplinks"`
+	Gateway         string            `json:"gateway"`
+	Labels          map[string]string `json:"labels,omitempty"`
+	Epoch           string            `json:"epoch"`
+	Version         string            `json:"version"`
+	UptimeS         float64           `json:"uptime_s"`
+	Time            time.Time         `json:"time"`
+	Clock           Clock             `json:"clock"`
+	Link            Link              `json:"link"`
+	Queue           Queue             `json:"queue"`
+	Delivered       Delivered         `json:"delivered"`
+	NextRecord      uint64            `json:"next_record"`
+	ConfirmedRecord uint64            `json:"confirmed_record"`
+	Devices         []Device          `json:"devices"`
+	Rules           []Rule            `json:"rules"`
+	Conditions      []Condition       `json:"conditions"`
+	Update          Update            `json:"update"`
+	Account         Account           `json:"account"`
+	Uplinks         []Uplink          `json:"uplinks"`
 }
 
 // Clock says how far the gateway's time can be trusted.
