@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/sync/forward"
 	"github.com/tidegate-io/tidegate/sync/mqtt"
@@ -23,6 +25,7 @@ import (
 type uplink struct {
 	cfg    config.Uplink
 	fwd    *forward.Forwarder
+	sent   atomic.Bool // something of the current ordinal was sent
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -124,14 +127,20 @@ func (a *Agent) newUplink(c config.Uplink, l *opened) (*uplink, error) {
 		Name: c.Name, Gateway: gateway, Source: cur, Readings: c.Batch.Readings, Every: c.Batch.Every, Gzip: c.Compress == "gzip",
 		Receipts: c.Confirm == "receipt", MaxPayload: prof.MaxPayload, Log: a.log,
 		Decode: dec.Decode, Encode: wire.AppendSenML,
-		Given: l.line.Given,
-		Open:  func(ctx context.Context) (forward.Uplink, error) { return a.openMQTT(ctx, gateway, c, prof) },
+		Given: func(epoch string) (uint64, bool) { return l.line.Given(epoch, u.sent.Load()) },
+		Open: func(ctx context.Context) (forward.Uplink, error) {
+			up, err := a.openMQTT(ctx, gateway, c, prof)
+			if err != nil {
+				return nil, err
+			}
+			return &reporting{Uplink: up, status: a.statusPayload, said: time.Now(), line: l.line, sent: &u.sent}, nil
+		},
 	}
 	u.fwd, err = forward.New(o)
 	return u, err
 }
 
-func (a *Agent) openMQTT(ctx context.Context, gateway string, c config.Uplink, prof profile.Profile) (forward.Uplink, error) {
+func (a *Agent) openMQTT(ctx context.Context, gateway string, c config.Uplink, prof profile.Profile) (*mqtt.Uplink, error) {
 	o := mqtt.Options{
 		URLs: c.All(), ClientID: gateway, Username: c.Username, Gateway: gateway, Profile: prof,
 		Log: a.log, Dial: a.parts.Dial,
@@ -152,21 +161,30 @@ func (a *Agent) openMQTT(ctx context.Context, gateway string, c config.Uplink, p
 		}
 		o.TLS = t
 	}
-	up, err := mqtt.Open(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	return &reporting{Uplink: up, status: a.statusPayload, said: time.Now()}, nil
+	return mqtt.Open(ctx, o)
 }
 
 // statusEvery is how often the status goes up while a connection stands.
 const statusEvery = time.Minute
 
-// reporting is an Uplink that publishes the gateway's status now and then. It is used by one goroutine, the forwarder's.
+// reporting is an Uplink that publishes the gateway's status now and then, and notes when something of the current ordinal goes out. It
+// is used by one goroutine, the forwarder's.
 type reporting struct {
 	*mqtt.Uplink
 	status func() []byte
 	said   time.Time
+	line   *line.Line
+	sent   *atomic.Bool
+}
+
+// Send is Uplink.Send; what it notes is what Line.Given goes by.
+func (r *reporting) Send(ctx context.Context, b forward.Batch) error {
+	if n := len(b.Records); n > 0 && !r.sent.Load() {
+		if epoch, first := r.line.Start(); b.Epoch == epoch && b.Records[n-1].Last >= first {
+			r.sent.Store(true)
+		}
+	}
+	return r.Uplink.Send(ctx, b)
 }
 
 // Confirmed is Uplink.Confirmed, which the forwarder calls at least once in each of its rounds.

@@ -42,6 +42,7 @@ type Line struct {
 	numbers *numbers
 	judge   *judge
 	store   *store
+	begun   bool         // this process began the ordinal, and nothing of it had been sent before
 	judged  atomic.Int64 // when the judge last went round, Unix nanoseconds
 	stored  atomic.Int64 // when the store did
 }
@@ -149,6 +150,7 @@ func (l *Line) join(p *plan, f *facts) error {
 		pos: p.position(f.pos, l.o.Rings, l.o.State), beat: &l.stored, pulse: make(chan struct{}, 1),
 	}
 	now := time.Now().UnixNano()
+	l.begun = p.begin
 	l.judged.Store(now)
 	l.stored.Store(now)
 	l.restoreRules(f)
@@ -217,10 +219,16 @@ func (l *Line) Numbers() (epoch string, next uint64) {
 	return name.ID, next
 }
 
-// Given returns the highest number of the epoch that this state can have given; known is false for a name that it does not know.
-func (l *Line) Given(epoch string) (highest uint64, known bool) {
-	if _, name, _ := l.numbers.peek(); epoch == name.ID {
-		return l.numbers.leaseEnd() - 1, true
+// Given returns the highest number of the epoch that the far side can have from this state; known is false for a name that it does
+// not know. sent says whether anything at or above Start was sent on the asking uplink since the process began: as long as nothing
+// was, what the far side has of an ordinal that this process began comes from another state, whose backup this one is.
+func (l *Line) Given(epoch string, sent bool) (highest uint64, known bool) {
+	_, name, next := l.numbers.peek()
+	switch {
+	case epoch == name.ID && l.begun && !sent:
+		return name.Start - 1, true
+	case epoch == name.ID:
+		return next - 1, true
 	}
 	for _, e := range l.o.Queue.Epochs() {
 		if e.ID == epoch {
@@ -228,6 +236,12 @@ func (l *Line) Given(epoch string) (highest uint64, known bool) {
 		}
 	}
 	return 0, false
+}
+
+// Start returns the name of the current epoch and the first number of its newest ordinal.
+func (l *Line) Start() (epoch string, first uint64) {
+	_, name, _ := l.numbers.peek()
+	return name.ID, name.Start
 }
 
 // Renumber goes on under another epoch name, between two records, because the far side knows numbers that this state never gave.

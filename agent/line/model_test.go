@@ -231,6 +231,7 @@ type world struct {
 	n       *numbers
 	running bool
 	linked  bool
+	fresh   bool // this process began the ordinal, and has sent nothing of it
 
 	value       int64               // running number of the last Read
 	read        map[int64]bool      // in ring 1
@@ -360,6 +361,7 @@ func (w *world) apply(p *plan, entries []found) {
 	w.disk.AddEpoch(w.n.epoch, w.n.name)
 	w.burn()
 	w.rings.Judged.Mark(w.n.epoch, w.n.next-1)
+	w.fresh = p.begin
 	w.rings.Judged.Release(p.at)
 	w.rings.Read.Release(p.input)
 	states := maps.Clone(w.disk.durable.rules)
@@ -469,12 +471,15 @@ func (w *world) link() {
 	if w.linked {
 		return
 	}
-	_, name, _ := w.n.peek()
+	_, name, next := w.n.peek()
 	have := w.far.have[name.ID]
-	gaps := w.far.gaps[name.ID]
 	all := have.Clone()
-	all.AddAll(gaps)
-	if len(all) > 0 && all[0].First <= 1 && all[0].Last > w.n.leaseEnd()-1 || len(have) > 0 && have[len(have)-1].Last > w.n.leaseEnd()-1 {
+	all.AddAll(w.far.gaps[name.ID])
+	given := next - 1
+	if w.fresh {
+		given = name.Start - 1
+	}
+	if len(all) > 0 && all[len(all)-1].Last > given {
 		w.judge()
 		w.must(w.j.renumber(w.disk, newID()))
 	}
@@ -491,6 +496,9 @@ func (w *world) send(most int, lossy bool) {
 		w.burn()
 		if lossy && rapid.IntRange(0, 9).Draw(w.t, "lost on the way") == 0 {
 			continue
+		}
+		if epoch, name, _ := w.n.peek(); x.ordinal == epoch && x.rec.Number >= name.Start {
+			w.fresh = false
 		}
 		w.arrive(x)
 		if lossy && rapid.IntRange(0, 3).Draw(w.t, "acknowledgement lost") == 0 {
