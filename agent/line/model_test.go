@@ -44,7 +44,7 @@ type modelDisk struct {
 	epochs   map[uint32]buffer.Epoch
 	dirty    bool
 	requests []buffer.Declaration
-	doomed   tidegate.Ranges
+	doomed   map[uint32]tidegate.Ranges
 }
 
 type diskState struct {
@@ -72,7 +72,7 @@ func cloneDone(m map[uint32]tidegate.Ranges) map[uint32]tidegate.Ranges {
 }
 
 func (d *modelDisk) reopen() {
-	d.tail, d.requests, d.doomed, d.fails, d.dirty = nil, nil, nil, nil, false
+	d.tail, d.requests, d.doomed, d.fails, d.dirty = nil, nil, map[uint32]tidegate.Ranges{}, nil, false
 	d.done, d.acked, d.epochs = cloneDone(d.durable.done), maps.Clone(d.durable.acked), maps.Clone(d.durable.epochs)
 }
 
@@ -144,7 +144,7 @@ func (d *modelDisk) wanted() (out []sent) {
 		d.w.must(err)
 		for _, r := range recs {
 			s := seen[f.Epoch]
-			if s.Contains(r.Number) || d.done[f.Epoch].Contains(r.Number) || d.doomed.Contains(r.Number) {
+			if s.Contains(r.Number) || d.done[f.Epoch].Contains(r.Number) || d.doomed[f.Epoch].Contains(r.Number) {
 				continue
 			}
 			s.Add(tidegate.Range{First: r.Number, Last: r.Number})
@@ -553,7 +553,7 @@ func (w *world) arrive(x sent) {
 func (w *world) overflow() {
 	for _, f := range w.disk.durable.frames {
 		r := tidegate.Range{First: f.First, Last: f.Last}
-		if f.Class != tidegate.ClassReading || w.disk.done[f.Epoch].Covers(r) || w.disk.doomed.Contains(f.First) {
+		if f.Class != tidegate.ClassReading || w.disk.done[f.Epoch].Covers(r) || w.disk.doomed[f.Epoch].Contains(f.First) {
 			continue
 		}
 		want := w.disk.done[f.Epoch].Missing(r)
@@ -565,7 +565,9 @@ func (w *world) overflow() {
 		}
 		d.AtMost = d.Count
 		w.disk.requests = append(w.disk.requests, d)
-		w.disk.doomed.Add(r)
+		doomed := w.disk.doomed[f.Epoch]
+		doomed.Add(r)
+		w.disk.doomed[f.Epoch] = doomed
 		return
 	}
 }
