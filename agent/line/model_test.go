@@ -572,6 +572,13 @@ func (w *world) overflow() {
 	}
 }
 
+// loseRings is what a reboot does to tmpfs.
+func (w *world) loseRings() {
+	w.must(box.Remove(w.dir))
+	clear(w.entryOf)
+	w.seenAt = 0
+}
+
 // powerCut loses the rings: what was not numbered, or numbered and not committed, is gone unless it was sent.
 func (w *world) powerCut() {
 	w.note()
@@ -580,8 +587,7 @@ func (w *world) powerCut() {
 			w.cutAway[v] = true
 		}
 	}
-	w.must(box.Remove(w.dir))
-	w.seenAt = 0
+	w.loseRings()
 	w.running, w.linked = false, false
 	w.cuts++
 }
@@ -711,8 +717,7 @@ func (w *world) stop() {
 	}
 	w.running, w.linked = false, false
 	if rapid.Bool().Draw(w.t, "reboot") {
-		w.must(box.Remove(w.dir))
-		w.seenAt = 0
+		w.loseRings()
 	}
 }
 
