@@ -2,10 +2,7 @@ package buffer
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"github.com/tidegate-io/tidegate"
 )
@@ -34,7 +31,7 @@ func (q *Queue) Check(ctx context.Context) (Report, error) {
 	var list []segment
 	for class := range q.segments {
 		for _, s := range q.segments[class] {
-			if !s.doomed {
+			if !s.Dropping {
 				list = append(list, *s)
 			}
 		}
@@ -53,54 +50,39 @@ func (q *Queue) Check(ctx context.Context) (Report, error) {
 }
 
 func (q *Queue) checkSegment(s *segment, r *Report) error {
-	var held tidegate.Ranges
-	var readings uint64
-	err := q.db.View(func(txn *badger.Txn) error {
-		o := badger.DefaultIteratorOptions
-		o.PrefetchValues = false
-		o.Prefix = s.key(keyFrame)
-		it := txn.NewIterator(o)
-		defer it.Close()
-		for it.Rewind(); it.ValidForPrefix(o.Prefix); it.Next() {
-			err := it.Item().Value(func(b []byte) error {
-				f, err := parseFrame(b)
-				if err != nil {
-					return err
-				}
-				if f.First > s.last() {
-					return nil // committed after the index was copied
-				}
-				n, err := q.o.Count(f.Body, 0, int(f.Records()))
-				if err != nil {
-					return fmt.Errorf("%w: %w", ErrDamaged, err)
-				}
-				if uint32(n) != f.Count {
-					return fmt.Errorf("frame %d to %d holds %d readings, its header says %d: %w", f.First, f.Last, n, f.Count, ErrDamaged)
-				}
-				held.Add(tidegate.Range{First: f.First, Last: f.Last})
-				readings += uint64(f.Count)
-				r.Frames++
-				r.Records += f.Records()
-				r.Bytes += int64(len(b))
-				return nil
-			})
-			if errors.Is(err, ErrDamaged) {
-				r.fault("segment %s: %v", s.segmentName, err)
-			} else if err != nil {
-				return err
-			}
+	var x Report // of this segment
+	missing, err := q.walk(s, s.First(), func(f Frame, held tidegate.Ranges) bool {
+		n, err := q.o.Count(f.Body, 0, int(f.Records()))
+		if err != nil || uint32(n) != f.Count {
+			x.fault("segment %s: frame %d to %d holds %d readings, its header says %d (%v)", s.Segment, f.First, f.Last, n, f.Count, err)
 		}
-		return nil
+		x.Frames++
+		x.Records += held.Len()
+		x.Bytes += int64(len(f.Body))
+		x.Readings += uint64(f.Count)
+		return true
 	})
 	if err != nil {
-		return fmt.Errorf("check segment %s: %w", s.segmentName, err)
+		return fmt.Errorf("check: %w", err)
+	}
+	for _, m := range missing {
+		x.fault("segment %s: records %d to %d are missing", s.Segment, m.First, m.Last)
+	}
+	if len(missing) == 0 && x.Readings != s.Readings {
+		x.fault("segment %s: frames hold %d readings, the index says %d", s.Segment, x.Readings, s.Readings)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if live := q.segmentLocked(s.Segment); live == nil || live.Dropping {
+		return nil // it was dropped meanwhile
 	}
 	r.Segments++
-	r.Readings += readings
-	for _, run := range s.runs {
-		for _, m := range held.Missing(run) {
-			r.fault("segment %s: records %d to %d are missing", s.segmentName, m.First, m.Last)
-		}
+	r.Frames += x.Frames
+	r.Records += x.Records
+	r.Readings += x.Readings
+	r.Bytes += x.Bytes
+	for _, f := range x.Faults {
+		r.fault("%s", f)
 	}
 	return nil
 }

@@ -2,21 +2,25 @@ package buffer
 
 import (
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
-// A Frame is what the queue stores under one key: a run of consecutive records of one class. The body is bytes to it.
-type Frame struct {
-	Epoch  uint32 // ordinal of the epoch: rises by one with each new epoch of this state directory; see Queue.Epochs
-	Class  tidegate.Class
-	First  uint64 // number of its first record
-	Last   uint64 // number of its last record
-	Count  uint32 // readings in all its records
-	T0, T1 int64  // earliest and latest time of its records, Unix milliseconds
-	Body   []byte // the records, as sync/wire/frame encodes them
-}
+// What the queue speaks of in the form in which it is stored; see package stored.
+type (
+	Frame       = stored.Frame
+	Position    = stored.Position
+	Drops       = stored.Drops
+	Epoch       = stored.Epoch
+	Declaration = stored.Declaration
+	Tally       = stored.Tally
+	Tallies     = stored.Tallies
+)
 
-// Records returns how many records f holds.
-func (f *Frame) Records() uint64 { return f.Last - f.First + 1 }
+// ErrDamaged is wrapped where stored bytes are not what was written.
+var ErrDamaged = stored.ErrDamaged
+
+// DecodeDeclaration is the inverse of Declaration.Encode.
+func DecodeDeclaration(b []byte) (Declaration, error) { return stored.DecodeDeclaration(b) }
 
 // A Place is a position in the line of numbers: the first record wanted.
 type Place struct {

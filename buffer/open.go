@@ -1,31 +1,20 @@
 package buffer
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/bits"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
-	"golang.org/x/sys/unix"
 
 	"github.com/tidegate-io/tidegate"
-)
-
-const (
-	memTable = 4 << 20
-	// reserve is the free space below which nothing is written: Badger ends the process when it meets a full disk.
-	reserve = max(32<<20, 4*memTable)
-	// ballastBytes is what is freed so that the store can be opened on a full disk.
-	ballastBytes = 32 << 20
-	// openRoom is the free space that Badger needs to open: two memtable files and a table.
-	openRoom = 24 << 20
+	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
 // badgerOptions are the settings under which Badger keeps what it acknowledged, in little memory, on 32 bit as well. Each was measured:
@@ -76,21 +65,23 @@ func Open(o Options) (*Queue, error) {
 	if err := makeRoom(&o); err != nil {
 		return nil, err
 	}
-	if err := removeEmpty(dir, o.Log); err != nil {
-		return nil, err
-	}
-	db, err := badger.Open(badgerOptions(dir, o.Compactors, o.Log))
-	if err != nil {
-		// A file that was cut at creation fails one Open and is mended by it.
-		o.Log.Warn("store did not open, trying once more", "err", err)
-		if db, err = badger.Open(badgerOptions(dir, o.Compactors, o.Log)); err != nil {
-			return nil, fmt.Errorf("open store %s: %w", dir, err)
+	if bits.UintSize == 32 {
+		if err := testOnce(&o); err != nil {
+			return nil, err
 		}
 	}
-	q := &Queue{
-		o: o, db: db, epochs: map[uint32]Epoch{}, dirty: map[uint32]bool{}, acked: map[uint32]bool{}, highest: map[uint32]uint64{},
-		rules: map[string][]byte{}, asked: map[damage]bool{}, moved: make(chan struct{}, 1),
+	if err := removeEmpty(dir); err != nil {
+		return nil, err
 	}
+	q := newQueue(&o)
+	if err := q.guard.keepSpare(o.Dir); err != nil {
+		o.Log.Warn("room for the memtable is not kept", "err", err)
+	}
+	db, err := openBadger(dir, &o)
+	if err != nil {
+		return nil, err
+	}
+	q.db = db
 	if err := q.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read store %s: %w", dir, err), db.Close())
 	}
@@ -101,88 +92,40 @@ func Open(o Options) (*Queue, error) {
 	return q, nil
 }
 
-// setLimit shrinks the limit to what the file system can hold beside the reserve and the ballast.
-func (q *Queue) setLimit() {
-	q.limit = q.o.MaxBytes
-	free, _, err := q.o.Statfs(q.o.Dir)
-	if err != nil {
-		q.o.Log.Warn("ask free space", "err", err)
-		return
+func newQueue(o *Options) *Queue {
+	q := &Queue{
+		o: *o, epochs: map[uint32]Epoch{}, dirty: map[uint32]bool{}, acked: map[uint32]bool{}, highest: map[uint32]uint64{},
+		rules: map[string][]byte{}, hurt: map[stored.Segment]bool{}, moved: make(chan struct{}, 1),
 	}
-	var own int64
-	for class := range q.segments {
-		for _, s := range q.segments[class] {
-			own += s.bytes
+	q.guard = guard{ask: func() (int64, int64, error) { return q.o.Statfs(q.o.Dir) }, now: time.Now}
+	for class := range q.tails {
+		q.tails[class].keep = tailBytes
+		if o.sizes.tail > 0 {
+			q.tails[class].keep = o.sizes.tail
 		}
 	}
-	q.limit = min(q.limit, max(own+free-reserve, 2*fixedBytes))
+	return q
 }
 
-// Limit returns the limit in force, in bytes: Options.MaxBytes, or less where the file system is smaller.
-func (q *Queue) Limit() int64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.limit
+// openBadger opens the database. A file that was cut at its making fails one Open and is mended by it.
+func openBadger(dir string, o *Options) (*badger.DB, error) {
+	db, err := badger.Open(badgerOptions(dir, o.Compactors, o.Log))
+	if err == nil {
+		return db, nil
+	}
+	o.Log.Warn("store did not open, trying once more", "err", err)
+	if err := removeEmpty(dir); err != nil {
+		return nil, err
+	}
+	if db, err = badger.Open(badgerOptions(dir, o.Compactors, o.Log)); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	return db, nil
 }
 
-func statfs(dir string) (free, total int64, err error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, 0, fmt.Errorf("ask file system of %s: %w", dir, err)
-	}
-	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
-}
-
-// room refuses a commit of size bytes where the disk has less than the reserve left.
-func (q *Queue) room(size int64) error {
-	free, _, err := q.o.Statfs(q.o.Dir)
-	if err != nil {
-		return err
-	}
-	if free < reserve+size {
-		return fmt.Errorf("%d bytes are free on the disk of %s, %d are kept in reserve: %w", free, q.o.Dir, int64(reserve)+size, ErrNoSpace)
-	}
-	return nil
-}
-
-// makeRoom deletes the ballast where the store could not be opened otherwise, and makes it again where there is room.
-func makeRoom(o *Options) error {
-	path := filepath.Join(o.Dir, "ballast")
-	free, _, err := o.Statfs(o.Dir)
-	if err != nil {
-		return err
-	}
-	if free < openRoom {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("free the ballast: %w", err)
-		}
-		if free, _, err = o.Statfs(o.Dir); err != nil {
-			return err
-		}
-		if free < openRoom {
-			return fmt.Errorf("%d bytes are free on the disk of %s, opening the store takes %d: %w", free, o.Dir, int64(openRoom), ErrNoSpace)
-		}
-		return nil
-	}
-	if free < reserve+2*ballastBytes {
-		return nil
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("make the ballast: %w", err)
-	}
-	err = unix.Fallocate(int(f.Fd()), 0, 0, ballastBytes)
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		err = nil // a file system that cannot reserve space cannot hold a ballast either; the reserve still holds
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("make the ballast: %w", errors.Join(err, os.Remove(path)))
-	}
-	return nil
-}
-
-// removeEmpty deletes memtable and value-log files of 0 bytes, which a power cut leaves behind and Badger refuses to open.
-func removeEmpty(dir string, log *slog.Logger) error {
+// removeEmpty deletes memtable and value-log files of 0 bytes: spares (guard.keepSpare), or what a power cut left. Badger refuses
+// to open with them.
+func removeEmpty(dir string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("list store: %w", err)
@@ -198,7 +141,6 @@ func removeEmpty(dir string, log *slog.Logger) error {
 		if st.Size() > 0 {
 			continue
 		}
-		log.Warn("removing file of 0 bytes that a power cut left", "file", e.Name())
 		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 			return fmt.Errorf("remove empty file: %w", err)
 		}
@@ -206,19 +148,22 @@ func removeEmpty(dir string, log *slog.Logger) error {
 	return nil
 }
 
-// load reads indexes, position, cursors, epochs and rule state. Frames are not read.
+// load reads indexes, position, cursors, epochs and rule state. Frames are read only where a cursor is done with a part of a segment.
 func (q *Queue) load() error {
-	cursors := map[string]cursorState{}
+	cursors := map[string]stored.Cursor{}
 	err := q.db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{PrefetchValues: false})
 		defer it.Close()
-		for _, prefix := range []byte{keyIndex, keyMeta} {
+		for _, prefix := range []byte{stored.KeyIndex, stored.KeyMeta} {
 			for it.Seek([]byte{prefix}); it.ValidForPrefix([]byte{prefix}); it.Next() {
 				key := it.Item().Key()
 				if err := it.Item().Value(func(v []byte) error { return q.loadKey(key, v, cursors) }); err != nil {
-					return err
+					return fmt.Errorf("key %q: %w", key, err)
 				}
 			}
+		}
+		for it.Seek([]byte{stored.KeyRejected}); it.ValidForPrefix([]byte{stored.KeyRejected}); it.Next() {
+			q.aside += it.Item().ValueSize()
 		}
 		return nil
 	})
@@ -228,60 +173,96 @@ func (q *Queue) load() error {
 	for class := range q.segments {
 		sortSegments(q.segments[class])
 		for _, s := range q.segments[class] {
-			q.highest[s.epoch] = max(q.highest[s.epoch], s.last())
+			q.highest[s.Epoch] = max(q.highest[s.Epoch], s.Last())
+			q.totals.Segment = max(q.totals.Segment, s.Counter)
+			q.tails[class].top = Place{s.Epoch, s.Last() + 1}
 		}
 	}
 	q.highest[q.position.Epoch] = max(q.highest[q.position.Epoch], max(q.position.Next, 1)-1)
 	for _, name := range q.o.Uplinks {
-		st := cursors[name]
-		c := &Cursor{
-			q: q, name: name, wake: make(chan struct{}, 1), done: map[uint32]tidegate.Ranges{}, saved: st.done, hidden: map[uint32]tidegate.Ranges{},
-			delivered: st.delivered, rejected: st.rejected, declared: st.declared,
-		}
-		for e, r := range st.done {
-			c.done[e] = r.Clone()
-		}
-		for _, e := range st.acked {
-			q.acked[e] = true
-		}
-		c.signal()
-		if err := c.countBufferedLocked(); err != nil {
+		st, known := cursors[name]
+		delete(cursors, name)
+		if err := q.loadCursor(name, &st, known); err != nil {
 			return err
 		}
-		q.cursors = append(q.cursors, c)
+	}
+	for name := range cursors {
+		q.o.Log.Info("uplink was removed: its account is closed", "uplink", name)
+		q.unmark = append(q.unmark, stored.MetaKey(stored.MetaCursor, name))
 	}
 	return nil
 }
 
-func (q *Queue) loadKey(key, v []byte, cursors map[string]cursorState) (err error) {
-	if key[0] == keyIndex {
-		if len(key) != 14 {
-			return fmt.Errorf("index key has %d bytes, want 14: %w", len(key), ErrDamaged)
+func (q *Queue) loadCursor(name string, st *stored.Cursor, known bool) error {
+	c := &Cursor{
+		q: q, name: name, wake: make(chan struct{}, 1), done: map[stored.Stream]tidegate.Ranges{}, saved: st.Done,
+		hidden:    map[uint32]tidegate.Ranges{},
+		delivered: st.Delivered, rejected: st.Rejected, declared: st.Declared, before: st.Before,
+	}
+	for s, r := range st.Done {
+		c.done[s] = r.Clone()
+	}
+	for _, e := range st.Acked {
+		q.acked[e] = true
+	}
+	q.cursors = append(q.cursors, c)
+	q.wakeLocked()
+	if err := c.countBuffered(); err != nil {
+		return err
+	}
+	if !known { // a new uplink: what is gone by now was never its
+		c.before = q.totals.Produced
+		for class := range c.before {
+			c.before[class].Sub(c.buffered[class])
 		}
-		name := segmentName{tidegate.Class(key[1]), binary.BigEndian.Uint32(key[2:]), binary.BigEndian.Uint64(key[6:])}
-		if int(name.class) >= len(q.segments) {
-			return fmt.Errorf("index of class %d: %w", name.class, ErrDamaged)
+		c.changes++
+	}
+	return nil
+}
+
+// countBuffered counts what the store holds that is not done; for a start.
+func (c *Cursor) countBuffered() error {
+	for class := range c.q.segments {
+		for _, s := range c.q.segments[class] {
+			want := s.without(c.done[s.stream()], nil, 0)
+			if len(want) == 0 {
+				continue
+			}
+			var p part
+			if err := c.findStored(&p, s, &want); err != nil {
+				return err
+			}
+			c.buffered[class].Add(p.Tally)
 		}
-		s, err := decodeSegment(name, v)
-		if err != nil {
+	}
+	return nil
+}
+
+func (q *Queue) loadKey(key, v []byte, cursors map[string]stored.Cursor) (err error) {
+	if key[0] == stored.KeyIndex {
+		s := &segment{}
+		if s.Segment, err = stored.ParseSegment(key); err != nil {
 			return err
 		}
-		q.segments[name.class] = append(q.segments[name.class], s)
-		q.counter = max(q.counter, name.counter)
-		return nil
+		if s.Index, err = stored.DecodeIndex(v); err == nil {
+			q.segments[s.Class] = append(q.segments[s.Class], s)
+		}
+		return err
 	}
-	rest := strings.SplitN(string(key), "|", 3)
-	switch {
-	case len(rest) == 2 && rest[1] == "pos":
-		q.position, err = decodePosition(v)
-	case len(rest) == 2 && rest[1] == "totals":
-		q.produced, q.gaps, err = decodeTotals(v)
-	case len(rest) == 3 && rest[1] == "epoch" && len(rest[2]) == 4:
-		q.epochs[binary.BigEndian.Uint32([]byte(rest[2]))], err = decodeEpoch(v)
-	case len(rest) == 3 && rest[1] == "rule":
-		q.rules[rest[2]] = append([]byte{}, v...)
-	case len(rest) == 3 && rest[1] == "cursor":
-		cursors[rest[2]], err = decodeCursor(v)
+	switch word, name := stored.ParseMeta(key); word {
+	case stored.MetaPosition:
+		q.position, err = stored.DecodePosition(v)
+	case stored.MetaTotals:
+		q.totals, err = stored.DecodeTotals(v)
+	case stored.MetaEpoch:
+		var e uint32
+		if e, err = stored.ParseEpochName(name); err == nil {
+			q.epochs[e], err = stored.DecodeEpoch(v)
+		}
+	case stored.MetaRule:
+		q.rules[name], err = stored.Unseal("state of rule "+name, v)
+	case stored.MetaCursor:
+		cursors[name], err = stored.DecodeCursor(v)
 	}
 	return err
 }
@@ -291,7 +272,7 @@ func (q *Queue) finishDrops() error {
 	var marked []*segment
 	for class := range q.segments {
 		for _, s := range q.segments[class] {
-			if s.marked {
+			if s.Dropping {
 				marked = append(marked, s)
 			}
 		}
@@ -301,7 +282,7 @@ func (q *Queue) finishDrops() error {
 			return err
 		}
 	}
-	return nil
+	return q.guard.keepSpare(q.o.Dir)
 }
 
 // badgerLog hands Badger's log lines on.

@@ -14,9 +14,10 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
-// Options say how a Queue is opened. All fields but Statfs and Log are required.
+// Options say how a Queue is opened. All fields but Statfs, Version and Log are required.
 type Options struct {
 	Dir      string        // the state directory; the store is in Dir/buffer
 	MaxBytes int64         // limit of the store's frames, at least MinBytes
@@ -30,79 +31,57 @@ type Options struct {
 	Statfs func(dir string) (free, total int64, err error)
 	// Compactors is how many goroutines Badger compacts with, at least 2; 0 = none, for tests in fake time (its compactors poll).
 	Compactors int
+	Version    string // of the program; the self-test of 32-bit machines is made once for each
 	Log        *slog.Logger
+
+	sizes sizes
+}
+
+// sizes are those that tests make small; 0 = as they should be.
+type sizes struct {
+	segment int64 // bytes of a segment
+	budget  int64 // bytes of all frames
+	tail    int   // bytes that stay in memory
 }
 
 // MinBytes is the smallest limit: below it the fixed costs of the store outweigh what it keeps.
 const MinBytes = 64_000_000
 
-// ErrNoSpace means that the file system has less free space than the store needs to work safely. Nothing was written.
-var ErrNoSpace = errors.New("no space")
-
-// maxCommit bounds the frames of one transaction; Badger's own limit is 15 % of the memtable, 629,145 bytes.
-const maxCommit = 560 << 10
-
 // MaxFrame is the largest body of one frame.
 const MaxFrame = 400 << 10
 
-// tailBytes is how much of what is committed stays in memory for cursors that are not far behind.
-const tailBytes = 1 << 20
-
-// A Tally counts records and their readings.
-type Tally struct {
-	Records  uint64 `json:"records"`
-	Readings uint64 `json:"readings"`
-}
-
-func (t *Tally) add(records, readings uint64) { t.Records += records; t.Readings += readings }
-
-func (t *Tally) sub(x Tally) { t.Records -= x.Records; t.Readings -= x.Readings }
+// ErrNoSpace means that the file system has less free space than the store needs to work safely. Nothing was written.
+var ErrNoSpace = errors.New("no space")
 
 // classes in the order in which retention drops them; the index into Tallies is the class.
 var dropOrder = [...]tidegate.Class{tidegate.ClassDebug, tidegate.ClassReading, tidegate.ClassAudit, tidegate.ClassAlarm}
 
-// Tallies are counts by class; index = tidegate.Class.
-type Tallies [5]Tally
-
-// Device returns the counts of what devices reported: classes reading and debug.
-func (t *Tallies) Device() Tally {
-	r, d := t[tidegate.ClassReading], t[tidegate.ClassDebug]
-	return Tally{r.Records + d.Records, r.Readings + d.Readings}
-}
-
-// A Queue is safe for concurrent use, but Commit, Retain and Close are called by one goroutine.
+// A Queue is safe for concurrent use, but Commit, Requests, Retain, SetLimits and Close are called by one goroutine.
+// Nothing waits for the disk while it holds mu: a card may hang for seconds, and Put must not.
 type Queue struct {
 	o     Options
 	db    *badger.DB
-	limit int64         // MaxBytes, or less on a smaller file system
 	moved chan struct{} // cap 1: a cursor moved
-	hurt  hurt          // damaged frames that reading came upon
+	guard guard
+	sick  bool // the last transaction failed; for Commit alone
 
 	mu       sync.Mutex // guards all below
-	segments [5][]*segment
-	tails    [5]tail
-	counter  uint64 // of the newest segment
-	cursors  []*Cursor
+	limit    int64      // Options.MaxBytes, or less on a smaller file system
+	segments [stored.Classes][]*segment
+	tails    [stored.Classes]tail
+	cursors  []*Cursor // the list itself does not change
 	epochs   map[uint32]Epoch
 	dirty    map[uint32]bool   // epochs not on disk yet
 	acked    map[uint32]bool   // epochs of which a record was acknowledged; stored with the cursors
 	highest  map[uint32]uint64 // highest number seen by epoch
 	rules    map[string][]byte
 	position Position
-	produced Tallies         // all that was committed or dropped before, by class
-	gaps     uint64          // declarations committed
-	requests []Declaration   // to be declared by the agent; see Requests
-	asked    map[damage]bool // damaged frames that were asked for already
-	failure  error           // of the last commit; nil = it went well
-	unmark   []segmentName   // dropped segments whose index key is still there
-}
-
-// A Commit is what becomes durable in one transaction.
-type Commit struct {
-	Frames   []Frame // in the order of their numbers; their bodies are at most MaxFrame together
-	Position Position
-	Rules    map[string][]byte // changed rule state by rule; nil bytes = forget the rule
-	Declared []Declaration     // of the gaps among Frames
+	totals   stored.Totals           // of what is committed
+	requests []Declaration           // to be declared by the agent; see Requests
+	hurt     map[stored.Segment]bool // segments in which reading missed records
+	failure  error                   // of the last commit; nil = it went well
+	unmark   [][]byte                // keys to delete with the next commit: indexes of dropped segments, cursors of removed uplinks
+	aside    int64                   // bytes set aside
 }
 
 // Position returns how far the store had followed the rings as of the last commit; its Time is 0 before the first one.
@@ -119,15 +98,7 @@ func (q *Queue) Rules() map[string][]byte {
 	return maps.Clone(q.rules)
 }
 
-// An Epoch is a stretch of one line of numbers, known inside the gateway by its ordinal. Several may share a name: then they are one
-// epoch to the far side, and their numbers rise from one to the next. Each start that cannot know whether it stands on a
-// restored backup begins a new ordinal, so that it can be renamed as long as nothing of it was delivered.
-type Epoch struct {
-	ID    string // its name on the wire
-	Start uint64 // its first number
-}
-
-// Epochs returns the epochs by ordinal.
+// Epochs returns the epochs by ordinal. Those of which nothing is stored any more are forgotten, but for the newest.
 func (q *Queue) Epochs() map[uint32]Epoch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -150,230 +121,96 @@ func (q *Queue) Rename(old, id string) []uint32 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var out []uint32
-	for ordinal, e := range q.epochs {
-		if e.ID != old || q.acked[ordinal] {
+	for _, ordinal := range q.ordinalsLocked(old) {
+		if q.acked[ordinal] {
 			continue
 		}
+		e := q.epochs[ordinal]
 		e.ID = id
 		q.epochs[ordinal] = e
 		q.dirty[ordinal] = true
 		out = append(out, ordinal)
 	}
-	slices.Sort(out)
 	q.wakeLocked()
 	return out
 }
 
-// Put makes frames visible to cursors, in order within their class, each record once: before it is durable, or after the commit that
-// made it so. Numbers rise within a class.
+// ordinalsLocked returns the epochs called id, rising.
+func (q *Queue) ordinalsLocked(id string) []uint32 {
+	var out []uint32
+	for e, x := range q.epochs {
+		if x.ID == id {
+			out = append(out, e)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Put makes frames visible to cursors, in order within their class: before they are durable, or after the commit that made them so.
+// Numbers rise within a class. The bodies are kept and must not change.
 func (q *Queue) Put(frames ...Frame) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, f := range frames {
+	for i := range frames {
+		f := &frames[i]
 		q.tails[f.Class].push(f)
-		q.highest[f.Epoch] = max(q.highest[f.Epoch], f.Last)
-		for _, c := range q.cursors {
-			c.buffered[f.Class].add(f.Records(), uint64(f.Count))
-		}
+		q.countLocked(f)
 	}
 	q.wakeLocked()
 }
 
-func (q *Queue) wakeLocked() {
-	for _, c := range q.cursors {
-		c.signal()
+// countLocked counts those records of f that were not counted before as buffered.
+func (q *Queue) countLocked(f *Frame) {
+	t := &q.tails[f.Class]
+	r := tidegate.Range{First: f.First, Last: f.Last}
+	if f.Epoch == t.top.Epoch {
+		r.First = max(r.First, t.top.Number)
 	}
-}
-
-// Commit makes c durable: when it returns nil, all of c survives a power cut. Frames that were Put before are the same records; the
-// caller Puts the others afterwards. An error wrapping ErrNoSpace means that nothing was written; after any other error it is not
-// known whether c is durable, and the same Commit is to be tried again before any other.
-func (q *Queue) Commit(c Commit) error {
-	size := 0
-	for i := range c.Frames {
-		size += frameHeader + len(c.Frames[i].Body)
-	}
-	if size > maxCommit {
-		return fmt.Errorf("commit of %d bytes, at most %d", size, maxCommit)
-	}
-	if err := q.room(int64(size)); err != nil {
-		q.mu.Lock()
-		q.failure = err
-		q.mu.Unlock()
-		return err
-	}
-	started := time.Now()
-	q.mu.Lock()
-	w := q.planLocked(&c)
-	q.mu.Unlock()
-	err := w.run(q.db)
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.failure = err
-	if err != nil {
-		return fmt.Errorf("commit records up to %d: %w", c.Position.Next, err)
-	}
-	q.applyLocked(&c, w)
-	q.position.Slowest = max(q.position.Slowest*15/16, time.Since(started))
-	return nil
-}
-
-// A write is a planned transaction.
-type write struct {
-	set      []pair
-	del      [][]byte
-	touched  map[segmentName]*segment // as they will be
-	counter  uint64
-	produced Tallies
-	gaps     uint64
-	cursors  []cursorState // as they will be, in the order of q.cursors
-}
-
-type pair struct{ key, value []byte }
-
-func (w *write) put(key, value []byte) { w.set = append(w.set, pair{key, value}) }
-
-func (w *write) run(db *badger.DB) error {
-	return db.Update(func(txn *badger.Txn) error {
-		for _, p := range w.set {
-			if err := txn.Set(p.key, p.value); err != nil {
-				return err
-			}
-		}
-		for _, k := range w.del {
-			if err := txn.Delete(k); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// planLocked works out the transaction of c. In memory it changes only what may be changed again in the same way: the cursors' done.
-func (q *Queue) planLocked(c *Commit) *write {
-	w := &write{touched: map[segmentName]*segment{}, counter: q.counter, produced: q.produced, gaps: q.gaps}
-	for i := range c.Frames {
-		f := &c.Frames[i]
-		s := q.segmentFor(w, f)
-		value := appendFrame(nil, f)
-		next := s.add(f, len(value)+len(frameKey(s.segmentName, f.First)))
-		next.closed = next.bytes >= q.segmentSize() || len(next.runs) >= maxRuns
-		w.touched[s.segmentName] = &next
-		w.put(frameKey(s.segmentName, f.First), value)
-		w.produced[f.Class].add(f.Records(), uint64(f.Count))
-	}
-	for i := range c.Declared {
-		q.declareLocked(w, &c.Declared[i])
-	}
-	for name, s := range w.touched {
-		w.put(name.key(keyIndex), s.encode())
-	}
-	for _, name := range q.unmark {
-		w.del = append(w.del, name.key(keyIndex))
-	}
-	for name, state := range c.Rules {
-		if state == nil {
-			w.del = append(w.del, metaKey("rule", name))
-		} else {
-			w.put(metaKey("rule", name), state)
-		}
-	}
-	for e := range q.dirty {
-		w.put(metaKey("epoch", string(binaryEpoch(e))), q.epochs[e].encode())
-	}
-	for _, cur := range q.cursors {
-		state := cur.stateLocked()
-		w.cursors = append(w.cursors, state)
-		if cur.dirty {
-			w.put(metaKey("cursor", cur.name), state.encode())
-		}
-	}
-	p := c.Position
-	p.Slowest = max(p.Slowest, q.position.Slowest)
-	w.put(metaKey("pos"), p.encode())
-	w.put(metaKey("totals"), encodeTotals(w.produced, w.gaps))
-	return w
-}
-
-// segmentFor returns the segment that takes f: the open one of its class and epoch, or a new one.
-func (q *Queue) segmentFor(w *write, f *Frame) *segment {
-	var open *segment
-	for _, s := range q.segments[f.Class] {
-		if s.epoch == f.Epoch && !s.closed && !s.doomed {
-			open = s
-		}
-	}
-	for _, s := range w.touched {
-		if s.class == f.Class && s.epoch == f.Epoch && (open == nil || s.counter >= open.counter) {
-			open = s
-		}
-	}
-	if open != nil && !open.closed {
-		return open
-	}
-	w.counter++
-	return &segment{segmentName: segmentName{f.Class, f.Epoch, w.counter}}
-}
-
-// declareLocked lets d take effect: the numbers are done for its uplinks, counted as declared or rejected.
-func (q *Queue) declareLocked(w *write, d *Declaration) {
-	w.gaps++
-	if d.Cause == tidegate.CauseRingFull {
-		w.produced[tidegate.ClassReading].add(d.Ranges.Len(), d.Count)
-	}
-	for _, cur := range q.cursors {
-		if d.Uplink == "" || d.Uplink == cur.name {
-			cur.declareLocked(d)
-		}
-	}
-	if d.Cause == tidegate.CauseRejected {
-		q.setAsideLocked(w, d)
-	}
-	if d.segment == (segmentName{}) {
+	if f.Epoch < t.top.Epoch || r.Len() == 0 {
 		return
 	}
-	for _, s := range q.segments[d.segment.class] {
-		if s.segmentName == d.segment {
-			next := *s
-			next.doomed, next.marked, next.closed = true, true, true
-			w.touched[s.segmentName] = &next
+	t.top = Place{f.Epoch, f.Last + 1}
+	q.highest[f.Epoch] = max(q.highest[f.Epoch], f.Last)
+	for _, c := range q.cursors {
+		rest := c.done[stored.Stream{Class: f.Class, Epoch: f.Epoch}].Missing(r)
+		var p part
+		if err := q.countIn(&p, f, &rest); err != nil {
+			q.o.Log.Error("count what was put", "err", err)
+		}
+		c.buffered[f.Class].Add(p.Tally)
+	}
+}
+
+func (q *Queue) wakeLocked() {
+	for _, c := range q.cursors {
+		select {
+		case c.wake <- struct{}{}:
+		default:
 		}
 	}
 }
 
-// applyLocked makes what w wrote the state in memory.
-func (q *Queue) applyLocked(c *Commit, w *write) {
-	for name, next := range w.touched {
-		list := q.segments[name.class]
-		i := slices.IndexFunc(list, func(s *segment) bool { return s.segmentName == name })
-		if i < 0 {
-			q.segments[name.class] = append(list, next)
-			sortSegments(q.segments[name.class])
-			continue
-		}
-		*list[i] = *next
+// Moved is signalled (capacity 1) when a cursor moved or something is to be declared, so that it can be committed some time after.
+func (q *Queue) Moved() <-chan struct{} { return q.moved }
+
+func (q *Queue) noteMoved() {
+	select {
+	case q.moved <- struct{}{}:
+	default:
 	}
-	for i := range c.Frames {
-		f := &c.Frames[i]
-		q.highest[f.Epoch] = max(q.highest[f.Epoch], f.Last)
-		q.tails[f.Class].committed(f.Epoch, f.Last)
-	}
-	q.counter, q.produced, q.gaps = w.counter, w.produced, w.gaps
-	q.unmark = nil
-	clear(q.dirty)
-	for name, state := range c.Rules {
-		if state == nil {
-			delete(q.rules, name)
-		} else {
-			q.rules[name] = state
+}
+
+// Dirty reports whether a cursor moved since the last commit, or something waits to be declared.
+func (q *Queue) Dirty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, c := range q.cursors {
+		if c.changes != c.savedChanges {
+			return true
 		}
 	}
-	for i, cur := range q.cursors {
-		cur.committedLocked(w.cursors[i])
-	}
-	slowest := q.position.Slowest
-	q.position = c.Position
-	q.position.Slowest = max(slowest, c.Position.Slowest)
+	return len(q.requests)+len(q.hurt) > 0
 }
 
 // Close closes the store. Nothing that was Put but not committed is kept by it; the rings keep that.
@@ -382,40 +219,4 @@ func (q *Queue) Close() error {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil
-}
-
-func (e Epoch) encode() []byte {
-	w := packer{}
-	w.uint(1) // version
-	w.text(e.ID)
-	w.uint(e.Start)
-	return w.b
-}
-
-func decodeEpoch(b []byte) (e Epoch, err error) {
-	u := unpacker{b: b}
-	u.uint()
-	e.ID, e.Start = u.text(), u.uint()
-	return e, u.done("epoch")
-}
-
-func encodeTotals(t Tallies, gaps uint64) []byte {
-	w := packer{}
-	w.uint(1) // version
-	for _, x := range t {
-		w.uint(x.Records)
-		w.uint(x.Readings)
-	}
-	w.uint(gaps)
-	return w.b
-}
-
-func decodeTotals(b []byte) (t Tallies, gaps uint64, err error) {
-	u := unpacker{b: b}
-	u.uint()
-	for i := range t {
-		t[i].Records, t[i].Readings = u.uint(), u.uint()
-	}
-	gaps = u.uint()
-	return t, gaps, u.done("totals")
 }

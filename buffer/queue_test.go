@@ -115,7 +115,7 @@ func wantRanges(t *testing.T, what string, got, want tidegate.Ranges) {
 func TestFramesAreVisibleThenDurableThenDone(t *testing.T) {
 	dir := t.TempDir()
 	q := open(t, testOptions(dir))
-	q.AddEpoch(1, Epoch{"e1", 1})
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	c := cursor(t, q, "a")
 	for i := uint64(1); i <= 10; i++ {
 		q.Put(frame(tidegate.ClassReading, i, i, 3))
@@ -127,7 +127,7 @@ func TestFramesAreVisibleThenDurableThenDone(t *testing.T) {
 	}
 	wantRanges(t, "after the ack", look(t, c, tidegate.ClassReading, 1), tidegate.Ranges{{First: 1, Last: 2}, {First: 5, Last: 8}})
 	s := q.Stats().Cursors[0]
-	if s.Delivered.Device() != (Tally{4, 12}) || s.Buffered.Device() != (Tally{6, 18}) {
+	if s.Delivered.Device() != (Tally{Records: 4, Readings: 12}) || s.Buffered.Device() != (Tally{Records: 6, Readings: 18}) {
 		t.Fatalf("delivered %v, buffered %v", s.Delivered.Device(), s.Buffered.Device())
 	}
 	if !q.Dirty() {
@@ -149,10 +149,10 @@ func TestFramesAreVisibleThenDurableThenDone(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = q.Stats().Cursors[0]
-	if s.Delivered.Device() != (Tally{8, 24}) || s.Buffered.Device() != (Tally{2, 6}) || s.Confirmed != 6 {
+	if s.Delivered.Device() != (Tally{Records: 8, Readings: 24}) || s.Buffered.Device() != (Tally{Records: 2, Readings: 6}) || s.Confirmed != 6 {
 		t.Fatalf("delivered %v, buffered %v, confirmed %d", s.Delivered.Device(), s.Buffered.Device(), s.Confirmed)
 	}
-	if p := q.Position(); p.Next != 11 || string(q.Rules()["r"]) != "state" || q.Epochs()[1] != (Epoch{"e1", 1}) {
+	if p := q.Position(); p.Next != 11 || string(q.Rules()["r"]) != "state" || q.Epochs()[1] != (Epoch{ID: "e1", Start: 1}) {
 		t.Fatalf("position %+v, rules %q, epochs %v", p, q.Rules(), q.Epochs())
 	}
 }
@@ -160,7 +160,7 @@ func TestFramesAreVisibleThenDurableThenDone(t *testing.T) {
 func TestClassesAreStreamsOfTheirOwn(t *testing.T) {
 	q := open(t, testOptions(t.TempDir()))
 	defer q.Close()
-	q.AddEpoch(1, Epoch{"e1", 1})
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	c := cursor(t, q, "a")
 	q.Put(frame(tidegate.ClassReading, 1, 4, 1), frame(tidegate.ClassReading, 6, 9, 1))
 	commit(t, q, Commit{Frames: []Frame{
@@ -198,7 +198,7 @@ func TestOldestIsDroppedAndDeclared(t *testing.T) {
 	o.MaxBytes = MinBytes
 	o.Uplinks = []string{"a", "b"}
 	q := open(t, o)
-	q.AddEpoch(1, Epoch{"e1", 1})
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	a := cursor(t, q, "a")
 	next := fill(t, q, 1, 50)
 	if err := a.Ack("e1", tidegate.Ranges{{First: 1, Last: 15}}); err != nil {
@@ -263,7 +263,7 @@ func TestDeliveredGoesFirstAndOnlyBehindTheCommittedCursor(t *testing.T) {
 	o.MaxBytes = MinBytes
 	q := open(t, o)
 	defer q.Close()
-	q.AddEpoch(1, Epoch{"e1", 1})
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	c := cursor(t, q, "a")
 	next := fill(t, q, 1, 300)
 	if err := c.Ack("e1", tidegate.Ranges{{First: 1, Last: next - 1}}); err != nil {
@@ -290,7 +290,7 @@ func TestKeepDropsDeliveredOnly(t *testing.T) {
 	o := testOptions(t.TempDir())
 	q := open(t, o)
 	defer q.Close()
-	q.AddEpoch(1, Epoch{"e1", 1})
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	c := cursor(t, q, "a")
 	next := fill(t, q, 1, 200)
 	if err := c.Ack("e1", tidegate.Ranges{{First: 1, Last: 1000}}); err != nil {
@@ -315,7 +315,7 @@ func TestKeepDropsDeliveredOnly(t *testing.T) {
 func TestRejectedIsSetAsideAndDeclared(t *testing.T) {
 	q := open(t, testOptions(t.TempDir()))
 	defer q.Close()
-	q.AddEpoch(1, Epoch{"e1", 1})
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	c := cursor(t, q, "a")
 	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 9, 2))
 	if err := c.Reject("e1", tidegate.Range{First: 4, Last: 4}, "too long"); err != nil {
@@ -329,7 +329,7 @@ func TestRejectedIsSetAsideAndDeclared(t *testing.T) {
 	commit(t, q, Commit{Frames: []Frame{frame(tidegate.ClassAudit, 10, 10, 1)}, Declared: asked})
 	wantRanges(t, "left", look(t, c, tidegate.ClassReading, 1), tidegate.Ranges{{First: 1, Last: 3}, {First: 5, Last: 9}})
 	s := q.Stats().Cursors[0]
-	if s.Rejected.Device() != (Tally{1, 2}) || s.Buffered.Device() != (Tally{8, 16}) {
+	if s.Rejected.Device() != (Tally{Records: 1, Readings: 2}) || s.Buffered.Device() != (Tally{Records: 8, Readings: 16}) {
 		t.Fatalf("rejected %v, buffered %v", s.Rejected.Device(), s.Buffered.Device())
 	}
 }
@@ -340,7 +340,7 @@ func TestFullDiskIsNotWrittenTo(t *testing.T) {
 	o.Statfs = func(string) (int64, int64, error) { return free, 2 << 30, nil }
 	q := open(t, o)
 	defer q.Close()
-	q.AddEpoch(1, Epoch{"e1", 1})
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	free = reserve
 	c := Commit{Frames: []Frame{frame(tidegate.ClassReading, 1, 9, 2)}, Position: Position{Epoch: 1, Next: 10}}
 	if err := q.Commit(c); !errors.Is(err, ErrNoSpace) {

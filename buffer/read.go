@@ -1,97 +1,129 @@
 package buffer
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
-// storedLocked returns copies of the segments of class that hold something at or behind from and before the tail's start.
-func (q *Queue) storedLocked(class tidegate.Class, from, start Place, bounded bool) []segment {
-	var out []segment
-	for _, s := range q.segments[class] {
-		if s.doomed || (Place{s.epoch, s.last()}).Before(from) {
-			continue
-		}
-		if bounded && !(Place{s.epoch, s.first()}).Before(start) {
-			continue
-		}
-		out = append(out, *s)
-	}
-	return out
-}
-
-// frames calls f with the frames of segment s from the one that holds number from, in order, until f returns false. The body is
-// valid only during the call. A damaged frame is left out, and asked to be declared.
-func (q *Queue) frames(s segment, from uint64, f func(Frame) bool) error {
-	err := q.db.View(func(txn *badger.Txn) error {
-		prefix := s.key(keyFrame)
-		at := frameKey(s.segmentName, from)
-		if from > s.first() {
-			at = q.frameHolding(txn, prefix, at)
-		}
+// walk calls f with the frames of segment s from the one that holds number from, in order, and with those of their numbers at or behind
+// from that s holds; each number once. It ends when f returns false. The body is valid only during the call. It returns what is missing
+// of the numbers it passed: their frames are damaged or gone. q.mu must not be held.
+func (q *Queue) walk(s *segment, from uint64, f func(fr Frame, held tidegate.Ranges) bool) (missing tidegate.Ranges, err error) {
+	from = max(from, s.First())
+	at := from
+	err = q.db.View(func(txn *badger.Txn) error {
+		prefix := s.Key(stored.KeyFrame)
 		o := badger.DefaultIteratorOptions
 		o.PrefetchValues = false
 		o.Prefix = prefix
+		seek := q.frameHolding(txn, s, from)
 		it := txn.NewIterator(o)
 		defer it.Close()
-		for it.Seek(at); it.ValidForPrefix(prefix); it.Next() {
+		for it.Seek(seek); it.ValidForPrefix(prefix); it.Next() {
 			more := true
 			err := it.Item().Value(func(b []byte) error {
-				fr, err := parseFrame(b)
-				if err == nil && (fr.Class != s.class || fr.Epoch != s.epoch) {
+				fr, err := stored.ParseFrame(b)
+				if err == nil && (fr.Class != s.Class || fr.Epoch != s.Epoch) {
 					err = fmt.Errorf("frame is of %s/%d: %w", fr.Class, fr.Epoch, ErrDamaged)
 				}
 				if err != nil {
 					return err
 				}
-				more = f(fr)
+				if fr.Last < at {
+					return nil
+				}
+				held := s.Runs.Within(tidegate.Range{First: max(at, fr.First), Last: fr.Last})
+				if len(held) == 0 {
+					return nil // of a commit that was not known to be durable, and was made again
+				}
+				if at < held[0].First {
+					missing.AddAll(s.Runs.Within(tidegate.Range{First: at, Last: held[0].First - 1}))
+				}
+				at = fr.Last + 1
+				more = f(fr, held)
 				return nil
 			})
 			if errors.Is(err, ErrDamaged) {
-				q.damaged(s, it.Item().KeyCopy(nil), err)
+				q.o.Log.Error("stored frame is damaged", "segment", s.Segment.String(), "err", err)
 				continue
 			}
-			if err != nil {
+			if err != nil || !more {
 				return err
 			}
-			if !more {
-				return nil
-			}
 		}
+		missing.AddAll(s.Runs.Within(tidegate.Range{First: at, Last: s.Last()}))
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("read segment %s: %w", s.segmentName, err)
+		return missing, fmt.Errorf("read segment %s: %w", s.Segment, err)
 	}
-	return nil
+	return missing, nil
 }
 
-// frameHolding returns the key of the last frame at or before at.
-func (q *Queue) frameHolding(txn *badger.Txn, prefix, at []byte) []byte {
+// frameHolding returns the key of the last frame of s that begins at or before number from.
+func (q *Queue) frameHolding(txn *badger.Txn, s *segment, from uint64) []byte {
+	key := s.FrameKey(from)
+	if from <= s.First() {
+		return key
+	}
 	o := badger.DefaultIteratorOptions
 	o.PrefetchValues = false
+	o.Prefix = s.Key(stored.KeyFrame)
 	o.Reverse = true
 	it := txn.NewIterator(o)
 	defer it.Close()
-	it.Seek(at)
-	if it.ValidForPrefix(prefix) {
+	if it.Seek(key); it.ValidForPrefix(o.Prefix) {
 		return it.Item().KeyCopy(nil)
 	}
-	return prefix
+	return key
 }
 
-// damaged asks for a declaration of the frame under key of segment s: all numbers of the segment from its first to the next
-// frame's. The caller may or may not hold q.mu; the request is only noted.
-func (q *Queue) damaged(s segment, key []byte, why error) {
-	if len(key) < 8 {
-		return
+// noteHurt asks for the declaration of what is unreadable in the segment.
+func (q *Queue) noteHurt(s *segment) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if live := q.segmentLocked(s.Segment); live != nil && !live.Dropping {
+		q.hurt[s.Segment] = true
+		q.noteMoved()
 	}
-	first := binary.BigEndian.Uint64(key[len(key)-8:])
-	q.o.Log.Error("stored frame is damaged; its records are declared as a gap", "segment", s.segmentName.String(), "first", first, "err", why)
-	q.hurt.note(damage{s.segmentName, first})
+}
+
+// A loss is what of a segment cannot be read.
+type loss struct {
+	ranges   tidegate.Ranges
+	readings uint64
+}
+
+// lossOf reads all of s and returns what is missing.
+func (q *Queue) lossOf(s *segment) (l loss, err error) {
+	l.readings = s.Readings
+	l.ranges, err = q.walk(s, s.First(), func(f Frame, held tidegate.Ranges) bool {
+		n := uint64(f.Count)
+		if held.Len() != f.Records() {
+			n = 0
+			for _, r := range held {
+				x, err := q.o.Count(f.Body, int(r.First-f.First), int(r.Len()))
+				if err == nil { // the CRC held: it cannot fail but by a fault of the codec
+					n += uint64(x)
+				}
+			}
+		}
+		l.readings -= min(n, l.readings)
+		return true
+	})
+	return l, err
+}
+
+// share returns how many readings the numbers rs of l held. It is exact where rs is all of l, or where all its records hold equally many.
+func (l *loss) share(rs tidegate.Ranges) uint64 {
+	n, all := rs.Len(), l.ranges.Len()
+	if all == 0 {
+		return 0
+	}
+	return l.readings/all*n + l.readings%all*n/all
 }

@@ -5,86 +5,70 @@ import (
 	"slices"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
-// maxRuns bounds the runs of numbers in one segment's index, which is written with each commit.
-const maxRuns = 512
+const (
+	// maxSegment is the largest segment.
+	maxSegment = 8 << 20
+	// maxRuns bounds the runs of numbers in one segment's index, which is written with each commit.
+	maxRuns = 512
+)
 
-// A segment is a group of frames of one class and epoch that is dropped as a whole.
+// A segment is a group of frames of one class and epoch that is dropped as a whole. A copy of it stays true: frames are only added.
 type segment struct {
-	segmentName
-	runs     tidegate.Ranges // numbers of its records
-	records  uint64
-	readings uint64
-	bytes    int64
-	t0, t1   int64 // Unix milliseconds
-	closed   bool
-	doomed   bool // no cursor looks at it any more; it waits for its gap to be committed, or for DropPrefix
-	marked   bool // the index on disk says dropping
+	stored.Segment
+	stored.Index
+	doomed bool // the agent was asked to declare what uplinks still want of it
 }
 
-func (s *segment) first() uint64 { return s.runs[0].First }
-func (s *segment) last() uint64  { return s.runs[len(s.runs)-1].Last }
+func (s *segment) stream() stored.Stream { return stored.Stream{Class: s.Class, Epoch: s.Epoch} }
 
-// add returns s with f in it, sharing no memory that s may still change.
-func (s segment) add(f *Frame, size int) segment {
-	s.runs = s.runs.Clone()
-	s.runs.Add(tidegate.Range{First: f.First, Last: f.Last})
-	if s.records == 0 || f.T0 < s.t0 {
-		s.t0 = f.T0
+// held returns those of rs that s holds.
+func (s *segment) held(rs tidegate.Ranges) tidegate.Ranges {
+	var out tidegate.Ranges
+	for _, r := range rs {
+		if r.First <= s.Last() && r.Last >= s.First() {
+			out.AddAll(s.Runs.Within(r))
+		}
 	}
-	if s.records == 0 || f.T1 > s.t1 {
-		s.t1 = f.T1
-	}
-	s.records += f.Records()
-	s.readings += uint64(f.Count)
-	s.bytes += int64(size)
-	return s
+	return out
 }
 
-func (s *segment) encode() []byte {
-	w := packer{}
-	state := uint64(0)
-	if s.closed {
-		state |= 1
+// without returns the numbers of s, at or behind from, that are in neither set.
+func (s *segment) without(done, hidden tidegate.Ranges, from uint64) tidegate.Ranges {
+	var out tidegate.Ranges
+	for _, r := range s.Runs {
+		if r.First = max(r.First, from); r.Len() > 0 {
+			out = append(out, done.Missing(r)...)
+		}
 	}
-	if s.marked {
-		state |= 2
+	for _, h := range hidden {
+		out.Remove(h)
 	}
-	w.uint(1) // version
-	w.uint(state)
-	w.uint(s.records)
-	w.uint(s.readings)
-	w.uint(uint64(s.bytes))
-	w.int(s.t0)
-	w.int(s.t1)
-	w.ranges(s.runs)
-	return w.b
-}
-
-func decodeSegment(name segmentName, b []byte) (*segment, error) {
-	u := unpacker{b: b}
-	s := &segment{segmentName: name}
-	u.uint()
-	state := u.uint()
-	s.closed, s.marked = state&1 != 0, state&2 != 0
-	s.doomed = s.marked
-	s.records, s.readings, s.bytes = u.uint(), u.uint(), int64(u.uint())
-	s.t0, s.t1 = u.int(), u.int()
-	s.runs = u.ranges()
-	if err := u.done("segment index " + name.String()); err != nil {
-		return nil, err
-	}
-	if len(s.runs) == 0 {
-		u.fail("empty list of runs")
-		return nil, u.done("segment index " + name.String())
-	}
-	return s, nil
+	return out
 }
 
 // sortSegments puts segments in the order of their records.
 func sortSegments(list []*segment) {
 	slices.SortFunc(list, func(a, b *segment) int {
-		return cmp.Or(cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.counter, b.counter))
+		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Counter, b.Counter))
 	})
+}
+
+func (q *Queue) segmentSize() int64 {
+	if q.o.sizes.segment > 0 {
+		return q.o.sizes.segment
+	}
+	return min(q.limit/32, maxSegment)
+}
+
+// segmentLocked returns the segment of that name, nil if there is none any more.
+func (q *Queue) segmentLocked(name stored.Segment) *segment {
+	for _, s := range q.segments[name.Class] {
+		if s.Segment == name {
+			return s
+		}
+	}
+	return nil
 }

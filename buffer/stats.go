@@ -3,9 +3,11 @@ package buffer
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
 // Stats is the account of the queue at one time.
@@ -26,6 +28,7 @@ type Stats struct {
 // CursorStats is the account of one uplink: Produced = Delivered + Buffered + Rejected + Declared, by class.
 type CursorStats struct {
 	Uplink    string
+	Produced  Tallies // Stats.Produced, less what was gone when the uplink was added
 	Delivered Tallies
 	Buffered  Tallies
 	Rejected  Tallies
@@ -48,23 +51,24 @@ type SegmentStats struct {
 
 // Stats returns the account. What was Put and is not committed counts as produced.
 func (q *Queue) Stats() Stats {
+	disk := diskBytes(filepath.Join(q.o.Dir, "buffer"))
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{Produced: q.produced, Gaps: q.gaps, Limit: q.limit, Failure: q.failure}
+	s := Stats{Produced: q.totals.Produced, Gaps: q.totals.Gaps, Limit: q.limit, Failure: q.failure, DiskBytes: disk}
 	for class := range q.tails {
 		t := &q.tails[class]
 		for i := range t.frames {
 			f := &t.frames[i]
 			if !t.isCommitted(f) {
-				s.Produced[class].add(f.Records(), uint64(f.Count))
+				s.Produced[class].Add(Tally{Records: f.Records(), Readings: uint64(f.Count)})
 				s.Bytes += int64(len(f.Body))
 			}
 		}
 		for _, g := range q.segments[class] {
-			s.Bytes += g.bytes
+			s.Bytes += g.Bytes
 			s.Segments = append(s.Segments, SegmentStats{
-				Name: g.segmentName.String(), First: g.first(), Last: g.last(), Records: g.records, Readings: g.readings,
-				Bytes: g.bytes, T0: g.t0, T1: g.t1, Dropping: g.doomed,
+				Name: g.Segment.String(), First: g.First(), Last: g.Last(), Records: g.Records, Readings: g.Readings,
+				Bytes: g.Bytes, T0: g.T0, T1: g.T1, Dropping: g.Dropping || g.doomed,
 			})
 		}
 	}
@@ -75,19 +79,40 @@ func (q *Queue) Stats() Stats {
 	}
 	s.Highest = q.highest[s.Epoch]
 	for _, c := range q.cursors {
-		s.Cursors = append(s.Cursors, c.statsLocked(&s))
+		x := CursorStats{
+			Uplink: c.name, Produced: s.Produced, Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared, Buffered: c.buffered,
+			Confirmed: min(s.Highest, c.firstWantedLocked(s.Epoch, c.done)-1), Oldest: c.oldestLocked(),
+		}
+		for class := range x.Produced {
+			x.Produced[class].Sub(c.before[class])
+		}
+		s.Cursors = append(s.Cursors, x)
 	}
-	s.DiskBytes = diskBytes(filepath.Join(q.o.Dir, "buffer"))
 	return s
 }
 
-func (c *Cursor) statsLocked(s *Stats) CursorStats {
-	x := CursorStats{Uplink: c.name, Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared, Buffered: c.buffered, Confirmed: s.Highest}
-	if rest := c.done[s.Epoch].Missing(tidegate.Range{First: c.q.epochs[s.Epoch].Start, Last: s.Highest}); len(rest) > 0 {
-		x.Confirmed = rest[0].First - 1
+// firstWantedLocked returns the lowest number of the epoch that is held and not in done; 2^64-1 if there is none.
+func (c *Cursor) firstWantedLocked(epoch uint32, done map[stored.Stream]tidegate.Ranges) uint64 {
+	first := uint64(1<<64 - 1)
+	for class := range c.q.segments {
+		st := stored.Stream{Class: tidegate.Class(class), Epoch: epoch}
+		for _, s := range c.q.segments[class] {
+			if s.Epoch == epoch && s.First() < first {
+				if want := s.without(done[st], nil, 0); len(want) > 0 {
+					first = min(first, want[0].First)
+				}
+			}
+		}
+		for _, f := range c.q.tails[class].from(Place{epoch, 0}) {
+			if f.Epoch != epoch || f.First >= first {
+				break
+			}
+			if want := done[st].Missing(tidegate.Range{First: f.First, Last: f.Last}); len(want) > 0 {
+				first = min(first, want[0].First)
+			}
+		}
 	}
-	x.Oldest = c.oldestLocked()
-	return x
+	return first
 }
 
 // oldestLocked returns the time of the oldest frame or segment with something not done, Unix milliseconds.
@@ -99,28 +124,17 @@ func (c *Cursor) oldestLocked() int64 {
 		}
 	}
 	for class := range c.q.segments {
-		var start Place
-		var bounded bool
-		if start, bounded = c.q.tails[class].start(); !bounded {
-			start = Place{}
-		}
 		for _, s := range c.q.segments[class] {
-			if s.doomed || bounded && !(Place{s.epoch, s.first()}).Before(start) {
-				continue
-			}
-			for _, r := range s.runs {
-				if bounded && s.epoch == start.Epoch {
-					r.Last = min(r.Last, start.Number-1)
-				}
-				if r.Len() > 0 && !c.done[s.epoch].Covers(r) {
-					see(s.t0)
-					break
-				}
+			if len(s.without(c.done[s.stream()], nil, 0)) > 0 {
+				see(s.T0)
+				break
 			}
 		}
-		for i := range c.q.tails[class].frames {
-			f := &c.q.tails[class].frames[i]
-			if !c.done[f.Epoch].Covers(tidegate.Range{First: f.First, Last: f.Last}) {
+		t := &c.q.tails[class]
+		for i := range t.frames {
+			f := &t.frames[i]
+			r := tidegate.Range{First: f.First, Last: f.Last}
+			if !t.isCommitted(f) && !c.done[stored.Stream{Class: f.Class, Epoch: f.Epoch}].Covers(r) {
 				see(f.T0)
 				break
 			}
@@ -146,24 +160,31 @@ func diskBytes(dir string) int64 {
 	return n
 }
 
-// Coarse returns how far each uplink has got, for the lease: everything up to and including Number of the epoch is done.
-func (q *Queue) Coarse() []CoarseCursor {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var out []CoarseCursor
-	for _, c := range q.cursors {
-		for e, done := range c.saved {
-			if len(done) > 0 && done[0].First <= max(q.epochs[e].Start, 1) {
-				out = append(out, CoarseCursor{c.name, e, done[0].Last})
-			}
-		}
-	}
-	return out
-}
-
 // A CoarseCursor says that an uplink is done with everything of the epoch up to and including Number.
 type CoarseCursor struct {
 	Uplink string
 	Epoch  uint32
 	Number uint64
+}
+
+// Coarse returns how far each uplink has got as of the last commit, for the lease: the newest epoch first. It is empty before an uplink
+// got anything; then it names all, also one that is done with nothing.
+func (q *Queue) Coarse() []CoarseCursor {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []CoarseCursor
+	some := false
+	for e, x := range q.epochs {
+		for _, c := range q.cursors {
+			first := min(c.firstWantedLocked(e, c.saved), q.committedLocked(e), q.highest[e]+1)
+			first = max(first, x.Start, 1)
+			out = append(out, CoarseCursor{c.name, e, first - 1})
+			some = some || len(c.saved) > 0
+		}
+	}
+	if !some {
+		return nil
+	}
+	slices.SortStableFunc(out, func(a, b CoarseCursor) int { return int(int64(b.Epoch) - int64(a.Epoch)) })
+	return out
 }

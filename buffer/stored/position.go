@@ -1,4 +1,4 @@
-package buffer
+package stored
 
 import (
 	"time"
@@ -27,41 +27,40 @@ type Drops struct {
 	Readings uint64
 }
 
-func (p *Position) encode() []byte {
-	w := packer{}
-	w.uint(1) // version
-	w.text(string(p.Pair[:]))
-	w.uint(p.Ring)
-	w.uint(p.Input)
-	for _, d := range []Drops{p.Drops1, p.Drops2} {
-		w.uint(d.Reads)
-		w.uint(d.Readings)
+// Encode returns the stored form of x.
+func (x *Position) Encode() []byte {
+	p := newPacker()
+	p.text(string(x.Pair[:]))
+	p.uint(x.Ring)
+	p.uint(x.Input)
+	for _, d := range []Drops{x.Drops1, x.Drops2} {
+		p.uint(d.Reads)
+		p.uint(d.Readings)
 	}
-	w.uint(uint64(p.Epoch))
-	w.uint(p.Next)
-	w.uint(p.LeaseEnd)
-	w.text(string(p.State[:]))
-	w.text(string(p.Boot[:]))
-	w.uint(uint64(p.Rate))
-	w.uint(uint64(p.Slowest))
-	w.int(p.Time)
-	return w.b
+	p.uint(uint64(x.Epoch))
+	p.uint(x.Next)
+	p.uint(x.LeaseEnd)
+	p.text(string(x.State[:]))
+	p.text(string(x.Boot[:]))
+	p.uint(uint64(x.Rate))
+	p.uint(uint64(x.Slowest))
+	p.int(x.Time)
+	return p.seal()
 }
 
-func decodePosition(b []byte) (p Position, err error) {
-	u := unpacker{b: b}
-	u.uint()
-	copy(p.Pair[:], u.text())
-	p.Ring, p.Input = u.uint(), u.uint()
-	for _, d := range []*Drops{&p.Drops1, &p.Drops2} {
+// DecodePosition is the inverse of Position.Encode.
+func DecodePosition(b []byte) (x Position, err error) {
+	u := unseal("position", b)
+	x.Pair = u.id()
+	x.Ring, x.Input = u.uint(), u.uint()
+	for _, d := range []*Drops{&x.Drops1, &x.Drops2} {
 		d.Reads, d.Readings = u.uint(), u.uint()
 	}
-	p.Epoch = uint32(u.uint())
-	p.Next, p.LeaseEnd = u.uint(), u.uint()
-	copy(p.State[:], u.text())
-	copy(p.Boot[:], u.text())
-	p.Rate = uint32(u.uint())
-	p.Slowest = time.Duration(u.uint())
-	p.Time = u.int()
-	return p, u.done("position")
+	x.Epoch = u.uint32()
+	x.Next, x.LeaseEnd = u.uint(), u.uint()
+	x.State, x.Boot = u.id(), u.id()
+	x.Rate = u.uint32()
+	x.Slowest = time.Duration(u.uint())
+	x.Time = u.int()
+	return x, u.done()
 }

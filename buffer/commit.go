@@ -1,0 +1,289 @@
+package buffer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/stored"
+)
+
+// maxCommit bounds the bytes of one transaction; Badger's own limit is 15 % of the memtable, 629,145 bytes.
+const maxCommit = 600 << 10
+
+// A Commit is what becomes durable in one transaction.
+type Commit struct {
+	Frames   []Frame // in the order of their numbers; their bodies are at most MaxFrame together
+	Position Position
+	Rules    map[string][]byte // changed rule state by rule; nil bytes = forget the rule
+	Declared []Declaration     // of the gaps among Frames
+}
+
+// Commit makes c durable: when it returns nil, all of c survives a power cut. Frames may have been Put before; the
+// caller Puts the others afterwards. An error wrapping ErrNoSpace means that nothing was written; after any other error it is not
+// known whether c is durable, and the same Commit, or one that begins with the same records, is to be tried again before any other.
+func (q *Queue) Commit(c Commit) error {
+	err := q.commit(&c)
+	q.mu.Lock()
+	q.failure = err
+	q.mu.Unlock()
+	return err
+}
+
+func (q *Queue) commit(c *Commit) error {
+	size := int64(0)
+	for i := range c.Frames {
+		f := &c.Frames[i]
+		if uint64(f.Class) >= stored.Classes || f.First == 0 || f.Last < f.First {
+			return fmt.Errorf("commit records %d to %d of class %d", f.First, f.Last, f.Class)
+		}
+		size += int64(stored.HeaderSize + len(f.Body))
+	}
+	if err := q.makeSpace(size); err != nil {
+		return err
+	}
+	started := time.Now()
+	if err := q.mend(); err != nil {
+		return err
+	}
+	for i := range c.Declared {
+		if err := q.settleDeclared(&c.Declared[i]); err != nil {
+			return fmt.Errorf("declare %s: %w", c.Declared[i].Cause, err)
+		}
+	}
+	q.mu.Lock()
+	w := q.planLocked(c)
+	q.mu.Unlock()
+	if w.size > maxCommit {
+		return fmt.Errorf("commit of %d bytes, at most %d", w.size, maxCommit)
+	}
+	if err := w.run(q.db); err != nil {
+		q.sick = true
+		return fmt.Errorf("commit records up to %d: %w", c.Position.Next, err)
+	}
+	if err := q.guard.keepSpare(q.o.Dir); err != nil {
+		q.o.Log.Warn("room for the next memtable is not kept", "err", err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.applyLocked(c, w)
+	q.position.Slowest = max(q.position.Slowest*15/16, time.Since(started))
+	return nil
+}
+
+// mend makes the store sound after a transaction that failed: what the kernel could not write it may count as written from then on, so
+// nothing behind it in the same log would survive a power cut. Dropping a prefix writes all that is in memory to a table, and begins
+// a new log.
+func (q *Queue) mend() error {
+	if !q.sick {
+		return nil
+	}
+	key := []byte("z")
+	if err := q.db.Update(func(txn *badger.Txn) error { return txn.Set(key, nil) }); err != nil {
+		return fmt.Errorf("write again after a failure: %w", err)
+	}
+	if err := q.db.DropPrefix(key); err != nil {
+		return fmt.Errorf("begin a new log after a failure: %w", err)
+	}
+	q.sick = false
+	return nil
+}
+
+// A write is a planned transaction.
+type write struct {
+	set     []pair
+	del     [][]byte
+	size    int
+	touched map[stored.Segment]*segment // as they will be
+	totals  stored.Totals
+	saved   []cursorSave // in the order of q.cursors
+	forget  []uint32     // epochs
+}
+
+type pair struct{ key, value []byte }
+
+// cursorSave is what a transaction does with one cursor.
+type cursorSave struct {
+	written bool
+	changes uint64
+	ahead   bool
+	done    map[stored.Stream]tidegate.Ranges
+}
+
+func (w *write) put(key, value []byte) {
+	w.set = append(w.set, pair{key, value})
+	w.size += len(key) + len(value) + 16
+}
+
+func (w *write) run(db *badger.DB) error {
+	return db.Update(func(txn *badger.Txn) error {
+		for _, p := range w.set {
+			if err := txn.Set(p.key, p.value); err != nil {
+				return err
+			}
+		}
+		for _, k := range w.del {
+			if err := txn.Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// planLocked works out the transaction of c. It changes nothing that the same plan would not find again after a failure.
+func (q *Queue) planLocked(c *Commit) *write {
+	w := &write{touched: map[stored.Segment]*segment{}, totals: q.totals}
+	for i := range c.Frames {
+		f := &c.Frames[i]
+		s := q.segmentFor(w, f)
+		value := stored.AppendFrame(make([]byte, 0, stored.HeaderSize+len(f.Body)), f)
+		key := s.FrameKey(f.First)
+		next := &segment{Segment: s.Segment, Index: s.With(f, len(key)+len(value))}
+		next.Closed = next.Bytes >= q.segmentSize() || len(next.Runs) >= maxRuns
+		w.touched[s.Segment] = next
+		w.put(key, value)
+		w.totals.Produced[f.Class].Add(Tally{Records: f.Records(), Readings: uint64(f.Count)})
+	}
+	for i := range c.Declared {
+		q.planDeclared(w, &c.Declared[i])
+	}
+	for name, s := range w.touched {
+		w.put(name.Key(stored.KeyIndex), s.Encode())
+	}
+	w.del = append(w.del, q.unmark...)
+	for name, state := range c.Rules {
+		if state == nil {
+			w.del = append(w.del, stored.MetaKey(stored.MetaRule, name))
+		} else {
+			w.put(stored.MetaKey(stored.MetaRule, name), stored.Seal(state))
+		}
+	}
+	q.planEpochs(w, c)
+	for _, cur := range q.cursors {
+		s := cursorSave{changes: cur.changes, written: cur.changes != cur.savedChanges || cur.ahead}
+		if s.written {
+			var state stored.Cursor
+			state, s.ahead = cur.stateLocked(Place{c.Position.Epoch, c.Position.Next})
+			s.done = state.Done
+			w.put(stored.MetaKey(stored.MetaCursor, cur.name), state.Encode())
+		}
+		w.saved = append(w.saved, s)
+	}
+	p := c.Position
+	p.Slowest = max(p.Slowest, q.position.Slowest)
+	w.put(stored.MetaKey(stored.MetaPosition, ""), p.Encode())
+	w.put(stored.MetaKey(stored.MetaTotals, ""), w.totals.Encode())
+	return w
+}
+
+// segmentFor returns the segment that takes f: the open one of its class and epoch, or a new one.
+func (q *Queue) segmentFor(w *write, f *Frame) *segment {
+	var open *segment
+	for _, s := range q.segments[f.Class] {
+		if s.Epoch == f.Epoch && !s.Closed && !s.Dropping && !s.doomed {
+			open = s
+		}
+	}
+	for _, s := range w.touched {
+		if s.Class == f.Class && s.Epoch == f.Epoch && (open == nil || s.Counter >= open.Counter) {
+			open = s
+		}
+	}
+	if open != nil && !open.Closed {
+		return open
+	}
+	w.totals.Segment++
+	return &segment{Segment: stored.Segment{Class: f.Class, Epoch: f.Epoch, Counter: w.totals.Segment}}
+}
+
+// planEpochs writes new epochs, and forgets those of which nothing is stored, waits in memory, or can come any more.
+func (q *Queue) planEpochs(w *write, c *Commit) {
+	for e := range q.dirty {
+		x := q.epochs[e]
+		w.put(stored.MetaKey(stored.MetaEpoch, stored.EpochName(e)), x.Encode())
+	}
+	used := map[uint32]bool{}
+	newest := uint32(0)
+	for e := range q.epochs {
+		newest = max(newest, e)
+	}
+	for class := range q.segments {
+		for _, s := range q.segments[class] {
+			used[s.Epoch] = true
+		}
+		for i := range q.tails[class].frames {
+			used[q.tails[class].frames[i].Epoch] = true
+		}
+	}
+	for i := range c.Frames {
+		used[c.Frames[i].Epoch] = true
+	}
+	for i := range c.Declared {
+		used[c.Declared[i].Epoch] = true
+	}
+	for e := range q.epochs {
+		if e < min(newest, q.position.Epoch) && !used[e] && !q.dirty[e] {
+			w.forget = append(w.forget, e)
+			w.del = append(w.del, stored.MetaKey(stored.MetaEpoch, stored.EpochName(e)))
+		}
+	}
+}
+
+// forgetLocked takes the epoch out of memory.
+func (q *Queue) forgetLocked(e uint32) {
+	delete(q.epochs, e)
+	delete(q.acked, e)
+	delete(q.highest, e)
+	for _, c := range q.cursors {
+		delete(c.hidden, e)
+		for class := range q.segments {
+			st := stored.Stream{Class: tidegate.Class(class), Epoch: e}
+			if _, ok := c.done[st]; ok {
+				delete(c.done, st)
+				c.changes++ // the next commit stores it without
+			}
+		}
+	}
+}
+
+// applyLocked makes what w wrote the state in memory.
+func (q *Queue) applyLocked(c *Commit, w *write) {
+	for name, next := range w.touched {
+		if s := q.segmentLocked(name); s != nil {
+			*s = *next
+			continue
+		}
+		q.segments[name.Class] = append(q.segments[name.Class], next)
+		sortSegments(q.segments[name.Class])
+	}
+	for i := range c.Frames {
+		f := &c.Frames[i]
+		q.countLocked(f)
+		q.tails[f.Class].committed(f.Epoch, f.Last)
+	}
+	q.totals = w.totals
+	q.unmark = nil
+	clear(q.dirty)
+	for name, state := range c.Rules {
+		if state == nil {
+			delete(q.rules, name)
+		} else {
+			q.rules[name] = slices.Clone(state)
+		}
+	}
+	for i, cur := range q.cursors {
+		if s := &w.saved[i]; s.written {
+			cur.savedChanges, cur.ahead, cur.saved = s.changes, s.ahead, s.done
+		}
+	}
+	for _, e := range w.forget {
+		q.forgetLocked(e)
+	}
+	slowest := q.position.Slowest
+	q.position = c.Position
+	q.position.Slowest = max(slowest, c.Position.Slowest)
+}

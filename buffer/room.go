@@ -1,0 +1,196 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	memTable = 4 << 20
+	// reserve is the free space below which nothing is written: Badger ends the process when it meets a full disk.
+	reserve = max(32<<20, 4*memTable)
+	// ballastBytes is what is freed so that the store can be opened on a full disk.
+	ballastBytes = 32 << 20
+	// openRoom is the free space that Badger needs to open: two memtable files and a table.
+	openRoom = 24 << 20
+	// dropRoom is the free space that dropping a segment needs: what is in memory is written, and tables that hold more than it.
+	dropRoom = 16 << 20
+	// spareBytes is what a memtable's log can grow to: a full memtable and one more transaction, with what Badger adds.
+	spareBytes = 6 << 20
+	// most32 is the largest limit of a 32-bit process, which maps all tables into its address space.
+	most32 = 1 << 30
+)
+
+// A guard keeps Badger from meeting a full disk, where its writes to mapped files end the process. Only the goroutine that commits uses it.
+//
+// What it cannot rule out is that another process takes all of the reserve while Badger writes a table, some milliseconds after every
+// 4 MB. The log, written with every commit, is safe: its blocks are taken before Badger makes the file.
+type guard struct {
+	ask   func() (free, total int64, err error)
+	now   func() time.Time
+	free  int64 // at the last look
+	at    time.Time
+	spare string // the file that Badger's next log will take
+}
+
+// look asks for the free space, less what others will have taken in half a second, at the rate at which they took it since the last look.
+func (g *guard) look() (free int64, err error) {
+	free, _, err = g.ask()
+	if err != nil {
+		return 0, err
+	}
+	now := g.now()
+	taken, since := g.free-free, max(now.Sub(g.at), 100*time.Millisecond)
+	g.free, g.at = free, now
+	if taken > 0 && since < 5*time.Second {
+		return free - int64(float64(taken)*(500*time.Millisecond).Seconds()/since.Seconds()), nil
+	}
+	return free, nil
+}
+
+// tight reports whether the disk is so full that delivered segments go before their time, and yet not too full to drop them.
+func (g *guard) tight() bool {
+	free, _, err := g.ask()
+	return err == nil && free < reserve+maxSegment && free >= dropRoom
+}
+
+// keepSpare makes the file that Badger's next log will be, of no length but with its blocks: Badger extends it, and they are its.
+func (g *guard) keepSpare(dir string) error {
+	if st, err := os.Stat(g.spare); g.spare != "" && err == nil && st.Size() == 0 {
+		return nil
+	}
+	list, err := os.ReadDir(filepath.Join(dir, "buffer"))
+	if err != nil {
+		return err
+	}
+	last := 0
+	for _, e := range list {
+		if name, ok := strings.CutSuffix(e.Name(), ".mem"); ok {
+			if n, err := strconv.Atoi(name); err == nil {
+				last = max(last, n)
+			}
+		}
+	}
+	path := filepath.Join(dir, "buffer", fmt.Sprintf("%05d.mem", last+1))
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, spareBytes)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil // the reserve must do
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	g.spare = path
+	return nil
+}
+
+// makeSpace refuses a commit of size bytes where the disk has less than the reserve left, and delivered segments do not free enough.
+func (q *Queue) makeSpace(size int64) error {
+	free, err := q.guard.look()
+	if err != nil {
+		return err
+	}
+	for free < reserve+size {
+		if q.guard.tight() {
+			q.mu.Lock()
+			next, _ := q.dropLocked(time.UnixMilli(0), true)
+			q.mu.Unlock()
+			if next != nil {
+				if err := q.drop(next); err != nil {
+					return err
+				}
+				if free, _, err = q.guard.ask(); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		return fmt.Errorf("%d bytes are free on the disk of %s, %d are kept in reserve: %w", free, q.o.Dir, reserve+size, ErrNoSpace)
+	}
+	return nil
+}
+
+// setLimit shrinks the limit to what the file system can hold beside the reserve and the ballast.
+func (q *Queue) setLimit() {
+	free, _, err := q.guard.ask()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.limit = q.o.MaxBytes
+	if bits.UintSize == 32 {
+		q.limit = min(q.limit, most32)
+	}
+	if err != nil {
+		q.o.Log.Warn("ask free space", "err", err)
+		return
+	}
+	var own int64
+	for class := range q.segments {
+		for _, s := range q.segments[class] {
+			own += s.Bytes
+		}
+	}
+	q.limit = min(q.limit, max(own+free-reserve, 2*fixedBytes))
+}
+
+// Limit returns the limit in force, in bytes: Options.MaxBytes, or less where the file system is smaller or the machine has 32 bits.
+func (q *Queue) Limit() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.limit
+}
+
+func statfs(dir string) (free, total int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, 0, fmt.Errorf("ask file system of %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
+}
+
+// makeRoom deletes the ballast where the store could not be opened otherwise, and makes it again where there is room.
+func makeRoom(o *Options) error {
+	path := filepath.Join(o.Dir, "ballast")
+	free, _, err := o.Statfs(o.Dir)
+	if err != nil {
+		return err
+	}
+	if free < openRoom {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("free the ballast: %w", err)
+		}
+		if free, _, err = o.Statfs(o.Dir); err != nil {
+			return err
+		}
+		if free < openRoom {
+			return fmt.Errorf("%d bytes are free on the disk of %s, opening the store takes %d: %w", free, o.Dir, int64(openRoom), ErrNoSpace)
+		}
+		return nil
+	}
+	if free < reserve+2*ballastBytes {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("make the ballast: %w", err)
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, ballastBytes)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil // a file system that cannot reserve space cannot hold a ballast either; the reserve still holds
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("make the ballast: %w", errors.Join(err, os.Remove(path)))
+	}
+	return nil
+}

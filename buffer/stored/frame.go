@@ -1,0 +1,77 @@
+package stored
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/tidegate-io/tidegate"
+)
+
+// A Frame is what the queue stores under one key: a run of consecutive records of one class. The body is bytes to it.
+type Frame struct {
+	Epoch  uint32 // ordinal of the epoch: rises by one with each new epoch of this state directory; see Queue.Epochs
+	Class  tidegate.Class
+	First  uint64 // number of its first record
+	Last   uint64 // number of its last record
+	Count  uint32 // readings in all its records
+	T0, T1 int64  // earliest and latest time of its records, Unix milliseconds
+	Body   []byte // the records, as sync/wire/frame encodes them
+}
+
+// Records returns how many records f holds.
+func (f *Frame) Records() uint64 { return f.Last - f.First + 1 }
+
+// HeaderSize is how many bytes stand before a stored frame's body.
+const HeaderSize = 48
+
+// AppendFrame appends the stored form of f to dst. All integers are big-endian:
+//
+//	0   u8   version, 1        16  u64  last number
+//	1   u8   class             24  u32  readings
+//	2   u16  0                 28  i64  t0, Unix ms
+//	4   u32  epoch ordinal     36  i64  t1, Unix ms
+//	8   u64  first number      44  u32  CRC32C over bytes 0..43 and the body
+//	48  ...  body
+func AppendFrame(dst []byte, f *Frame) []byte {
+	at := len(dst)
+	dst = append(dst, version, byte(f.Class), 0, 0)
+	dst = binary.BigEndian.AppendUint32(dst, f.Epoch)
+	dst = binary.BigEndian.AppendUint64(dst, f.First)
+	dst = binary.BigEndian.AppendUint64(dst, f.Last)
+	dst = binary.BigEndian.AppendUint32(dst, f.Count)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(f.T0))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(f.T1))
+	sum := crc32.Update(crc32.Checksum(dst[at:], castagnoli), castagnoli, f.Body)
+	dst = binary.BigEndian.AppendUint32(dst, sum)
+	return append(dst, f.Body...)
+}
+
+// ParseFrame is the inverse of AppendFrame; the body is b's memory.
+func ParseFrame(b []byte) (f Frame, err error) {
+	if len(b) < HeaderSize {
+		return f, fmt.Errorf("frame has %d bytes, at least %d: %w", len(b), HeaderSize, ErrDamaged)
+	}
+	got := binary.BigEndian.Uint32(b[44:])
+	want := crc32.Update(crc32.Checksum(b[:44], castagnoli), castagnoli, b[HeaderSize:])
+	if got != want {
+		return f, fmt.Errorf("frame has CRC %#x, want %#x: %w", got, want, ErrDamaged)
+	}
+	if b[0] != version || b[2] != 0 || b[3] != 0 {
+		return f, fmt.Errorf("frame has version %d, want %d: %w", b[0], version, ErrDamaged)
+	}
+	f = Frame{
+		Class: tidegate.Class(b[1]),
+		Epoch: binary.BigEndian.Uint32(b[4:]),
+		First: binary.BigEndian.Uint64(b[8:]),
+		Last:  binary.BigEndian.Uint64(b[16:]),
+		Count: binary.BigEndian.Uint32(b[24:]),
+		T0:    int64(binary.BigEndian.Uint64(b[28:])),
+		T1:    int64(binary.BigEndian.Uint64(b[36:])),
+		Body:  b[HeaderSize:],
+	}
+	if f.First == 0 || f.Last < f.First || uint64(f.Class) >= Classes {
+		return Frame{}, fmt.Errorf("frame of %s holds records %d to %d: %w", f.Class, f.First, f.Last, ErrDamaged)
+	}
+	return f, nil
+}
