@@ -136,7 +136,7 @@ func addCursors(s *status.Status, q *buffer.Stats, now clock.Stamp) {
 // accountOf returns where the device readings of q went, as the uplink of c sees it.
 func accountOf(q *buffer.Stats, c *buffer.CursorStats) status.Account {
 	x := status.Account{
-		Produced: q.Produced.Device().Readings, Delivered: c.Delivered.Device().Readings, Buffered: c.Buffered.Device().Readings,
+		Produced: c.Produced.Device().Readings, Delivered: c.Delivered.Device().Readings, Buffered: c.Buffered.Device().Readings,
 		Rejected: c.Rejected.Device().Readings, DroppedDeclared: c.Declared.Device().Readings,
 	}
 	x.Lost = int64(x.Produced) - int64(x.Delivered+x.Buffered+x.Rejected+x.DroppedDeclared)
