@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -117,7 +116,6 @@ type Process struct {
 	t    testing.TB
 	done chan struct{}
 	err  error
-	once sync.Once
 }
 
 // Start starts a program with its log in file log. What it writes to standard output is kept in Out with takeOut, else goes to the log.

@@ -158,7 +158,8 @@ func (g *Gateway) Drain(m *Meters, rules, url, confirm, more string) {
 // A Receiver is a tidegate-receive under test.
 type Receiver struct {
 	*Process
-	Out string // directory of what it stores
+	Out   string // directory of what it stores
+	again func() *Process
 }
 
 // NewReceiver starts a receiver at the broker, with its files in dir.
@@ -166,8 +167,17 @@ func NewReceiver(t testing.TB, p Programs, dir, url string, before ...string) *R
 	t.Helper()
 	r := &Receiver{Out: filepath.Join(dir, "received")}
 	argv := append(before, p.Receiver, "--broker", url, "--out", r.Out, "--json")
-	r.Process = Start(t, "receiver", filepath.Join(dir, "receiver.log"), true, nil, argv...)
+	r.again = func() *Process { return Start(t, "receiver", filepath.Join(dir, "receiver.log"), true, nil, argv...) }
+	r.Process = r.again()
 	return r
+}
+
+// Restart stops the receiver and starts it anew on what it has: after many broker stops it would wait for up to two minutes before it
+// tries the next one.
+func (r *Receiver) Restart() {
+	r.t.Helper()
+	r.Terminate(60 * time.Second)
+	r.Process = r.again()
 }
 
 // Finish stops the receiver and returns its account.

@@ -128,6 +128,7 @@ func (k *killed) disturb(kills, brokers int) {
 	close(over)
 	wg.Wait()
 	k.broker.Start()
+	k.receiver.Restart()
 	time.Sleep(2 * time.Second)
 }
 

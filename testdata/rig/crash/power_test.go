@@ -32,8 +32,10 @@ func TestPowerCut(t *testing.T) {
 // acknowledged. strace takes the system calls away from the gateway as it is.
 func TestPowerCutUnsynced(t *testing.T) {
 	p := newPower(t)
-	p.before = []string{bed.Need(t, "strace", "strace"), "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=msync",
-		"-e", "inject=msync:retval=0"}
+	p.before = []string{
+		bed.Need(t, "strace", "strace"), "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=msync",
+		"-e", "inject=msync:retval=0",
+	}
 	p.cutOff(2)
 	p.before = nil
 	p.finish()
@@ -132,6 +134,7 @@ func (p *power) cutOff(times int) {
 // finish lets the gateway deliver all that it has after the last cut, and settles the account.
 func (p *power) finish() {
 	p.broker.Start()
+	p.receiver.Restart()
 	p.listen(len(p.cuts))
 	p.gateway.FreshRings()
 	p.gateway.Drain(p.meters, bed.Toggle, p.broker.URL(), "receipt", ", compress: none")
