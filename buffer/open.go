@@ -74,9 +74,6 @@ func Open(o Options) (*Queue, error) {
 		return nil, err
 	}
 	q := newQueue(&o)
-	if err := q.guard.keepSpare(o.Dir); err != nil {
-		o.Log.Warn("room for the memtable is not kept", "err", err)
-	}
 	db, err := openBadger(dir, &o)
 	if err != nil {
 		return nil, err
@@ -282,7 +279,10 @@ func (q *Queue) finishDrops() error {
 			return err
 		}
 	}
-	return q.guard.keepSpare(q.o.Dir)
+	if err := q.guard.keepSpare(q.o.Dir); err != nil {
+		q.o.Log.Warn("room for the next memtable is not kept", "err", err)
+	}
+	return nil
 }
 
 // badgerLog hands Badger's log lines on.

@@ -112,6 +112,9 @@ func (q *Queue) drop(s *segment) error {
 	if err := q.db.DropPrefix(s.Key('f')); err != nil {
 		return fmt.Errorf("drop segment %s: %w", s.Segment, err)
 	}
+	if err := q.guard.keepSpare(q.o.Dir); err != nil {
+		q.o.Log.Warn("room for the next memtable is not kept", "err", err)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.segments[s.Class] = slices.DeleteFunc(slices.Clone(q.segments[s.Class]), func(x *segment) bool { return x == s })

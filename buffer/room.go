@@ -80,19 +80,29 @@ func (g *guard) keepSpare(dir string) error {
 			}
 		}
 	}
-	path := filepath.Join(dir, "buffer", fmt.Sprintf("%05d.mem", last+1))
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	name := func(n int) string { return filepath.Join(dir, "buffer", fmt.Sprintf("%05d.mem", n)) }
+	if last > 0 { // a log that Badger made without a spare: when it was opened, or twice in a row
+		if err := allocate(name(last), os.O_WRONLY); err != nil {
+			return err
+		}
+	}
+	g.spare = name(last + 1)
+	return allocate(g.spare, os.O_WRONLY|os.O_CREATE)
+}
+
+// allocate takes blocks for a memtable's log, without changing the size of the file.
+func allocate(path string, flag int) error {
+	f, err := os.OpenFile(path, flag, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("take blocks: %w", err)
 	}
 	err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, spareBytes)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		err = nil // the reserve must do
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
+		return fmt.Errorf("take blocks for %s: %w", path, err)
 	}
-	g.spare = path
 	return nil
 }
 

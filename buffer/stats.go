@@ -115,7 +115,8 @@ func (c *Cursor) firstWantedLocked(epoch uint32, done map[stored.Stream]tidegate
 	return first
 }
 
-// oldestLocked returns the time of the oldest frame or segment with something not done, Unix milliseconds.
+// oldestLocked returns the time of the oldest record that is not done, Unix milliseconds; of what is on disk alone it is worked out
+// from where the record stands in its segment.
 func (c *Cursor) oldestLocked() int64 {
 	oldest := int64(0)
 	see := func(t int64) {
@@ -124,20 +125,27 @@ func (c *Cursor) oldestLocked() int64 {
 		}
 	}
 	for class := range c.q.segments {
-		for _, s := range c.q.segments[class] {
-			if len(s.without(c.done[s.stream()], nil, 0)) > 0 {
-				see(s.T0)
-				break
-			}
-		}
-		t := &c.q.tails[class]
-		for i := range t.frames {
-			f := &t.frames[i]
+		for i := range c.q.tails[class].frames {
+			f := &c.q.tails[class].frames[i]
 			r := tidegate.Range{First: f.First, Last: f.Last}
-			if !t.isCommitted(f) && !c.done[stored.Stream{Class: f.Class, Epoch: f.Epoch}].Covers(r) {
+			if !c.done[stored.Stream{Class: f.Class, Epoch: f.Epoch}].Covers(r) {
 				see(f.T0)
 				break
 			}
+		}
+		start, bounded := c.q.tails[class].start()
+		for _, s := range c.q.segments[class] {
+			want := s.without(c.done[s.stream()], nil, 0)
+			if len(want) == 0 {
+				continue
+			}
+			first := want[0].First
+			if !bounded || (Place{s.Epoch, first}).Before(start) {
+				before := s.Runs.Clone()
+				before.Remove(tidegate.Range{First: first, Last: s.Last()})
+				see(s.T0 + int64(float64(s.T1-s.T0)*float64(before.Len())/float64(s.Records)))
+			}
+			break
 		}
 	}
 	return oldest
