@@ -192,6 +192,20 @@ func (f *facts) powerCut(p *plan) {
 		atMost = (f.lease.End - from) * f.perRecord
 	}
 	f.declare(p, f.lease.Epoch, from, p.next-1, cause, atMost)
+	if old := f.pos.Epoch; f.pos.Time != 0 && old < f.lease.Epoch && f.epochs[old].ID != f.lease.EpochID {
+		// Rings of an earlier epoch had been kept for the one that was cut; what they held beyond the last commit went with them.
+		rest := tidegate.Ranges{{First: f.pos.Next, Last: max(f.pos.Next, f.pos.LeaseEnd) - 1}}
+		for _, d := range p.declared {
+			for _, r := range d.Ranges {
+				if d.Epoch == old {
+					rest.Remove(r)
+				}
+			}
+		}
+		for _, r := range rest {
+			f.declare(p, old, r.First, r.Last, tidegate.CausePowerCut, f.atMost)
+		}
+	}
 	p.why = fmt.Sprintf("power cut or reboot without a clean stop: numbers go on at %d, %d to %d are declared as a gap", p.next, from, p.next-1)
 }
 
