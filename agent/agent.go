@@ -233,6 +233,7 @@ func (a *Agent) storeTrouble(err error) {
 // Bounds of Healthy: the judge waits for nothing; a worn card may hold up the store for a while, and a restart would not mend it.
 const (
 	pulseEvery  = 5 * time.Second
+	lookEvery   = 6 // pulses
 	judgeSilent = 30 * time.Second
 	storeSilent = 3 * time.Minute
 )
@@ -241,7 +242,7 @@ const (
 func (a *Agent) pulse(ctx context.Context, l *line.Line) {
 	t := time.NewTicker(pulseEvery)
 	defer t.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -250,7 +251,9 @@ func (a *Agent) pulse(ctx context.Context, l *line.Line) {
 			for _, d := range a.readers() {
 				d.reader.watch()
 			}
-			a.Status()
+			if n%lookEvery == 0 {
+				a.Status()
+			}
 		}
 	}
 }

@@ -1,0 +1,395 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/drivertest"
+	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
+)
+
+const oneUplink = "uplink: {url: \"mqtt://broker.test\", confirm: receipt}\n"
+
+// TestScheduleKeepsToItsGrid has Reads that take longer than the interval: what was missed is left out, and never made up for in a burst.
+func TestScheduleKeepsToItsGrid(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlay()
+		takes := map[int]time.Duration{3: 3500 * time.Millisecond, 6: 1200 * time.Millisecond, 9: 2 * time.Second, 11: 999 * time.Millisecond}
+		p.read = func(_ context.Context, n int) ([]tidegate.Reading, error) {
+			time.Sleep(takes[n])
+			return one(n), nil
+		}
+		g := newBed(t, nil, p.driver("slow", time.Second)).start("devices: [{name: a, driver: slow}]\n")
+		time.Sleep(14*time.Second + 500*time.Millisecond)
+		g.end()
+		want := "[0s 1s 2s 6s 7s 8s 9.2s 10s 11s 13s 14s]"
+		if got := fmt.Sprint(p.times()); got != want {
+			t.Errorf("Reads began at %s, want %s", got, want)
+		}
+	})
+}
+
+// TestDeadUnit has 32 meters on one line, of which one does not answer: how much of the line's time it costs the others.
+func TestDeadUnit(t *testing.T) {
+	const d = 30 * time.Minute
+	alive, reads := busyLine(t, time.Second, d, 0)
+	for _, timeout := range []time.Duration{time.Second, 5 * time.Second} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			busy, beside := busyLine(t, timeout, d, 7)
+			share := float64(busy-alive) / float64(d)
+			t.Logf("line is busy for %v with all alive, %v with one dead: it takes %.1f %%", alive, busy, 100*share)
+			if share <= 0.01 || share > 0.05 {
+				t.Errorf("the dead unit takes %.1f %% of the line, want at most 5, and that it is asked at all", 100*share)
+			}
+			if float64(beside) < 0.95*float64(reads) {
+				t.Errorf("unit 1 was read %d times beside the dead one, %d times without", beside, reads)
+			}
+		})
+	}
+}
+
+// busyLine runs 32 units on a line of 19,200 baud, but one, for d; it returns how long the line was in use, and how often unit 1 was read.
+func busyLine(t *testing.T, timeout, d time.Duration, dead byte) (busy time.Duration, reads uint64) {
+	t.Helper()
+	bubble(t, func(t *testing.T) {
+		s := &slave.Slave{Values: func(_ slave.Request, out []uint16) slave.Exception {
+			clear(out)
+			return slave.NoException
+		}}
+		var text strings.Builder
+		text.WriteString("devices:\n")
+		for u := byte(1); u <= 32; u++ {
+			if u != dead {
+				s.Units = append(s.Units, u)
+			}
+			fmt.Fprintf(&text, "  - {name: m%d, driver: modbus, every: 20s, address: 'rtu:///dev/bus', unit: %d, timeout: %v, registers: [{channel: v, address: 0}]}\n",
+				u, u, timeout)
+		}
+		open, far := drivertest.Pipes()
+		x := newBed(t, nil)
+		x.host.Ports = map[string]drivertest.Opener{"/dev/bus": open}
+		ctx, stop := context.WithCancel(context.Background())
+		served := make(chan error, 1)
+		go func() {
+			err := s.ServeRTU(ctx, <-far)
+			served <- err
+		}()
+		g := x.start(text.String())
+		time.Sleep(time.Millisecond)
+		bus, err := x.host.Serial(ctx, x.host.Settings("/dev/bus"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(d)
+		busy, reads = bus.Busy(), g.device("m1").Reads
+		if state := g.device("m7").State; (state == "fault") != (dead == 7) {
+			t.Errorf("state of unit 7 is %s", state)
+		}
+		g.end()
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return busy, reads
+}
+
+// TestGoneDeviceIsReadAgain plugs devices out and in again: they are read within 3 s after they are back.
+func TestGoneDeviceIsReadAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		every time.Duration // 0 = Read waits
+		away  time.Duration
+	}{
+		"polled, back at once":        {time.Second, 0},
+		"polled, away for a minute":   {time.Second, time.Minute},
+		"polled, away for a day":      {time.Second, 24 * time.Hour},
+		"talker, back at once":        {0, 0},
+		"talker, away for a minute":   {0, time.Minute},
+		"talker, away for an hour":    {0, time.Hour},
+		"once a minute, for 10 min":   {time.Minute, 10 * time.Minute},
+		"once a minute, back at once": {time.Minute, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				p := newPlay()
+				gone, back := 10*time.Minute, 10*time.Minute+tt.away
+				away := func() bool { d := time.Since(p.began); return d >= gone && d < back }
+				p.open = func(context.Context) error {
+					if away() {
+						return errors.New("no such port")
+					}
+					return nil
+				}
+				fell := false
+				p.read = func(ctx context.Context, n int) ([]tidegate.Reading, error) {
+					if !fell {
+						if tt.every == 0 || time.Since(p.began) >= gone {
+							time.Sleep(gone - time.Since(p.began)) // a talker that has nothing to say for long
+							fell = true
+							return nil, fmt.Errorf("read port: %w", drivers.ErrGone)
+						}
+					} else if tt.every == 0 {
+						select {
+						case <-time.After(time.Second):
+						case <-ctx.Done():
+							return nil, ctx.Err()
+						}
+					}
+					return one(n), nil
+				}
+				g := newBed(t, nil, p.driver("plug", tt.every)).start("devices: [{name: a, driver: plug}]\n")
+				time.Sleep(back + 3*time.Second - time.Millisecond)
+				if s := g.device("a"); s.State != "ok" {
+					t.Errorf("3 s after the device came back: %+v", s)
+				}
+				if c := g.conditions(); c != "" {
+					t.Errorf("conditions are %s", c)
+				}
+				opens := p.opened()
+				if n := len(opens); tt.away > 0 && (n < int(tt.away/time.Second)*9/10 || n > int(tt.away/time.Second)+20) {
+					t.Errorf("opened %d times while it was away for %v, want about one a second", n, tt.away)
+				}
+				g.end()
+			})
+		})
+	}
+}
+
+// TestPanicBecomesFault has drivers that panic everywhere: a fault is reported, the device comes back, and the others notice nothing.
+func TestPanicBecomesFault(t *testing.T) {
+	for name, tt := range map[string]struct {
+		from, to time.Duration
+		where    string
+		fault    string
+	}{
+		"in Read, once":             {time.Minute, time.Minute + time.Millisecond, "read", "driver panicked: boom: gone"},
+		"in Open, for 10 s":         {time.Minute, time.Minute + 10*time.Second, "open", "driver panicked: boom: gone"},
+		"in Close":                  {time.Minute, time.Minute + 10*time.Second, "close", "driver panicked: boom: gone"},
+		"in Read, for 10 min":       {time.Minute, 11 * time.Minute, "read", "driver panicked: boom: gone"},
+		"by an index out of bounds": {time.Minute, 2 * time.Minute, "index", "driver panicked: runtime error: index out of range [7] with length 0: gone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newBroker(t)
+				f := newFar(t, b)
+				p := newPlay()
+				boom := func(where string) {
+					if d := time.Since(p.began); d < tt.from || d >= tt.to || where != tt.where {
+						return
+					}
+					if where == "index" {
+						_ = make([]int, 0)[len(tt.where)+2]
+					}
+					panic("boom")
+				}
+				p.open = func(context.Context) error { boom("open"); return nil }
+				p.close = func() error { boom("close"); return nil }
+				p.read = func(_ context.Context, n int) ([]tidegate.Reading, error) {
+					boom("read")
+					boom("index")
+					if tt.where != "read" && time.Since(p.began) >= tt.from && time.Since(p.began) < tt.from+time.Second {
+						return nil, fmt.Errorf("unplugged: %w", drivers.ErrGone)
+					}
+					return one(n), nil
+				}
+				g := newBed(t, b, p.driver("bomb", time.Second)).start("devices: [{name: a, driver: bomb}, {name: b, driver: sim}]\n" + oneUplink)
+				time.Sleep(tt.to + time.Second)
+				attempts := len(p.opened())
+				if most := 10 + int(tt.to-tt.from)/int(40*time.Second); attempts > most {
+					t.Errorf("opened %d times in %v, want at most %d: a driver that panics is to be left alone", attempts, tt.to-tt.from, most)
+				}
+				end := tt.to.Truncate(time.Second) + 70*time.Second
+				time.Sleep(end + 500*time.Millisecond - time.Since(p.began))
+				if s := g.device("a"); s.State != "ok" {
+					t.Errorf("device is %+v, want it read again", s)
+				}
+				g.end()
+				f.check(t, 0)
+				if n := f.texts("a", "_device")[tt.fault]; n < 1 || n > 2+int((tt.to-tt.from)/time.Minute) {
+					t.Errorf("fault %q arrived %d times; faults are %v", tt.fault, n, f.texts("a", "_device"))
+				}
+				f.wantCounts(t, "b", int(end/time.Second)+1)
+			})
+		})
+	}
+}
+
+// TestFaultIsReported when it begins, when it changes, once a minute while it lasts, and when it begins again.
+func TestFaultIsReported(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker(t)
+		f := newFar(t, b)
+		p := newPlay()
+		p.read = func(_ context.Context, n int) ([]tidegate.Reading, error) {
+			switch d := time.Since(p.began); {
+			case d >= time.Minute && d < 6*time.Minute+30*time.Second:
+				return nil, errors.New("no reply")
+			case d >= time.Minute && d < 8*time.Minute:
+				return nil, errors.New("wrong CRC")
+			case d >= 9*time.Minute && d < 9*time.Minute+30*time.Second:
+				return nil, errors.New("wrong CRC")
+			}
+			return one(n), nil
+		}
+		g := newBed(t, b, p.driver("ill", time.Second)).start("devices: [{name: a, driver: ill}]\n" + oneUplink)
+		time.Sleep(5*time.Minute + 500*time.Millisecond)
+		if s := g.device("a"); s.State != "fault" || s.LastError != "no reply" || time.Since(s.LastRead) < 4*time.Minute || s.Reads != 60 {
+			t.Errorf("device is %+v, want it faulty since it was last read, 4 min ago", s)
+		}
+		if c := g.Status().Conditions; len(c) != 1 || c[0].Code != "device_fault:a" || c[0].Detail != "no reply" ||
+			c[0].Since.Sub(p.began) != time.Minute {
+			t.Errorf("conditions are %+v", c)
+		}
+		time.Sleep(5 * time.Minute)
+		if c := g.conditions(); c != "" {
+			t.Errorf("conditions are %s after the device was read again", c)
+		}
+		g.end()
+		f.check(t, 0)
+		var got []string
+		for _, s := range f.records() {
+			if r := s.Record.Readings[0]; r.Channel == "_device" {
+				got = append(got, fmt.Sprintf("%v %s", s.Record.Time.Sub(p.began).Round(2*time.Second), r.Fault))
+			}
+		}
+		want := []string{
+			"1m0s no reply", "2m0s no reply", "3m0s no reply", "4m0s no reply", "5m0s no reply", "6m0s no reply",
+			"6m30s wrong CRC", "7m30s wrong CRC", "9m0s wrong CRC",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("faults arrived:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+// TestHangingRead has drivers that do not return: one gives up when it is told to, the other never does. The fault is reported, other
+// devices go on, and the gateway stops in order.
+func TestHangingRead(t *testing.T) {
+	for name, tt := range map[string]struct {
+		obeys bool
+		fault string
+	}{
+		"given up after 150 s": {true, "no answer within 2m30s: context deadline exceeded"},
+		"that never returns":   {false, "the driver has not returned for more than 2m30s; only a restart of the gateway frees it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newBroker(t)
+				f := newFar(t, b)
+				p := newPlay()
+				release := make(chan struct{})
+				p.read = func(ctx context.Context, n int) ([]tidegate.Reading, error) {
+					if n != 10 {
+						return one(n), nil
+					}
+					if tt.obeys {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					}
+					<-release
+					return one(-1), nil
+				}
+				x := newBed(t, b, p.driver("stuck", time.Second))
+				g := x.start("devices: [{name: a, driver: stuck}, {name: b, driver: sim}]\n" + oneUplink)
+				time.Sleep(4*time.Minute + 500*time.Millisecond)
+				if s := g.device("a"); (s.State == "ok") != tt.obeys {
+					t.Errorf("device is %+v", s)
+				}
+				began := time.Now()
+				g.end()
+				if d := time.Since(began); d > 5*time.Second {
+					t.Errorf("stopping took %v", d)
+				}
+				s := g.Status()
+				close(release) // whatever it returns now goes nowhere
+				time.Sleep(time.Second)
+				f.check(t, 0)
+				want := tally{tt.fault: 1}
+				if !tt.obeys {
+					want[tt.fault] = 2 // after 2m33s or up to 5 s later, and a minute after that
+				}
+				if got := f.texts("a", "_device"); fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Errorf("faults are %v, want %v", got, want)
+				}
+				f.wantCounts(t, "b", 241)
+				if s.Account.Lost != 0 || s.Account.Buffered != 0 {
+					t.Errorf("account is %+v", s.Account)
+				}
+			})
+		})
+	}
+}
+
+// TestLongReads cuts what is too long for one record, in order, and makes faults of values that are too long for any.
+func TestLongReads(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker(t)
+		f := newFar(t, b)
+		p := newPlay()
+		long := func(n int) tidegate.Value { return tidegate.Text(strings.Repeat("x", n)) }
+		p.read = func(ctx context.Context, n int) ([]tidegate.Reading, error) {
+			var out []tidegate.Reading
+			switch n {
+			case 1:
+				out = readings(2500, 7)
+			case 2:
+				for i := range 40 {
+					out = append(out, tidegate.Reading{Channel: fmt.Sprintf("c%d", i), Value: long(10_000)})
+				}
+			case 3:
+				out = append(readings(3, 1), tidegate.Reading{Channel: "c3", Value: long(200_000), Unit: "Cel"})
+				out = append(out, tidegate.Reading{Channel: "c4", Fault: strings.Repeat("f", 200_000)})
+			default:
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return out, nil
+		}
+		g := newBed(t, b, p.driver("long", 0)).start("devices: [{name: a, driver: long}]\n" + oneUplink)
+		time.Sleep(time.Minute)
+		var longest int
+		for _, v := range g.device("a").Values {
+			longest = max(longest, len(v.Value)+len(v.Fault))
+		}
+		if longest > 20_000 {
+			t.Errorf("status shows a value of %d bytes", longest)
+		}
+		g.end()
+		f.check(t, 0)
+		wantAccount(t, g.Status(), 2500+40+5)
+		var sizes []int
+		var order []string
+		for _, s := range f.records() {
+			sizes = append(sizes, len(s.Record.Readings))
+			for _, r := range s.Record.Readings {
+				order = append(order, r.Channel)
+			}
+		}
+		if got := fmt.Sprint(sizes); got != "[1000 1000 500 10 7 11 12 2 1 1 1]" {
+			t.Errorf("records have %s readings", got)
+		}
+		at := 0
+		for _, n := range []int{2500, 40, 5} {
+			for i := range n {
+				if want := fmt.Sprintf("c%d", i); order[at] != want {
+					t.Fatalf("reading %d is of %s, want %s", at, order[at], want)
+				}
+				at++
+			}
+		}
+		for channel, want := range map[string]string{
+			"c3": "value takes 200035 bytes, at most 131072 can be kept", "c4": "value takes 200031 bytes, at most 131072 can be kept",
+		} {
+			if f.texts("a", channel)[want] != 1 {
+				t.Errorf("%s is %.200v, want the fault %q", channel, f.texts("a", channel), want)
+			}
+		}
+	})
+}

@@ -1,0 +1,191 @@
+package agent_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/drivers/sim"
+)
+
+const before = `
+devices:
+  - {name: stays, driver: sim}
+  - {name: changes, driver: sim}
+  - {name: leaves, driver: sim}
+rules:
+  - {name: old, when: stays.n >= 5, do: [{alarm: {severity: error, text: five}}]}
+  - {name: both, when: stays.n >= 10, do: [{alarm: {severity: info, text: ten}}]}
+` + oneUplink
+
+const after = `
+devices:
+  - {name: stays, driver: sim}
+  - {name: changes, driver: sim, every: 2s}
+  - {name: comes, driver: sim}
+rules:
+  - {name: both, when: stays.n >= 10, do: [{alarm: {severity: info, text: ten}}]}
+  - {name: new, when: comes.n >= 3, do: [{alarm: {severity: error, text: three}}]}
+buffer: {sync: 500ms, keep: 1d}
+` + oneUplink
+
+// TestReload changes devices, rules and the buffer while everything runs.
+func TestReload(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker(t)
+		f := newFar(t, b)
+		x := newBed(t, b)
+		g := x.start(before)
+		time.Sleep(20*time.Second + 500*time.Millisecond)
+		if err := g.Reload(g.ctx, x.load(after)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20*time.Second + 200*time.Millisecond)
+		var names []string
+		for _, d := range g.Status().Devices {
+			names = append(names, fmt.Sprintf("%s %d", d.Name, d.Reads))
+		}
+		if got := strings.Join(names, ", "); got != "stays 41, changes 11, comes 21" {
+			t.Errorf("devices and their Reads: %s", got)
+		}
+		g.end()
+		wantAccount(t, g.Status(), 5*(41+21+11+21+21))
+		f.check(t, 0)
+		f.wantCounts(t, "stays", 41)
+		f.wantCounts(t, "leaves", 21)
+		f.wantCounts(t, "comes", 21)
+		if got := fmt.Sprint(f.counted(t, "changes")); got != "[1 1 2 2 3 3 4 4 5 5 6 6 7 7 8 8 9 9 10 10 11 11 12 13 14 15 16 17 18 19 20 21]" {
+			t.Errorf("changes counted %s, want to 21 and, opened anew, to 11", got)
+		}
+		for rule, want := range map[string]string{"old": "[raised cleared]", "both": "[raised]", "new": "[raised]"} {
+			if got := fmt.Sprint(f.alarms(t, rule)); got != want {
+				t.Errorf("alarms of rule %s are %s, want %s", rule, got, want)
+			}
+		}
+	})
+}
+
+// TestReloadRefuses names what only a restart changes, and changes nothing at all then.
+func TestReloadRefuses(t *testing.T) {
+	for name, tt := range map[string]struct{ change, to, want string }{
+		"another state directory": {"state_dir: ", "state_dir: /other", "only a restart changes state_dir"},
+		"listen":                  {"rules:", "listen: 127.0.0.1:8480\nrules:", "only a restart changes listen"},
+		"id and listen":           {"gw-1}", "gw-2}\nlisten: 127.0.0.1:8480", "only a restart changes gateway.id, listen"},
+		"another name of uplink":  {"uplink: {", "uplink: {name: other, ", "only a restart adds or removes an uplink (other, uplink)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newBroker(t)
+				newFar(t, b)
+				x := newBed(t, b)
+				g := x.start(before)
+				time.Sleep(3 * time.Second)
+				err := g.Reload(g.ctx, x.loadChanged(after, tt.change, tt.to))
+				if err == nil || err.Error() != tt.want {
+					t.Errorf("got %v, want %s", err, tt.want)
+				}
+				time.Sleep(3*time.Second + 500*time.Millisecond)
+				var names []string
+				for _, d := range g.Status().Devices {
+					names = append(names, fmt.Sprintf("%s %d", d.Name, d.Reads))
+				}
+				if got := strings.Join(names, ", "); got != "stays 7, changes 7, leaves 7" {
+					t.Errorf("devices and their Reads: %s", got)
+				}
+				g.end()
+				if err := g.Reload(t.Context(), x.load(after)); err == nil || err.Error() != "the gateway is starting or stopping; try again" {
+					t.Errorf("Reload after the end: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestReloadKeepsOutputs: a device that is opened anew with other settings is set to what the rules demand.
+func TestReloadKeepsOutputs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, x := newSwitchboard(t, onFrom(5*time.Second))
+		g := x.start(switching)
+		time.Sleep(10 * time.Second)
+		changed := strings.Replace(switching, "driver: output}", "driver: output, part: other}", 1)
+		if err := g.Reload(g.ctx, x.load(changed)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		g.end()
+		s.wantSets(t, "0s relay=false", "5s relay=true", "10s relay=true")
+	})
+}
+
+// TestReloadOfUplink changes the settings of an uplink: it goes on where it was.
+func TestReloadOfUplink(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker(t)
+		f := newFar(t, b)
+		x := newBed(t, b)
+		g := x.start(before)
+		for range 5 {
+			for _, compress := range []string{"none", "gzip"} {
+				time.Sleep(10 * time.Second)
+				if err := g.Reload(g.ctx, x.loadChanged(before, "confirm:", "compress: "+compress+", confirm:")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		time.Sleep(3*time.Second + 500*time.Millisecond)
+		g.end()
+		f.check(t, 0)
+		f.wantCounts(t, "stays", 104)
+		wantAccount(t, g.Status(), 3*5*104)
+		if s := g.Status(); len(s.Uplinks) != 1 {
+			t.Errorf("uplinks are %+v", s.Uplinks)
+		}
+	})
+}
+
+// TestReloadWhileStartingAndStopping reloads all the time, by two goroutines, while gateways start, run and stop: in real time, for the
+// race detector.
+func TestReloadWhileStartingAndStopping(t *testing.T) {
+	x := newBed(t, nil, sim.Driver)
+	x.parts.Dial = nil
+	const head, tail = "devices:\n", "uplink: {url: \"mqtt://127.0.0.1:1\", batch: {every: 20ms}"
+	one := x.load(head + "  - {name: a, driver: sim, every: 1ms}\n" + tail + "}\n")
+	two := x.load(head + "  - {name: a, driver: sim, every: 2ms}\n  - {name: b, driver: sim, every: 1ms}\n" + tail + ", compress: none}\n")
+	for i := range 8 {
+		g := x.start(head + "  - {name: a, driver: sim, every: 1ms}\n" + tail + "}\n")
+		var wg sync.WaitGroup
+		quit := make(chan struct{})
+		for range 2 {
+			wg.Go(func() {
+				for n := 0; ; n++ {
+					select {
+					case <-quit:
+						return
+					default:
+					}
+					cfg := one
+					if n%2 == 0 {
+						cfg = two
+					}
+					if err := g.Reload(g.ctx, cfg); err != nil && err.Error() != "the gateway is starting or stopping; try again" {
+						t.Error(err)
+					}
+					g.Status()
+				}
+			})
+		}
+		time.Sleep(time.Duration(i) * 15 * time.Millisecond)
+		g.stop()
+		if err := <-g.done; err != nil && !errors.Is(err, g.ctx.Err()) {
+			t.Error(err)
+		}
+		close(quit)
+		wg.Wait()
+		if a := g.Status().Account; a.Lost != 0 {
+			t.Errorf("account is %+v", a)
+		}
+	}
+}
