@@ -72,7 +72,10 @@ func (c *Cursor) Next(class tidegate.Class, from Place, maxBytes int) ([]Look, e
 		if room <= 0 && len(out) > 0 {
 			return out, nil
 		}
-		from = Place{r.Epoch, r.Last() + 1}
+		from = Place{r.Epoch, r.last + 1}
+		if n := len(looks); n > 0 {
+			from.Number = max(from.Number, looks[n-1].Last+1)
+		}
 	}
 }
 
@@ -80,7 +83,8 @@ func (c *Cursor) Next(class tidegate.Class, from Place, maxBytes int) ([]Look, e
 type stretch struct {
 	segment
 	id   string          // name of the epoch
-	want tidegate.Ranges // not empty
+	want tidegate.Ranges // not empty; also what is in the tail as well, since a frame on disk may reach into it
+	last uint64          // the last of them before the tail
 }
 
 // nextLocked returns the first segment with something that the cursor wants, at or behind from and before the tail; nil if there is none.
@@ -98,11 +102,12 @@ func (c *Cursor) nextLocked(class tidegate.Class, from Place) *stretch {
 			at = from.Number
 		}
 		want := s.without(c.done[s.stream()], c.hidden[s.Epoch], at)
+		before := want
 		if bounded && s.Epoch == start.Epoch {
-			want.Remove(tidegate.Range{First: start.Number, Last: 1<<64 - 1})
+			before = want.Within(tidegate.Range{First: 0, Last: start.Number - 1})
 		}
-		if len(want) > 0 {
-			return &stretch{*s, c.q.epochs[s.Epoch].ID, want}
+		if n := len(before); n > 0 {
+			return &stretch{*s, c.q.epochs[s.Epoch].ID, want, before[n-1].Last}
 		}
 	}
 	return nil
@@ -111,7 +116,6 @@ func (c *Cursor) nextLocked(class tidegate.Class, from Place) *stretch {
 // read looks at the frames of r, until they take room bytes.
 func (c *Cursor) read(r *stretch, room int) ([]Look, error) {
 	var out []Look
-	last := r.want[len(r.want)-1].Last
 	for from := r.want[0].First; ; from = r.First() {
 		out = out[:0]
 		left := room
@@ -122,7 +126,7 @@ func (c *Cursor) read(r *stretch, room int) ([]Look, error) {
 				out = append(out, Look{Frame: f, EpochID: r.id, Want: want})
 				left -= len(f.Body)
 			}
-			return left > 0 && f.Last < last
+			return left > 0 && f.Last < r.last
 		})
 		if err != nil || len(intersection(missing, r.want)) == 0 {
 			return out, err

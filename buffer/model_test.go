@@ -1,0 +1,439 @@
+package buffer
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate"
+)
+
+// The model is plain maps from records to what became of them for each uplink. It is compared with a Queue over the real Badger.
+
+// id names one record.
+type id struct {
+	epoch  uint32
+	number uint64
+}
+
+func (i id) compare(j id) int {
+	return cmp.Or(cmp.Compare(i.epoch, j.epoch), cmp.Compare(i.number, j.number))
+}
+
+// fate is what became of a record for one uplink.
+type fate int
+
+const (
+	waits fate = iota
+	delivered
+	rejected
+	declared
+)
+
+func (f fate) String() string { return [...]string{"waits", "delivered", "rejected", "declared"}[f] }
+
+// modelRecord is a record that was committed or Put.
+type modelRecord struct {
+	id
+	class    tidegate.Class
+	readings int
+	shown    bool // it was Put
+}
+
+// modelUplink is what one uplink has.
+type modelUplink struct {
+	fate   map[id]fate
+	saved  map[id]fate // as of the last commit, of committed records
+	hidden map[id]bool // asked to be declared
+}
+
+type model struct {
+	t       *rapid.T
+	o       Options
+	q       *Queue
+	epoch   uint32
+	next    uint64
+	records map[id]*modelRecord // that are held
+	put     []Frame             // put or waiting, not committed, in the order of their numbers
+	uplinks map[string]*modelUplink
+	asked   []Declaration
+	at      int64 // Unix milliseconds
+}
+
+var modelClasses = []tidegate.Class{tidegate.ClassReading, tidegate.ClassAlarm, tidegate.ClassAudit, tidegate.ClassDebug}
+
+func (m *model) open() {
+	q, err := Open(m.o)
+	if err != nil {
+		m.t.Fatalf("open: %v", err)
+	}
+	m.q = q
+	m.q.AddEpoch(m.epoch, m.name(m.epoch))
+}
+
+// name returns the epoch's name: two ordinals share one.
+func (m *model) name(epoch uint32) Epoch {
+	return Epoch{ID: fmt.Sprintf("e%d", (epoch+1)/2), Start: m.startOf(epoch)}
+}
+
+// startOf returns the first number of an ordinal. Numbers rise for ever, which the queue does not know.
+func (m *model) startOf(epoch uint32) uint64 { return uint64(epoch-1)*100_000 + 1 }
+
+// produce makes frames of a random run of records, some of them Put at once.
+func (m *model) produce(t *rapid.T) {
+	for range rapid.IntRange(1, 6).Draw(t, "frames") {
+		class := rapid.SampledFrom([]tidegate.Class{1, 1, 1, 1, 2, 3, 4}).Draw(t, "class")
+		n := rapid.IntRange(1, 12).Draw(t, "records")
+		f := Frame{Epoch: m.epoch, Class: class, First: m.next, Last: m.next + uint64(n) - 1, T0: m.at, T1: m.at + int64(n)}
+		m.at += int64(n)
+		for range n {
+			c := rapid.IntRange(1, 5).Draw(t, "readings")
+			f.Body = append(f.Body, byte(c))
+			f.Count += uint32(c)
+		}
+		if rapid.Bool().Draw(t, "long") {
+			f.Body = append(f.Body, make([]byte, 300)...)
+		}
+		m.next += uint64(n)
+		live := class == tidegate.ClassReading || class == tidegate.ClassDebug
+		for i := range n {
+			r := &modelRecord{id{m.epoch, f.First + uint64(i)}, class, int(f.Body[i]), live}
+			m.records[r.id] = r
+		}
+		if live {
+			m.q.Put(f)
+		}
+		m.put = append(m.put, f)
+	}
+}
+
+// commit makes a random number of waiting frames durable, some of them merged.
+func (m *model) commit(t *rapid.T) {
+	take := 0
+	if len(m.asked) > 0 {
+		take = rapid.IntRange(0, len(m.asked)).Draw(t, "declares")
+	}
+	n := len(m.put)
+	if n > 0 && take == 0 { // a gap is an entry behind those that it speaks of
+		n = rapid.IntRange(0, n).Draw(t, "commits")
+	}
+	c := Commit{Position: m.q.Position(), Rules: map[string][]byte{"r": []byte(fmt.Sprint(m.next))}}
+	for _, f := range m.put[:n] {
+		if k := len(c.Frames) - 1; k >= 0 && len(c.Frames[k].Body) < 100 {
+			if p := &c.Frames[k]; p.Class == f.Class && p.Epoch == f.Epoch && p.Last+1 == f.First && uint64(len(p.Body)) == p.Records() {
+				p.Body = append(slices.Clone(p.Body), f.Body...)
+				p.Last, p.Count, p.T1 = f.Last, p.Count+f.Count, f.T1
+				continue
+			}
+		}
+		c.Frames = append(c.Frames, f)
+	}
+	if n > 0 {
+		c.Position.Epoch, c.Position.Next = m.put[n-1].Epoch, m.put[n-1].Last+1
+	}
+	c.Position.Time = 1
+	for i := range m.asked[:take] {
+		d, err := DecodeDeclaration(m.asked[i].Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Declared = append(c.Declared, d)
+		m.declare(&d)
+	}
+	m.asked = m.asked[take:]
+	if err := m.q.Commit(c); err != nil {
+		t.Fatalf("commit: %v", err)
+	}
+	for _, f := range m.put[:n] {
+		if f.Class == tidegate.ClassAlarm || f.Class == tidegate.ClassAudit {
+			m.q.Put(f)
+		}
+		for i := f.First; i <= f.Last; i++ {
+			m.records[id{f.Epoch, i}].shown = true
+		}
+	}
+	m.put = m.put[n:]
+	pos := Place{c.Position.Epoch, c.Position.Next}
+	for _, u := range m.uplinks {
+		clear(u.saved)
+		for i, f := range u.fate {
+			if (Place{i.epoch, i.number}).Before(pos) {
+				u.saved[i] = f
+			}
+		}
+	}
+	if err := m.q.Retain(time.UnixMilli(m.at)); err != nil {
+		t.Fatalf("retain: %v", err)
+	}
+	m.asked = append(m.asked, m.ask()...)
+}
+
+// ask takes what the queue asks for, and checks it against decision 10: nothing that is still shown.
+func (m *model) ask() []Declaration {
+	list := m.q.Requests()
+	for i := range list {
+		d := &list[i]
+		for name, u := range m.uplinks {
+			if d.Uplink != "" && d.Uplink != name {
+				continue
+			}
+			readings := uint64(0)
+			for _, r := range d.Ranges {
+				for n := r.First; n <= r.Last; n++ {
+					x := m.records[id{d.Epoch, n}]
+					switch {
+					case x == nil:
+						m.t.Fatalf("%s: asked to declare record %d of epoch %d, which is not held", d.Cause, n, d.Epoch)
+					case u.fate[x.id] != waits:
+						m.t.Fatalf("%s: asked to declare record %d of epoch %d, which is %s for %s", d.Cause, n, d.Epoch, u.fate[x.id], name)
+					}
+					readings += uint64(x.readings)
+					u.hidden[x.id] = true
+				}
+			}
+			if d.Count != readings {
+				m.t.Fatalf("%s for %s: declares %d readings in %v, want %d", d.Cause, name, d.Count, d.Ranges, readings)
+			}
+		}
+	}
+	return list
+}
+
+// declare lets d take effect.
+func (m *model) declare(d *Declaration) {
+	for name, u := range m.uplinks {
+		if d.Uplink != "" && d.Uplink != name {
+			continue
+		}
+		for _, r := range d.Ranges {
+			for n := r.First; n <= r.Last; n++ {
+				i := id{d.Epoch, n}
+				delete(u.hidden, i)
+				if u.fate[i] != waits {
+					continue
+				}
+				if u.fate[i] = declared; d.Cause == tidegate.CauseRejected {
+					u.fate[i] = rejected
+				}
+			}
+		}
+	}
+}
+
+// wanted returns the ids of class that the uplink is to be shown, in order.
+func (m *model) wanted(u *modelUplink, class tidegate.Class) []id {
+	var out []id
+	for i, r := range m.records {
+		if r.class == class && r.shown && u.fate[i] == waits && !u.hidden[i] {
+			out = append(out, i)
+		}
+	}
+	slices.SortFunc(out, id.compare)
+	return out
+}
+
+// look compares what a cursor shows with what it is to show.
+func (m *model) look(name string, class tidegate.Class, room int) {
+	c, err := m.q.Cursor(name)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var got []id
+	for at := (Place{}); ; {
+		looks, err := c.Next(class, at, room)
+		if err != nil {
+			m.t.Fatalf("next: %v", err)
+		}
+		if len(looks) == 0 {
+			break
+		}
+		for _, l := range looks {
+			if l.EpochID != m.name(l.Epoch).ID {
+				m.t.Fatalf("epoch is called %q, want %q", l.EpochID, m.name(l.Epoch).ID)
+			}
+			for _, r := range l.Want {
+				for n := r.First; n <= r.Last; n++ {
+					i := id{l.Epoch, n}
+					if x := m.records[i]; x != nil && int(l.Body[n-l.First]) != x.readings {
+						m.t.Fatalf("record %v has %d readings, want %d", i, l.Body[n-l.First], x.readings)
+					}
+					got = append(got, i)
+				}
+			}
+			at = Place{l.Epoch, l.Last + 1}
+		}
+	}
+	if want := m.wanted(m.uplinks[name], class); !slices.Equal(got, want) {
+		m.t.Fatalf("%s shows of %s\n%v, want\n%v", name, class, got, want)
+	}
+}
+
+// ack confirms a random range, with numbers that were never shown in it.
+func (m *model) ack(t *rapid.T, name string) {
+	c, err := m.q.Cursor(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch := m.epoch
+	if epoch > 1 && rapid.Bool().Draw(t, "old") {
+		epoch--
+	}
+	start := m.startOf(epoch)
+	first := start + uint64(rapid.IntRange(0, int(min(m.next-start, 5000))).Draw(t, "first"))
+	rs := tidegate.Ranges{{First: first, Last: first + uint64(rapid.IntRange(0, 60).Draw(t, "length"))}}
+	if rapid.IntRange(0, 3).Draw(t, "upto") == 0 {
+		rs[0].First = 1
+	}
+	u := m.uplinks[name]
+	for _, r := range rs { // what was not shown cannot be confirmed
+		for i, x := range m.records {
+			if m.name(i.epoch).ID == m.name(epoch).ID && i.number >= r.First && i.number <= r.Last && !x.shown {
+				return
+			}
+		}
+	}
+	if err := c.Ack(m.name(epoch).ID, rs); err != nil {
+		t.Fatalf("ack: %v", err)
+	}
+	for i := range m.records {
+		if m.name(i.epoch).ID == m.name(epoch).ID && rs.Contains(i.number) && u.fate[i] == waits {
+			u.fate[i] = delivered
+		}
+	}
+}
+
+// reject sets a random run of shown records aside.
+func (m *model) reject(t *rapid.T, name string) {
+	c, err := m.q.Cursor(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := m.uplinks[name]
+	list := m.wanted(u, rapid.SampledFrom(modelClasses).Draw(t, "class"))
+	if len(list) == 0 {
+		return
+	}
+	i := rapid.SampledFrom(list).Draw(t, "record")
+	r := tidegate.Range{First: i.number, Last: i.number}
+	for slices.Contains(list, id{i.epoch, r.Last + 1}) && r.Len() < 5 {
+		r.Last++
+	}
+	if err := c.Reject(m.name(i.epoch).ID, r, "because"); err != nil {
+		t.Fatalf("reject: %v", err)
+	}
+	m.asked = append(m.asked, m.ask()...)
+}
+
+// reopen ends the process, in order or not, and starts it again: rings whole, or taken by a power cut.
+func (m *model) reopen(t *rapid.T) {
+	if err := m.q.Close(); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+	m.asked = nil
+	for _, u := range m.uplinks {
+		u.fate = maps.Clone(u.saved)
+		clear(u.hidden)
+	}
+	cut := rapid.Bool().Draw(t, "power cut")
+	if cut {
+		for _, f := range m.put {
+			for n := f.First; n <= f.Last; n++ {
+				delete(m.records, id{f.Epoch, n})
+			}
+		}
+		m.put = nil
+	}
+	if cut || rapid.Bool().Draw(t, "ordinal") {
+		m.epoch++
+		m.next = m.startOf(m.epoch)
+	}
+	m.open()
+	for _, f := range m.put {
+		m.q.AddEpoch(f.Epoch, m.name(f.Epoch))
+		if f.Class == tidegate.ClassReading || f.Class == tidegate.ClassDebug {
+			m.q.Put(f)
+		}
+	}
+}
+
+// check compares account, index and store with the model.
+func (m *model) check(*rapid.T) {
+	st := m.q.Stats()
+	// Records of dropped segments are done for all uplinks.
+	for _, cs := range st.Cursors {
+		u := m.uplinks[cs.Uplink]
+		var want [4]Tallies
+		for i, r := range m.records {
+			if r.shown || u.fate[i] != waits {
+				t := &want[u.fate[i]]
+				t[r.class].Add(Tally{Records: 1, Readings: uint64(r.readings)})
+			}
+		}
+		for _, x := range []struct {
+			what      string
+			got, want Tallies
+		}{
+			{"buffered", cs.Buffered, want[waits]},
+			{"delivered", cs.Delivered, want[delivered]},
+			{"rejected", cs.Rejected, want[rejected]},
+			{"declared", cs.Declared, want[declared]},
+		} {
+			if x.got != x.want {
+				m.t.Fatalf("%s: %s is %v, want %v", cs.Uplink, x.what, x.got, x.want)
+			}
+		}
+		for class := range cs.Produced {
+			sum := cs.Buffered[class]
+			sum.Add(cs.Delivered[class])
+			sum.Add(cs.Rejected[class])
+			sum.Add(cs.Declared[class])
+			if cs.Produced[class] != sum {
+				m.t.Fatalf("%s, class %d: produced %v, accounted for %v", cs.Uplink, class, cs.Produced[class], sum)
+			}
+		}
+	}
+	r, err := m.q.Check(context.Background())
+	if err != nil || len(r.Faults) > 0 {
+		m.t.Fatalf("check: %v, %v", r.Faults, err)
+	}
+	for name := range m.uplinks {
+		for _, class := range modelClasses {
+			m.look(name, class, 64)
+		}
+	}
+}
+
+func TestQueueIsWhatTheModelSays(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		o := testOptions(t.TempDir())
+		o.Uplinks = []string{"a", "b"}
+		o.Keep = time.Duration(rapid.SampledFrom([]int{1, 500, 1 << 40}).Draw(rt, "keep")) * time.Millisecond
+		o.sizes = sizes{segment: 700, budget: int64(rapid.SampledFrom([]int{5_000, 20_000, 1 << 30}).Draw(rt, "budget")), tail: 600}
+		m := &model{
+			t: rt, o: o, epoch: 1, next: 1, records: map[id]*modelRecord{},
+			uplinks: map[string]*modelUplink{"a": newModelUplink(), "b": newModelUplink()},
+		}
+		m.open()
+		defer func() { _ = m.q.Close() }() // a second Close where reopen failed
+		rt.Repeat(map[string]func(*rapid.T){
+			"produce": m.produce,
+			"commit":  m.commit,
+			"again":   m.commit,
+			"ack a":   func(t *rapid.T) { m.ack(t, "a") },
+			"ack b":   func(t *rapid.T) { m.ack(t, "b") },
+			"reject":  func(t *rapid.T) { m.reject(t, "b") },
+			"reopen":  m.reopen,
+			"":        m.check,
+		})
+	})
+}
+
+func newModelUplink() *modelUplink {
+	return &modelUplink{fate: map[id]fate{}, saved: map[id]fate{}, hidden: map[id]bool{}}
+}
