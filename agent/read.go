@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/box"
@@ -343,8 +344,11 @@ func (r *reader) note(list []tidegate.Reading, now clock.Stamp) {
 	}
 }
 
-// shownValues bounds the channels whose newest value the status shows, per device.
-const shownValues = 64
+// Bounds of what the status shows of a device: channels, and bytes of a text.
+const (
+	shownValues = 64
+	shownBytes  = 200
+)
 
 // newestLocked keeps x, which came i-th: most devices report the same channels each time.
 func (r *reader) newestLocked(i int, x *tidegate.Reading, now clock.Stamp) {
@@ -371,9 +375,22 @@ func (r *reader) status() status.Device {
 		x := &r.newest[i]
 		v := status.Value{Channel: x.Channel, Unit: x.Unit, Fault: x.Fault, Time: x.Time}
 		if x.Fault == "" {
-			v.Value = x.Value.String()
+			v.Value = shown(x.Value)
 		}
 		s.Values = append(s.Values, v)
 	}
 	return s
+}
+
+// shown returns v as text, cut where it is long.
+func shown(v tidegate.Value) string {
+	text, ok := v.Text()
+	if !ok || len(text) <= shownBytes {
+		return v.String()
+	}
+	n := shownBytes
+	for v.Kind() == tidegate.KindText && n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return tidegate.RawValue(v.Kind(), 0, text[:n]).String() + "..."
 }

@@ -2,6 +2,7 @@ package box
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -112,6 +113,26 @@ func Remove(dir string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Unnumbered returns the id of the state directory that the rings in dir belong to, if there are any, and no record of them was given a
+// number yet: the process that made them had no room on its disk to lease one. What Reads they hold is to be judged all the same.
+func Unnumbered(dir string) (state [16]byte, ok bool) {
+	f, err := os.Open(dir + "/ring-2")
+	if err != nil {
+		return state, false
+	}
+	defer f.Close()
+	h := make([]byte, headerSize)
+	if _, err := io.ReadFull(f, h); err != nil {
+		return state, false
+	}
+	u32 := func(off int) uint32 { return binary.LittleEndian.Uint32(h[off:]) }
+	if u32(offMagic) != magic || u32(offCRC) != headerCRC(h) || binary.NativeEndian.Uint64(h[offMarkEp:]) != 0 {
+		return state, false
+	}
+	copy(state[:], h[offState:])
+	return state, true
 }
 
 func pages(n int) int {

@@ -231,6 +231,29 @@ func TestRingsNotOnTmpfsAreMemory(t *testing.T) {
 	}
 }
 
+func TestUnnumbered(t *testing.T) {
+	dir := tmpfs(t)
+	want := func(state byte, ok bool) {
+		t.Helper()
+		if got, is := Unnumbered(dir); got != ([16]byte{state}) || is != ok {
+			t.Errorf("got %x, %v, want %x, %v", got, is, state, ok)
+		}
+	}
+	want(0, false)
+	p := openTest(t, dir, 7)
+	want(7, true)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want(7, true)
+	p = openTest(t, dir, 7)
+	defer p.Close()
+	p.Judged.Mark(1, 0)
+	want(0, false)
+	mustTruncate(t, filepath.Join(dir, "ring-2"), 100)
+	want(0, false)
+}
+
 func BenchmarkPut(b *testing.B) {
 	p := openTest(b, tmpfs(b), 1)
 	defer p.Close()

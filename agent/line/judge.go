@@ -49,7 +49,7 @@ type judge struct {
 
 	mu     sync.Mutex // guards asked, wants and stands
 	asked  []buffer.Declaration
-	wants  func() error   // run by the judge between two entries
+	wants  []func() error // run by the judge between two entries
 	stands []rules.Status // how the rules stood when one last changed
 	wake   chan struct{}
 }
@@ -68,10 +68,10 @@ func (j *judge) ask(list []buffer.Declaration) {
 	j.signal()
 }
 
-// between runs f between two entries; any goroutine may call it. A second call before the first was run replaces it.
+// between runs f between two entries, in the order of the calls; any goroutine may call it.
 func (j *judge) between(f func() error) {
 	j.mu.Lock()
-	j.wants = f
+	j.wants = append(j.wants, f)
 	j.mu.Unlock()
 	j.signal()
 }
@@ -123,10 +123,12 @@ func (j *judge) takeOver() error {
 	j.asked, j.wants = nil, nil
 	j.mu.Unlock()
 	j.declared = append(j.declared, asked...)
-	if wants == nil {
-		return nil
+	for _, f := range wants {
+		if err := f(); err != nil {
+			return err
+		}
 	}
-	return wants()
+	return nil
 }
 
 // take judges one entry of ring 1: a class and rows.
