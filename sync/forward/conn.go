@@ -29,6 +29,8 @@ type flight struct {
 	at      time.Time // when it was handed over
 	acked   bool      // the next hop has it
 	ackedAt time.Time
+	beyond  bool // all of rest lies behind what the newest receipt can speak of
+	waived  bool // it takes no room in the window any more
 }
 
 // group ties together the parts of one record, which count only when all are there.
@@ -290,7 +292,7 @@ func (c *conn) deadline(now time.Time) (time.Time, error) {
 		sooner(limit)
 	}
 	for _, fl := range c.flights {
-		if fl.acked {
+		if fl.acked && !fl.beyond {
 			limit := fl.ackedAt.Add(receiptTimeout)
 			if !now.Before(limit) {
 				return at, fmt.Errorf("%w: no receipt for records %d to %d within %v of their acknowledgement",

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/sync/wire"
 )
 
 // plan is what happens in one run of the model; it is drawn beforehand, outside of the bubble.
@@ -155,7 +156,7 @@ func (r *rig) receipts(on bool) {
 	}
 }
 
-// receiptOf says what the far side has of an epoch.
+// receiptOf says what the far side has of an epoch, in at most 64 holes.
 func (s *far) receiptOf(ep string) Confirmation {
 	c := Confirmation{Epoch: ep}
 	var has tidegate.Ranges
@@ -165,6 +166,9 @@ func (s *far) receiptOf(ep string) Confirmation {
 	if len(has) > 0 {
 		c.Upto = has[len(has)-1].Last
 		c.Holes = has.Missing(tidegate.Range{First: 1, Last: c.Upto})
+	}
+	if len(c.Holes) > wire.MaxHoles { // it ends before the next hole
+		c.Upto, c.Holes = c.Holes[wire.MaxHoles].First-1, c.Holes[:wire.MaxHoles]
 	}
 	return c
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/sync/forward/pack"
+	"github.com/tidegate-io/tidegate/sync/wire"
 )
 
 // send hands over the next batch of l. It returns true when something moved: a batch went, or a record was set aside.
@@ -180,9 +181,19 @@ func (c *conn) acknowledged(id uint64, now time.Time, done map[string]*tidegate.
 				c.credit(fl)
 			}
 		}
+		c.waive(fl)
 		return c.cleared(fl)
 	}
 	return nil
+}
+
+// waive gives back the room in the window of a batch that the next hop has and no receipt can speak of yet: a receipt names 64
+// holes and ends before the next one, and holes are filled by what is still to be sent.
+func (c *conn) waive(fl *flight) {
+	if fl.beyond && fl.acked && !fl.waived && len(fl.rest) > 0 {
+		fl.waived = true
+		c.win.Settled(fl.bytes)
+	}
 }
 
 // cleared takes note that the connection survived fl.
@@ -230,10 +241,18 @@ func (c *conn) received(r Confirmation, done map[string]*tidegate.Ranges) error 
 	} else {
 		done[r.Epoch] = &has
 	}
+	full, now := len(r.Holes) == wire.MaxHoles, time.Now()
 	keep := c.flights[:0]
 	for _, fl := range c.flights {
-		if fl.epoch == r.Epoch && c.shrink(fl, has) {
-			continue
+		if fl.epoch == r.Epoch {
+			if c.shrink(fl, has) {
+				continue
+			}
+			was := fl.beyond
+			if fl.beyond = full && len(fl.rest) > 0 && fl.rest[0].First > r.Upto; was && !fl.beyond {
+				fl.ackedAt = now // from now on a receipt can speak of it
+			}
+			c.waive(fl)
 		}
 		keep = append(keep, fl)
 	}
@@ -255,7 +274,9 @@ func (c *conn) shrink(fl *flight, has tidegate.Ranges) bool {
 	if len(fl.rest) > 0 || !fl.acked {
 		return false
 	}
-	c.win.Settled(fl.bytes)
+	if !fl.waived {
+		c.win.Settled(fl.bytes)
+	}
 	c.credit(fl)
 	return true
 }
