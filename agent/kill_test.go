@@ -1,0 +1,186 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent"
+	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/drivertest"
+)
+
+// killed names, in the environment of a child process, the directory of the gateway that it is.
+const killed = "TIDEGATE_TEST_KILLED"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(killed); dir != "" {
+		fmt.Println(runKilled(dir)) // it is killed before it comes here
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// killedConfig is a device that is read 500 times a second and raises an alarm each 50th time, and an uplink that leads nowhere.
+const killedConfig = `
+devices: [{name: a, driver: counter, every: 2ms}]
+rules: [{name: tens, when: a.phase >= 25, do: [{alarm: {severity: info, text: half}}]}]
+buffer: {sync: 100ms}
+uplink: {url: "mqtt://broker.test", confirm: receipt}
+`
+
+// runKilled runs the gateway in dir until it is killed.
+func runKilled(dir string) error {
+	counter, err := openCounter(dir)
+	if err != nil {
+		return err
+	}
+	list := []drivers.Driver{counter.driver()}
+	text := "gateway: {id: gw-1}\nstate_dir: " + filepath.Join(dir, "state") + killedConfig
+	cfg, _, err := config.Parse("child.yaml", []byte(text), list)
+	if err != nil {
+		return err
+	}
+	a, err := agent.New(cfg, agent.Parts{
+		Host: &drivertest.Host{}, RingDir: filepath.Join(dir, "rings"), Log: slog.New(slog.DiscardHandler),
+		Dial: (&broker{}).dial, // which is away
+	})
+	if err != nil {
+		return err
+	}
+	return a.Run(context.Background())
+}
+
+// counter is a device whose counter outlives the process: it says how many Reads were answered.
+type counter struct{ file *os.File }
+
+func openCounter(dir string) (*counter, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "counter"), os.O_RDWR|os.O_CREATE, 0o600)
+	return &counter{f}, err
+}
+
+// answered returns the number of the last Read.
+func (c *counter) answered() (uint64, error) {
+	var b [8]byte
+	if n, err := c.file.ReadAt(b[:], 0); err != nil && n > 0 {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint64(b[:]), nil
+}
+
+// driver returns the driver of the counter.
+func (c *counter) driver() drivers.Driver {
+	p := newPlay()
+	p.read = func(context.Context, int) ([]tidegate.Reading, error) {
+		n, err := c.answered()
+		if err != nil {
+			return nil, err
+		}
+		n++
+		if _, err := c.file.WriteAt(binary.LittleEndian.AppendUint64(nil, n), 0); err != nil {
+			return nil, err
+		}
+		return []tidegate.Reading{
+			{Channel: "n", Value: tidegate.Uint(n)}, {Channel: "phase", Value: tidegate.Uint(n % 50)},
+		}, nil
+	}
+	d := p.driver("counter", time.Second)
+	d.Channels = append(d.Channels, drivers.Channel{Name: "phase", Kind: tidegate.KindUint})
+	return d
+}
+
+// TestKill kills a gateway without a link three times in mid-work, and lets a fourth one deliver: nothing that a Read returned is lost
+// but what was on its way from the device, nothing comes twice, each alarm once, and no gap is declared.
+func TestKill(t *testing.T) {
+	dir := tmpfs(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := openCounter(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.file.Close()
+	const kills = 3
+	for i := range kills {
+		before, err := c.answered()
+		if err != nil {
+			t.Fatal(err)
+		}
+		child := exec.Command(exe, "-test.run=^$")
+		child.Env = append(os.Environ(), killed+"="+dir)
+		var said bytes.Buffer
+		child.Stdout, child.Stderr = &said, &said
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(20 * time.Second)
+		for n := before; n < before+150+uint64(i)*7; n, err = c.answered() {
+			if err != nil || time.Now().After(deadline) {
+				_, _ = child.Process.Kill(), child.Wait() // it has hung
+				t.Fatalf("%d Reads, %v: %s", n-before, err, &said)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		var exit *exec.ExitError
+		if err := child.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
+			t.Fatalf("child ended by itself: %v: %s", err, &said)
+		}
+	}
+	bubble(t, func(t *testing.T) { judgeKilled(t, dir, c, kills) })
+}
+
+// judgeKilled starts the gateway of dir once more, with a link.
+func judgeKilled(t *testing.T, dir string, c *counter, kills int) {
+	b := newBroker(t)
+	f := newFar(t, b)
+	x := newBed(t, b, c.driver())
+	x.dir, x.parts.RingDir = filepath.Join(dir, "state"), filepath.Join(dir, "rings")
+	g := x.start(killedConfig)
+	time.Sleep(10 * time.Second)
+	g.end()
+	answered, err := c.answered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := g.Status()
+	lost := answered - s.Account.Produced/2
+	t.Logf("%d Reads answered, %d of them on their way when the gateway was killed", answered, lost)
+	wantAccount(t, s, 2*(answered-lost))
+	if lost > uint64(kills) {
+		t.Errorf("%d Reads are lost, at most one a kill may have been on its way", lost)
+	}
+	f.check(t, 0)
+	counts := f.counted(t, "a")
+	for i := 1; i < len(counts); i++ {
+		if counts[i] == counts[i-1] {
+			t.Errorf("n = %d arrived twice", counts[i])
+		}
+	}
+	if len(counts) != int(answered-lost) || counts[len(counts)-1] != int64(answered) {
+		t.Errorf("%d values of n arrived, the last %d; want %d, the last %d", len(counts), counts[len(counts)-1], answered-lost, answered)
+	}
+	alarms := f.alarms(t, "tens")
+	for i, a := range alarms {
+		if want := [2]string{"raised", "cleared"}[i%2]; a != want {
+			t.Errorf("alarm %d is %s, want %s", i, a, want)
+		}
+	}
+	if n := int(answered)/25 - 1; len(alarms) < n || len(alarms) > n+2 {
+		t.Errorf("%d alarms arrived, want about %d", len(alarms), n)
+	}
+}
