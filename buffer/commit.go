@@ -16,7 +16,7 @@ const maxCommit = 600 << 10
 
 // A Commit is what becomes durable in one transaction.
 type Commit struct {
-	Frames   []Frame // in the order of their numbers; their bodies are at most MaxFrame together
+	Frames   []Frame // in the order of their numbers; their bodies are at most MaxFrame together, unless it is one that is larger
 	Position Position
 	Rules    map[string][]byte // changed rule state by rule; nil bytes = forget the rule
 	Declared []Declaration     // of the gaps among Frames

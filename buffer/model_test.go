@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -410,10 +411,16 @@ func (m *model) check(*rapid.T) {
 }
 
 func TestQueueIsWhatTheModelSays(t *testing.T) {
+	base := fastDir(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		o := testOptions(t.TempDir())
+		dir, err := os.MkdirTemp(base, "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		o := testOptions(dir)
 		o.Uplinks = []string{"a", "b"}
-		o.Keep = time.Duration(rapid.SampledFrom([]int{1, 500, 1 << 40}).Draw(rt, "keep")) * time.Millisecond
+		o.Keep = time.Duration(rapid.SampledFrom([]int64{1, 500, 1 << 40}).Draw(rt, "keep")) * time.Millisecond
 		o.sizes = sizes{segment: 700, budget: int64(rapid.SampledFrom([]int{5_000, 20_000, 1 << 30}).Draw(rt, "budget")), tail: 600}
 		m := &model{
 			t: rt, o: o, epoch: 1, next: 1, records: map[id]*modelRecord{},

@@ -17,10 +17,17 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
+// blockBytes is the size of a table's blocks: more than a frame takes, so that a table builder never has to enlarge one.
+const blockBytes = MaxFrame + 16<<10
+
 // badgerOptions are the settings under which Badger keeps what it acknowledged, in little memory, on 32 bit as well. Each was measured:
 // values stay in the LSM tree (a damaged value log returns empty values without an error), no compression (on 32 bit it loses
-// blocks silently; frames are compressed already), small memtables (their files are mapped twice their size), and on 32 bit
-// tables of 8 MB (smaller ones overflow their builder's first buffer, which ristretto's allocator then overwrites).
+// blocks silently; frames are compressed already), small memtables (their files are mapped twice their size).
+//
+// On 32 bit ristretto's allocator overwrites what a table builder holds once its first buffer, twice the size of a table, is full.
+// A block that is enlarged leaves its old memory behind, thrice the value's size in all, which filled that buffer with frames of
+// 100 KB. With blocks that hold any frame, two of them together are always more than one block full, so a table of n bytes takes less
+// than 2n and two blocks; with tables of 8 MB that fits.
 func badgerOptions(dir string, compactors int, log *slog.Logger) badger.Options {
 	table := int64(2 << 20)
 	if bits.UintSize == 32 {
@@ -35,6 +42,7 @@ func badgerOptions(dir string, compactors int, log *slog.Logger) badger.Options 
 		WithCompression(options.None).
 		WithBlockCacheSize(0).
 		WithIndexCacheSize(0).
+		WithBlockSize(blockBytes).
 		WithBaseTableSize(table).
 		WithBaseLevelSize(1 << 30).
 		WithNumLevelZeroTables(8).

@@ -47,8 +47,8 @@ type sizes struct {
 // MinBytes is the smallest limit: below it the fixed costs of the store outweigh what it keeps.
 const MinBytes = 64_000_000
 
-// MaxFrame is the largest body of one frame.
-const MaxFrame = 400 << 10
+// MaxFrame is the largest body of one frame, and of all frames of one Commit together.
+const MaxFrame = 200 << 10
 
 // ErrNoSpace means that the file system has less free space than the store needs to work safely. Nothing was written.
 var ErrNoSpace = errors.New("no space")

@@ -12,10 +12,10 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Sizes of the self-test: more than a table, so that the builder's buffers are used to their end.
+// Sizes of the self-test: values up to the largest frame, and in all more than a table, so that builders are used to their end.
 const (
-	testValues = 512
-	testValue  = 32 << 10
+	testValues = 160
+	testBytes  = testValues * MaxFrame / 2
 )
 
 // testOnce writes 16 MB to a scratch store, opens it again and compares: on 32 bit a table builder of Badger has lost what it was
@@ -29,7 +29,7 @@ func testOnce(o *Options) error {
 	if err != nil {
 		return err
 	}
-	if free < reserve+3*testValues*testValue {
+	if free < reserve+3*testBytes {
 		o.Log.Warn("self-test of the store waits for a start with more room on the disk", "free", free)
 		return nil
 	}
@@ -58,7 +58,7 @@ func selfTest(dir string, o *Options) (err error) {
 			return errors.Join(err, db.Close())
 		}
 	}
-	if err := db.Close(); err != nil {
+	if err := errors.Join(db.Flatten(1), db.Close()); err != nil {
 		return err
 	}
 	if db, err = badger.Open(opts); err != nil {
@@ -85,10 +85,10 @@ func selfTest(dir string, o *Options) (err error) {
 	return db.Close()
 }
 
-// testPair returns a key and a value that does not repeat.
+// testPair returns a key and a value that does not repeat, of a size between nothing and a frame's.
 func testPair(i uint64) (key, value []byte) {
 	r := rand.New(rand.NewPCG(1, i))
-	for len(value) < testValue {
+	for n := r.IntN(MaxFrame); len(value) < n; {
 		value = binary.LittleEndian.AppendUint64(value, r.Uint64())
 	}
 	return binary.BigEndian.AppendUint64([]byte("t"), i), value
