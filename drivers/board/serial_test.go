@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -412,6 +413,23 @@ func TestPortWithoutPermissionNamesItsGroup(t *testing.T) {
 		far.Path, groupOf(far.Path))
 	if got != want {
 		t.Fatalf("got %s, want %s", got, want)
+	}
+}
+
+// Nobody is told to become a member of group root.
+func TestPortOfRootAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "port")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := explainOpen(path, &fs.PathError{Op: "open", Path: path, Err: syscall.EACCES})
+	want := "permission denied; put the gateway's user into the port's group: sudo usermod -aG " + groupOf(path) + " USER, then log in again"
+	if os.Getgid() == 0 {
+		want = "permission denied; the port is root's alone: give it a group by a udev rule (GROUP=\"dialout\", MODE=\"0660\"), and put the gateway's " +
+			"user into that: sudo usermod -aG dialout USER"
+	}
+	if err == nil || err.Error() != want || !errors.Is(err, fs.ErrPermission) {
+		t.Fatalf("got %v, want %s", err, want)
 	}
 }
 
