@@ -47,6 +47,8 @@ type Options struct {
 	Cert, Key    string       // files with the certificate and key (PEM) to show to the broker; "" = none
 	MaxBody      int          // longest payload that is let in, bytes; default 16 MiB. A longer one ends the connection
 	Log          *slog.Logger // nil = nothing is logged
+
+	LongestPause time.Duration // before the next try to connect; default 120 s
 }
 
 // A Delivery is one payload on its way in.
@@ -74,6 +76,9 @@ func New(o Options) (*Subscriber, error) {
 	if o.MaxBody <= 0 {
 		o.MaxBody = 16 << 20
 	}
+	if o.LongestPause <= 0 {
+		o.LongestPause = pauseLongest
+	}
 	if o.ID == "" || o.Filter == "" {
 		return nil, fmt.Errorf("subscribe: client identifier and topic filter must be set (got %q and %q)", o.ID, o.Filter)
 	}
@@ -94,7 +99,7 @@ func New(o Options) (*Subscriber, error) {
 // Run keeps the subscription until ctx is done, and then returns nil. take is called for each payload, one at a time and in order;
 // while it waits nothing else is read, and its ctx ends with the connection; its error means that the payload was not taken and
 // must come again. up is called each time the subscription stands. Whatever goes wrong with the broker is logged and tried again
-// after a pause, random up to 1 s, 2 s, 4 s and so on to 120 s.
+// after a pause, random up to 1 s, 2 s, 4 s and so on to Options.LongestPause.
 func (s *Subscriber) Run(ctx context.Context, take func(context.Context, Delivery) error, up func()) error {
 	for failures := 0; ; failures++ {
 		stood, err := s.serve(ctx, take, up)
@@ -104,7 +109,7 @@ func (s *Subscriber) Run(ctx context.Context, take func(context.Context, Deliver
 		if stood >= stable {
 			failures = 0
 		}
-		pause := rand.N(min(time.Second<<min(failures, 20), pauseLongest))
+		pause := rand.N(min(time.Second<<min(failures, 20), s.options.LongestPause))
 		s.options.Log.Warn("no connection to the broker", "broker", s.broker.Host, "error", err, "next_try", pause.Round(time.Millisecond))
 		timer := time.NewTimer(pause)
 		select {
