@@ -43,8 +43,8 @@ func demoCommand(o *options) *cobra.Command {
 	return c
 }
 
-// twoSignals returns a context that is done with the first SIGINT or SIGTERM, and one that is done with the second. stop gives the
-// signals back.
+// twoSignals returns a context that is done with the first SIGINT or SIGTERM, and one that is done with the second, which is one that
+// comes sameSignal later at least. stop gives the signals back.
 func twoSignals() (first, second context.Context, stop func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -52,12 +52,19 @@ func twoSignals() (first, second context.Context, stop func()) {
 	second, two := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
-		for _, cancel := range []context.CancelFunc{one, two} {
+		var at time.Time
+		for {
 			select {
 			case <-signals:
-				cancel()
 			case <-ended:
 				return
+			}
+			switch {
+			case at.IsZero():
+				at = time.Now()
+				one()
+			case time.Since(at) >= sameSignal:
+				two()
 			}
 		}
 	}()
@@ -74,6 +81,7 @@ func receiveCommand(o *options) *cobra.Command {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			r.Log, r.Broker.ID = o.log(), "tidegate-receive"
+			r.Broker.LongestPause = 2 * time.Second // its broker is stopped again and again
 			a, err := farend.Run(ctx, r)
 			if err != nil {
 				return err

@@ -68,7 +68,7 @@ func root() *cobra.Command {
 	}
 	c.PersistentFlags().StringVar(&o.config, "config", file, "configuration file")
 	c.PersistentFlags().BoolVar(&o.debug, "debug", false, "log more")
-	c.AddCommand(runCommand(o), checkCommand(o), driversCommand(o), readCommand(o), statusCommand(o), queueCommand(o), versionCommand(o), demoCommand(o), receiveCommand(o))
+	c.AddCommand(runCommand(o), checkCommand(o), driversCommand(o), readCommand(o), statusCommand(o), queueCommand(o), versionCommand(o), demoCommand(o), receiveCommand(o), manCommand())
 	return c
 }
 
@@ -99,7 +99,7 @@ func (o *options) load(w io.Writer) (*config.Config, error) {
 		fmt.Fprintln(w, f)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w; see the lines above", err)
+		return nil, fmt.Errorf("%w, see above", config.ErrRefused)
 	}
 	return cfg, nil
 }

@@ -19,6 +19,8 @@ func queueCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "queue",
 		Short: "Look into the buffer, of a running gateway or of one that is stopped",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	asJSON := false
 	c.PersistentFlags().BoolVar(&asJSON, "json", false, "as JSON, one line")
@@ -104,7 +106,9 @@ func queueList(o *options, asJSON bool) error {
 }
 
 func queueCheck(o *options, asJSON bool) error {
+	done := progress(os.Stderr, "reading what is stored")
 	c, err := fromQueue(o, "/api/check", func(q *agent.Offline) (status.Check, error) { return q.Check(context.Background()) })
+	done()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -36,6 +37,13 @@ func readCommand(o *options) *cobra.Command {
 		Long: "Read one device of the configuration, through its real driver, without the gateway. A serial port that the running gateway has is\n" +
 			"refused: stop it first. Exit status: 0 all channels good, 1 a fault.",
 		Args: cobra.ExactArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			cfg, err := o.load(io.Discard)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveError
+			}
+			return deviceNames(cfg), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := o.load(os.Stderr)
 			if err != nil {
@@ -46,17 +54,20 @@ func readCommand(o *options) *cobra.Command {
 					return readDevice(o, &cfg.Devices[i], f)
 				}
 			}
-			var names []string
-			for _, d := range cfg.Devices {
-				names = append(names, d.Name)
-			}
-			return fmt.Errorf("no device %q in %s; it has %s", args[0], o.config, strings.Join(names, ", "))
+			return fmt.Errorf("no device %q in %s; it has %s", args[0], o.config, strings.Join(deviceNames(cfg), ", "))
 		},
 	}
 	c.Flags().BoolVar(&f.watch, "watch", false, "again and again, until Ctrl-C")
 	c.Flags().BoolVar(&f.trace, "trace", false, "show the bytes on the bus")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object a reading")
 	return c
+}
+
+func deviceNames(cfg *config.Config) (names []string) {
+	for _, d := range cfg.Devices {
+		names = append(names, d.Name)
+	}
+	return names
 }
 
 func readDevice(o *options, d *config.Device, f readFlags) (err error) {
@@ -100,7 +111,9 @@ func readDevice(o *options, d *config.Device, f readFlags) (err error) {
 func readOnce(ctx context.Context, d *config.Device, dev drivers.Device, asJSON bool) (bad bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readPatience)
 	defer cancel()
+	done := progress(os.Stderr, "waiting for "+d.Name)
 	list, err := dev.Read(ctx)
+	done()
 	if err != nil {
 		return true, fmt.Errorf("read %s: %w", d.Name, err)
 	}

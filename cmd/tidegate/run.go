@@ -22,8 +22,13 @@ import (
 	"github.com/tidegate-io/tidegate/drivers/board"
 )
 
-// hardStop is how long an orderly stop may take.
-const hardStop = 15 * time.Second
+// Times of start and stop.
+const (
+	hardStop   = 15 * time.Second // how long an orderly stop may take
+	sameSignal = time.Second      // a second signal within this time is the first one again: timeout(1) sends each twice
+	lateReady  = 30 * time.Second // how long systemd waits for a gateway that reads, but has no room for its store yet
+	pageAgain  = 10 * time.Second // between two tries to open the page
+)
 
 func runCommand(o *options) *cobra.Command {
 	return &cobra.Command{
@@ -63,12 +68,13 @@ func run(ctx context.Context, o *options, cfg *config.Config) error {
 	}
 	var pages sync.WaitGroup
 	defer func() { stop(); pages.Wait() }()
-	if err := serve(ctx, &pages, cfg, a, log); err != nil {
-		return err
+	socketErr := serve(ctx, &pages, cfg, a, log)
+	if errors.Is(socketErr, agent.ErrRunning) {
+		return socketErr
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	return attend(ctx, stop, attended{o: o, agent: a, log: log, signals: signals, ready: ready, ended: ended})
+	return attend(ctx, stop, attended{o: o, agent: a, log: log, signals: signals, ready: ready, ended: ended, socketErr: socketErr})
 }
 
 // attended is a running gateway with what it is told from outside.
@@ -79,6 +85,8 @@ type attended struct {
 	signals <-chan os.Signal
 	ready   <-chan struct{}
 	ended   <-chan error
+
+	socketErr error // why there is no socket; said once the gateway runs, as a state directory without use ends it anyway
 }
 
 // attend handles signals and systemd until the gateway has ended.
@@ -90,12 +98,21 @@ func attend(ctx context.Context, stop context.CancelFunc, x attended) error {
 		defer t.Stop()
 		watchdog = t.C
 	}
+	late := time.NewTimer(lateReady)
+	defer late.Stop()
 	var hard <-chan time.Time
+	var first time.Time
 	for {
 		select {
 		case <-x.ready:
 			x.ready = nil
+			late.Stop()
 			notify.say("READY=1")
+			if x.socketErr != nil {
+				x.log.Error("commands like `tidegate status` will not find this gateway", "err", x.socketErr)
+			}
+		case <-late.C:
+			notify.say("READY=1\nSTATUS=reading; waits for its store")
 		case <-watchdog:
 			if err := x.agent.Healthy(); err != nil {
 				x.log.Error("watchdog not fed", "err", err)
@@ -108,13 +125,14 @@ func attend(ctx context.Context, stop context.CancelFunc, x attended) error {
 				notify.say("RELOADING=1")
 				reload(ctx, x)
 				notify.say("READY=1")
+			case hard != nil && time.Since(first) < sameSignal:
 			case hard != nil:
 				return errors.New("stopped hard by a second signal; what was read is in the rings and the buffer")
 			default:
 				x.log.Info("stopping", "signal", s.String())
 				notify.say("STOPPING=1")
 				stop()
-				hard = time.After(hardStop)
+				hard, first = time.After(hardStop), time.Now()
 			}
 		case <-hard:
 			return fmt.Errorf("stopped hard after %v; what was read is in the rings and the buffer", hardStop)
@@ -140,31 +158,44 @@ func reload(ctx context.Context, x attended) {
 // socketPath is where the commands find the running gateway.
 func socketPath(cfg *config.Config) string { return filepath.Join(cfg.StateDir, "tidegate.sock") }
 
-// serve opens the page and the socket. Where they cannot be opened the gateway runs all the same, but for an address that is wrong.
+// serve opens socket and page. Without them the gateway runs all the same; the error is the socket's.
 func serve(ctx context.Context, wg *sync.WaitGroup, cfg *config.Config, a *agent.Agent, log *slog.Logger) error {
 	srv := web.New(a, log)
-	start := func(l net.Listener) {
+	l, err := listenSocket(cfg)
+	if errors.Is(err, agent.ErrRunning) {
+		return err
+	}
+	if err == nil {
 		wg.Go(func() {
 			if err := srv.Serve(ctx, l); err != nil {
-				log.Error("page", "err", err)
+				log.Error("socket", "err", err)
 			}
 		})
 	}
 	if cfg.Listen != "" {
-		l, err := net.Listen("tcp", cfg.Listen)
-		if err != nil {
-			return fmt.Errorf("listen: %w; choose another address for `listen`, or none", err)
+		wg.Go(func() { servePage(ctx, cfg.Listen, srv, log) })
+	}
+	return err
+}
+
+// servePage serves the page until ctx is done. Its address may not be there yet (at boot), or another program may have it: it is tried
+// again.
+func servePage(ctx context.Context, address string, srv *web.Server, log *slog.Logger) {
+	for ctx.Err() == nil {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			log.Info("page", "address", "http://"+l.Addr().String())
+			err = srv.Serve(ctx, l)
 		}
-		log.Info("page", "address", "http://"+l.Addr().String())
-		start(l)
+		if err == nil {
+			return
+		}
+		log.Error("no page; choose another address for listen, or none", "err", err, "next try in", pageAgain)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pageAgain):
+		}
 	}
-	l, err := listenSocket(cfg)
-	if err != nil {
-		log.Error("commands like `tidegate status` will not find this gateway", "err", err)
-		return nil
-	}
-	start(l)
-	return nil
 }
 
 // listenSocket opens the unix socket; one that a dead process left is replaced.
@@ -175,12 +206,15 @@ func listenSocket(cfg *config.Config) (net.Listener, error) {
 	}
 	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		_ = c.Close()
-		return nil, fmt.Errorf("socket %s: %w", path, agent.ErrRunning)
+		return nil, fmt.Errorf("socket %s: %w; stop it first, or choose another state_dir", path, agent.ErrRunning)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove old socket: %w", err)
 	}
 	l, err := net.Listen("unix", path)
+	if errors.Is(err, syscall.EINVAL) {
+		return nil, fmt.Errorf("listen: %w; the path has %d bytes, at most 107 are possible: choose a shorter state_dir", err, len(path))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}

@@ -33,7 +33,7 @@ func ask(cfg *config.Config, path string, timeout time.Duration, v any) error {
 		return err
 	}
 	res, err := t.RoundTrip(req)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR) {
 		return fmt.Errorf("socket %s: %w", socket, errNotRunning)
 	}
 	if err != nil {

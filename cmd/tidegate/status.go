@@ -124,9 +124,3 @@ func writeAccounts(w io.Writer, s *status.Status) {
 		fmt.Fprintln(w)
 	}
 }
-
-// isTerminal reports whether f is a terminal.
-func isTerminal(f *os.File) bool {
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
-}
