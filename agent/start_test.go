@@ -191,10 +191,10 @@ func TestKeep(t *testing.T) {
 		b := newBroker(t)
 		f := newFar(t, b)
 		p := newPlay()
-		x := newBed(t, b, p.driver("bulky", 3*time.Minute))
+		x := newBed(t, b, p.driver("bulky", time.Minute))
 		p.read = bulky
-		g := x.start("devices: [{name: a, driver: bulky}]\nbuffer: {max_bytes: 64MB, keep: 2h}\n" + oneUplink)
-		time.Sleep(8*time.Hour + time.Minute)
+		g := x.start("devices: [{name: a, driver: bulky}]\nbuffer: {max_bytes: 64MB, keep: 20m}\n" + oneUplink)
+		time.Sleep(80*time.Minute + 30*time.Second)
 		s := g.Status()
 		oldest := s.Time
 		for _, seg := range g.Segments() {
@@ -202,17 +202,17 @@ func TestKeep(t *testing.T) {
 				oldest = seg.From
 			}
 		}
-		if age := s.Time.Sub(oldest); age < 2*time.Hour || age > 4*time.Hour {
-			t.Errorf("the oldest reading kept is %v old, want a bit more than two hours", age)
+		if age := s.Time.Sub(oldest); age < 20*time.Minute || age > 45*time.Minute {
+			t.Errorf("the oldest reading kept is %v old, want 20 min and what one segment holds", age)
 		}
-		if c, err := g.Check(t.Context()); err != nil || len(c.Faults) > 0 || c.Records < 40 || c.Records > 80 {
+		if c, err := g.Check(t.Context()); err != nil || len(c.Faults) > 0 || c.Records < 20 || c.Records > 46 {
 			t.Errorf("check: %+v, %v", c, err)
 		}
 		if v := g.device("a").Values[0].Value; len(v) != 403 {
 			t.Errorf("status shows %d bytes of a picture, want its beginning", len(v))
 		}
 		g.end()
-		wantAccount(t, g.Status(), 8*20+1)
+		wantAccount(t, g.Status(), 81)
 		f.check(t, 0)
 		if _, err := g.Check(t.Context()); err == nil || err.Error() != "the store is not open" {
 			t.Errorf("check after the end: %v", err)
