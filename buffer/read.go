@@ -1,7 +1,6 @@
 package buffer
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
@@ -14,47 +13,34 @@ import (
 // from that s holds; each number once. It ends when f returns false. The body is valid only during the call. It returns what is missing
 // of the numbers it passed: their frames are damaged or gone. q.mu must not be held.
 func (q *Queue) walk(s *segment, from uint64, f func(fr Frame, held tidegate.Ranges) bool) (missing tidegate.Ranges, err error) {
-	from = max(from, s.First())
-	at := from
+	at := max(from, s.First())
 	err = q.db.View(func(txn *badger.Txn) error {
-		prefix := s.Key(stored.KeyFrame)
-		o := badger.DefaultIteratorOptions
-		o.PrefetchValues = false
-		o.Prefix = prefix
-		seek := q.frameHolding(txn, s, from)
-		it := txn.NewIterator(o)
-		defer it.Close()
-		for it.Seek(seek); it.ValidForPrefix(prefix); it.Next() {
-			more := true
-			err := it.Item().Value(func(b []byte) error {
-				fr, err := stored.ParseFrame(b)
-				if err == nil && (fr.Class != s.Class || fr.Epoch != s.Epoch) {
-					err = fmt.Errorf("frame is of %s/%d: %w", fr.Class, fr.Epoch, ErrDamaged)
-				}
-				if err != nil {
-					return err
-				}
-				if fr.Last < at {
-					return nil
-				}
-				held := s.Runs.Within(tidegate.Range{First: max(at, fr.First), Last: fr.Last})
-				if len(held) == 0 {
-					return nil // of a commit that was not known to be durable, and was made again
-				}
-				if at < held[0].First {
-					missing.AddAll(s.Runs.Within(tidegate.Range{First: at, Last: held[0].First - 1}))
-				}
-				at = fr.Last + 1
-				more = f(fr, held)
-				return nil
-			})
-			if errors.Is(err, ErrDamaged) {
+		w := walker{s: s}
+		defer w.close()
+		err := w.begin(txn, at)
+		for ; err == nil && w.valid(); err = w.next() {
+			fr, err := w.frame()
+			if err != nil {
 				q.o.Log.Error("stored frame is damaged", "segment", s.Segment.String(), "err", err)
 				continue
 			}
-			if err != nil || !more {
-				return err
+			if fr.Last < at {
+				continue
 			}
+			held := s.Runs.Within(tidegate.Range{First: max(at, fr.First), Last: fr.Last})
+			if len(held) == 0 {
+				continue // of a commit that was not known to be durable, and was made again
+			}
+			if at < held[0].First {
+				missing.AddAll(s.Runs.Within(tidegate.Range{First: at, Last: held[0].First - 1}))
+			}
+			at = fr.Last + 1
+			if !f(fr, held) {
+				return nil
+			}
+		}
+		if err != nil {
+			q.o.Log.Error("segment is damaged", "segment", s.Segment.String(), "behind", at, "err", err)
 		}
 		missing.AddAll(s.Runs.Within(tidegate.Range{First: at, Last: s.Last()}))
 		return nil
@@ -65,22 +51,72 @@ func (q *Queue) walk(s *segment, from uint64, f func(fr Frame, held tidegate.Ran
 	return missing, nil
 }
 
-// frameHolding returns the key of the last frame of s that begins at or before number from.
-func (q *Queue) frameHolding(txn *badger.Txn, s *segment, from uint64) []byte {
-	key := s.FrameKey(from)
-	if from <= s.First() {
-		return key
+// A walker is an iterator over the frames of a segment. Badger panics on some damage of its tables; that becomes an error.
+type walker struct {
+	s  *segment
+	it *badger.Iterator
+}
+
+// begin goes to the last frame that begins at or before number from, or to the first.
+func (w *walker) begin(txn *badger.Txn, from uint64) error {
+	key := w.s.FrameKey(from)
+	if from > w.s.First() {
+		w.open(txn, true)
+		if err := guarded(func() { w.it.Seek(key) }); err != nil {
+			return err
+		}
+		if w.valid() {
+			key = w.it.Item().KeyCopy(nil)
+		}
+		w.close()
 	}
+	w.open(txn, false)
+	return guarded(func() { w.it.Seek(key) })
+}
+
+func (w *walker) open(txn *badger.Txn, reverse bool) {
 	o := badger.DefaultIteratorOptions
-	o.PrefetchValues = false
-	o.Prefix = s.Key(stored.KeyFrame)
-	o.Reverse = true
-	it := txn.NewIterator(o)
-	defer it.Close()
-	if it.Seek(key); it.ValidForPrefix(o.Prefix) {
-		return it.Item().KeyCopy(nil)
+	o.PrefetchValues, o.Reverse, o.Prefix = false, reverse, w.s.Key(stored.KeyFrame)
+	w.it = txn.NewIterator(o)
+}
+
+func (w *walker) valid() bool { return w.it.Valid() }
+
+func (w *walker) next() error { return guarded(w.it.Next) }
+
+// frame returns the frame; its body is valid until next.
+func (w *walker) frame() (fr Frame, err error) {
+	var value []byte
+	var failed error
+	if err := guarded(func() { failed = w.it.Item().Value(func(b []byte) error { value = b; return nil }) }); err != nil {
+		return fr, err
 	}
-	return key
+	if failed != nil {
+		return fr, failed
+	}
+	fr, err = stored.ParseFrame(value)
+	if err == nil && (fr.Class != w.s.Class || fr.Epoch != w.s.Epoch) {
+		err = fmt.Errorf("frame is of %s/%d: %w", fr.Class, fr.Epoch, ErrDamaged)
+	}
+	return fr, err
+}
+
+func (w *walker) close() {
+	if w.it != nil {
+		w.it.Close()
+		w.it = nil
+	}
+}
+
+// guarded calls f, which does nothing but call Badger.
+func guarded(f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("badger: %.200v: %w", p, ErrDamaged)
+		}
+	}()
+	f()
+	return nil
 }
 
 // noteHurt asks for the declaration of what is unreadable in the segment.
