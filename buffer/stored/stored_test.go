@@ -21,19 +21,22 @@ var samples = []struct {
 	hex    string
 }{
 	{
-		"frame", Frame{Epoch: 3, Class: 1, First: 10, Last: 12, Count: 30, T0: -1, T1: 1700000000000, Body: []byte("abc")},
+		"frame",
+		Frame{Epoch: 3, Class: 1, First: 10, Last: 12, Count: 30, T0: -1, T1: 1700000000000, Body: []byte("abc")},
 		func(v any) []byte { f := v.(Frame); return AppendFrame(nil, &f) },
 		func(b []byte) (any, error) { return ParseFrame(b) },
 		"0101000000000003000000000000000a000000000000000c0000001effffffffffffffff0000018bcfe56800f5bd21dc616263",
 	},
 	{
-		"index", Index{Runs: tidegate.Ranges{{First: 5, Last: 9}, {First: 11, Last: 11}}, Records: 6, Readings: 60, Bytes: 900, T0: 1, T1: 2, Closed: true},
+		"index",
+		Index{Runs: tidegate.Ranges{{First: 5, Last: 9}, {First: 11, Last: 11}}, Records: 6, Readings: 60, Bytes: 900, T0: 1, T1: 2, Closed: true},
 		func(v any) []byte { x := v.(Index); return x.Encode() },
 		func(b []byte) (any, error) { return DecodeIndex(b) },
 		"01013c840702040205040200f436782c",
 	},
 	{
-		"position", Position{
+		"position",
+		Position{
 			Pair: [16]byte{1}, Ring: 2, Input: 3, Drops1: Drops{4, 5}, Drops2: Drops{6, 7}, Epoch: 8, Next: 9, LeaseEnd: 10,
 			State: [16]byte{11}, Boot: [16]byte{12}, Rate: 13, Slowest: time.Second, Time: 14,
 		},
@@ -42,19 +45,22 @@ var samples = []struct {
 		"", // long; the fields are covered by the round trip
 	},
 	{
-		"totals", Totals{Produced: Tallies{1: {1, 2}, 4: {3, 4}}, Gaps: 5, Segment: 6},
+		"totals",
+		Totals{Produced: Tallies{1: {1, 2}, 4: {3, 4}}, Gaps: 5, Segment: 6},
 		func(v any) []byte { x := v.(Totals); return x.Encode() },
 		func(b []byte) (any, error) { return DecodeTotals(b) },
 		"010000010200000000030405062d3b0f25",
 	},
 	{
-		"epoch", Epoch{"0123456789abcdef", 70000},
+		"epoch",
+		Epoch{"0123456789abcdef", 70000},
 		func(v any) []byte { x := v.(Epoch); return x.Encode() },
 		func(b []byte) (any, error) { return DecodeEpoch(b) },
 		"",
 	},
 	{
-		"cursor", Cursor{
+		"cursor",
+		Cursor{
 			Done:      map[Stream]tidegate.Ranges{{1, 2}: {{First: 1, Last: 7}}, {2, 1}: {{First: 3, Last: 3}}},
 			Delivered: Tallies{1: {1, 1}}, Rejected: Tallies{2: {2, 2}}, Declared: Tallies{3: {3, 3}}, Before: Tallies{4: {4, 4}}, Acked: []uint32{1, 2},
 		},
@@ -63,7 +69,8 @@ var samples = []struct {
 		"",
 	},
 	{
-		"declaration", Declaration{
+		"declaration",
+		Declaration{
 			Uplink: "a", Epoch: 1, Ranges: tidegate.Ranges{{First: 1, Last: 5}}, Count: 9, AtMost: 10, Cause: tidegate.CauseOverflow, T0: 3, T1: 4,
 			Why: "w", Segment: Segment{1, 2, 3},
 		},
@@ -72,7 +79,8 @@ var samples = []struct {
 		"",
 	},
 	{
-		"aside", Aside{Uplink: "a", Epoch: 1, First: 5, Last: 6, Class: 1, Why: "w", Body: []byte("b"), Skip: 2},
+		"aside",
+		Aside{Uplink: "a", Epoch: 1, First: 5, Last: 6, Class: 1, Why: "w", Body: []byte("b"), Skip: 2},
 		func(v any) []byte { x := v.(Aside); return x.Encode() },
 		func(b []byte) (any, error) { return DecodeAside("a", 1, 5, b) },
 		"",

@@ -33,11 +33,13 @@ func TestStop(t *testing.T) {
 			[]time.Duration{0, 10 * time.Millisecond, 999 * time.Millisecond}, 3 * time.Second, nil, 3 * time.Second, "<nil>",
 		},
 		"second signal": {
-			[]time.Duration{0, 2 * time.Second}, 0, nil, 2 * time.Second,
+			[]time.Duration{0, 2 * time.Second},
+			0, nil, 2 * time.Second,
 			"stopped hard by a second signal; what was read is in the rings and the buffer",
 		},
 		"never ends": {
-			[]time.Duration{time.Second}, 0, nil, 16 * time.Second,
+			[]time.Duration{time.Second},
+			0, nil, 16 * time.Second,
 			"stopped hard after 15s; what was read is in the rings and the buffer",
 		},
 	}
