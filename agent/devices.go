@@ -24,7 +24,7 @@ func (a *Agent) startReaders(ctx context.Context, l *opened) {
 	}
 }
 
-// startReader starts reading one device until ctx is done or stopReader. The outputs are set to what stood last in before, the device as
+// startReader starts reading one device until ctx is done or stopSome. The outputs are set to what stood last in before, the device as
 // it was configured before; nil = it is new.
 func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, before *device) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -48,19 +48,24 @@ func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, be
 	}()
 }
 
-// stopReader stops reading the device and waits until its last Read stands in ring 1. It returns the device, nil where there is none.
-func (a *Agent) stopReader(name string) *device {
+// stopSome stops reading the named devices and waits until their last Reads stand in ring 1. It returns them by name.
+func (a *Agent) stopSome(names []string) map[string]*device {
+	out := map[string]*device{}
 	a.mu.Lock()
-	d := a.devices[name]
-	delete(a.devices, name)
-	a.mu.Unlock()
-	if d == nil {
-		return nil
+	for _, name := range names {
+		if d := a.devices[name]; d != nil {
+			out[name] = d
+			delete(a.devices, name)
+			d.cancel()
+		}
 	}
-	d.cancel()
-	a.leave(d, time.Now().Add(leaveGrace))
-	a.board.set("device_fault", name, false, "")
-	return d
+	a.mu.Unlock()
+	deadline := time.Now().Add(leaveGrace)
+	for name, d := range out {
+		a.leave(d, deadline)
+		a.board.set("device_fault", name, false, "")
+	}
+	return out
 }
 
 // stopReaders ends all readers and waits for them. It may be called twice.

@@ -155,3 +155,32 @@ func TestDeviceOpenedAnewIsSetAgain(t *testing.T) {
 		s.wantSets(t, "0s relay=false", "5s relay=true", "9.05s relay=true", "10.15s relay=true")
 	})
 }
+
+// TestNewestValueWins: what was demanded while a device was away counts, not what stood before.
+func TestNewestValueWins(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, x := newSwitchboard(t, func(d time.Duration) int64 {
+			if d >= 5*time.Second && d < 15*time.Second {
+				return 1
+			}
+			return 0
+		})
+		away := func() bool { d := time.Since(s.out.began); return d >= 10*time.Second && d < 20*time.Second }
+		s.out.open = func(context.Context) error {
+			if away() {
+				return errors.New("no such port")
+			}
+			return nil
+		}
+		s.out.read = func(_ context.Context, n int) ([]tidegate.Reading, error) {
+			if away() {
+				return nil, fmt.Errorf("unplugged: %w", drivers.ErrGone)
+			}
+			return one(n), nil
+		}
+		g := x.start(switching)
+		time.Sleep(30 * time.Second)
+		g.end()
+		s.wantSets(t, "0s relay=false", "5s relay=true", "20.55s relay=false")
+	})
+}

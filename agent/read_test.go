@@ -162,6 +162,27 @@ func TestGoneDeviceIsReadAgain(t *testing.T) {
 	}
 }
 
+// TestTalkerThatFails waits half a minute for each line, none of which is any good: the port is not left alone for that.
+func TestTalkerThatFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlay()
+		p.read = func(ctx context.Context, _ int) ([]tidegate.Reading, error) {
+			select {
+			case <-time.After(30 * time.Second):
+				return nil, errors.New("wrong checksum")
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		g := newBed(t, nil, p.driver("talker", 0)).start("devices: [{name: a, driver: talker}]\n")
+		time.Sleep(10*time.Minute + time.Second)
+		g.end()
+		if n := len(p.times()); n != 20 {
+			t.Errorf("read %d times in 10 min, want 20", n)
+		}
+	})
+}
+
 // TestPanicBecomesFault has drivers that panic everywhere: a fault is reported, the device comes back, and the others notice nothing.
 func TestPanicBecomesFault(t *testing.T) {
 	for name, tt := range map[string]struct {

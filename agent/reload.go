@@ -40,10 +40,7 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 		}
 		a.sync.Store(int64(next.Buffer.Sync))
 	}
-	before := map[string]*device{}
-	for _, name := range slices.Concat(ch.DevicesRemoved, ch.DevicesChanged) {
-		before[name] = a.stopReader(name)
-	}
+	before := a.stopSome(slices.Concat(ch.DevicesRemoved, ch.DevicesChanged))
 	a.mu.Lock()
 	a.cfg = next
 	a.mu.Unlock()
