@@ -198,6 +198,28 @@ func servePage(ctx context.Context, address string, srv *web.Server, log *slog.L
 	}
 }
 
+// peer names the process at the other end of a unix socket (unix(7), SO_PEERCRED); "" where the kernel does not tell.
+func peer(c net.Conn) string {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return ""
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return ""
+	}
+	var who string
+	err = raw.Control(func(fd uintptr) {
+		if cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
+			who = fmt.Sprintf(" (process %d has it)", cred.Pid)
+		}
+	})
+	if err != nil {
+		return ""
+	}
+	return who
+}
+
 // listenSocket opens the unix socket; one that a dead process left is replaced.
 func listenSocket(cfg *config.Config) (net.Listener, error) {
 	path := socketPath(cfg)
@@ -205,8 +227,9 @@ func listenSocket(cfg *config.Config) (net.Listener, error) {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
 	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		who := peer(c)
 		_ = c.Close()
-		return nil, fmt.Errorf("socket %s: %w; stop it first, or choose another state_dir", path, agent.ErrRunning)
+		return nil, fmt.Errorf("socket %s%s: %w; stop it first, or choose another state_dir", path, who, agent.ErrRunning)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove old socket: %w", err)

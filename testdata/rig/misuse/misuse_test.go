@@ -181,11 +181,6 @@ func TestSecondInstance(t *testing.T) {
 
 // TestUnusable: where starting makes no sense the program says why and what to do, and ends with status 1.
 func TestUnusable(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
 	tests := map[string]struct {
 		prepare func(t *testing.T, g *bed.Gateway)
 		want    []string
@@ -201,12 +196,6 @@ func TestUnusable(t *testing.T) {
 		"state directory is a file": {
 			prepare: func(t *testing.T, g *bed.Gateway) { write(t, g.State, "x") },
 			want:    []string{"state", "not a directory", "state_dir must name a directory"},
-		},
-		"page's address is taken": {
-			prepare: func(t *testing.T, g *bed.Gateway) {
-				rewrite(t, g, "devices:", "listen: "+taken.Addr().String()+"\ndevices:")
-			},
-			want: []string{"address already in use", "choose another address"},
 		},
 		"lease is a directory": {
 			prepare: func(t *testing.T, g *bed.Gateway) { mkdir(t, filepath.Join(g.State, "numbers.a")) },
@@ -245,12 +234,18 @@ func TestUnusable(t *testing.T) {
 	}
 }
 
-// TestUnreachable: what is missing outside never keeps the gateway from starting; it says what is wrong and goes on.
+// TestUnreachable: a port, a broker or the page's address that cannot be had never keeps the gateway from starting; it says what is wrong and goes on.
 func TestUnreachable(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
 	g := bed.NewGateway(t, programs, bed.Dir(t, false))
 	g.Configure("  - {name: fan, driver: sim, every: 200ms}\n"+
 		"  - {name: gone, driver: serialtext, port: "+filepath.Join(g.Dir, "no-such-port")+", line: '^(?<x>[0-9]+)$'}\n",
 		"", "mqtt://no-such-host.invalid:1883", "puback", "")
+	rewrite(t, g, "devices:", "listen: "+taken.Addr().String()+"\ndevices:")
 	g.Run()
 	var s status.Status
 	bed.Wait(t, "the conditions", 60*time.Second, func() bool {
@@ -269,7 +264,7 @@ func TestUnreachable(t *testing.T) {
 			t.Errorf("condition without remedy: %+v", c)
 		}
 	}
-	clean(t, g.Text())
+	says(t, g, "address already in use", "choose another address")
 	g.Terminate(60 * time.Second)
 }
 
