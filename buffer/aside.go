@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/disk"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
@@ -37,8 +36,7 @@ func (q *Queue) setAside(d *Declaration) error {
 			return err
 		}
 		key := stored.RejectedKey(a.Uplink, a.Epoch, a.First)
-		if err := q.db.Update(func(txn *badger.Txn) error { return txn.Set(key, b) }); err != nil {
-			q.sick = true
+		if err := q.disk.Write([]disk.Pair{{Key: key, Value: b}}, nil); err != nil {
 			return fmt.Errorf("set records %d to %d aside: %w", a.First, a.Last, err)
 		}
 		q.aside += int64(len(b))
@@ -109,21 +107,17 @@ func (q *Queue) asideOf(f *Frame, r tidegate.Range, d *Declaration) stored.Aside
 func (q *Queue) dropAside(size int64) error {
 	for q.aside+size > maxAside {
 		var key []byte
+		var oldest uint64
 		var freed int64
-		err := q.db.Update(func(txn *badger.Txn) error {
-			it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{stored.KeyRejected}})
-			defer it.Close()
-			var oldest uint64
-			for it.Rewind(); it.Valid(); it.Next() {
-				if x := it.Item(); key == nil || x.Version() < oldest {
-					key, oldest, freed = x.KeyCopy(key), x.Version(), x.ValueSize()
-				}
+		err := q.disk.Each([]byte{stored.KeyRejected}, func(k, v []byte, written uint64) error {
+			if key == nil || written < oldest {
+				key, oldest, freed = append([]byte(nil), k...), written, int64(len(v))
 			}
-			if key == nil {
-				return nil
-			}
-			return txn.Delete(key)
+			return nil
 		})
+		if err == nil && key != nil {
+			err = q.disk.Write(nil, [][]byte{key})
+		}
 		if err != nil {
 			return fmt.Errorf("drop the oldest of what is set aside: %w", err)
 		}
@@ -137,28 +131,16 @@ func (q *Queue) dropAside(size int64) error {
 
 // Aside calls f with everything that was set aside, by uplink, in the order of their numbers.
 func (q *Queue) Aside(f func(stored.Aside) error) error {
-	return q.db.View(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{stored.KeyRejected}})
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			key := it.Item().Key()
-			_, rest, _ := strings.Cut(string(key), "|")
-			uplink, place, ok := strings.Cut(rest, "|")
-			if !ok || len(place) != 12 {
-				return fmt.Errorf("key %q: %w", key, ErrDamaged)
-			}
-			epoch, first := binary.BigEndian.Uint32([]byte(place)), binary.BigEndian.Uint64([]byte(place[4:]))
-			err := it.Item().Value(func(b []byte) error {
-				a, err := stored.DecodeAside(uplink, epoch, first, b)
-				if err != nil {
-					return err
-				}
-				return f(a)
-			})
-			if err != nil {
-				return err
-			}
+	return q.disk.Each([]byte{stored.KeyRejected}, func(key, v []byte, _ uint64) error {
+		_, rest, _ := strings.Cut(string(key), "|")
+		uplink, place, ok := strings.Cut(rest, "|")
+		if !ok || len(place) != 12 {
+			return fmt.Errorf("key %q: %w", key, ErrDamaged)
 		}
-		return nil
+		a, err := stored.DecodeAside(uplink, binary.BigEndian.Uint32([]byte(place)), binary.BigEndian.Uint64([]byte(place[4:])), v)
+		if err != nil {
+			return err
+		}
+		return f(a)
 	})
 }

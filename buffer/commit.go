@@ -5,14 +5,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/disk"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
-
-// maxCommit bounds the bytes of one transaction; Badger's own limit is 15 % of the memtable, 629,145 bytes.
-const maxCommit = 600 << 10
 
 // A Commit is what becomes durable in one transaction.
 type Commit struct {
@@ -42,13 +38,10 @@ func (q *Queue) commit(c *Commit) error {
 		}
 		size += int64(stored.HeaderSize + len(f.Body))
 	}
-	if err := q.makeSpace(size); err != nil {
+	if err := q.disk.MakeSpace(size, q.relieve); err != nil {
 		return err
 	}
 	started := time.Now()
-	if err := q.mend(); err != nil {
-		return err
-	}
 	for i := range c.Declared {
 		if err := q.settleDeclared(&c.Declared[i]); err != nil {
 			return fmt.Errorf("declare %s: %w", c.Declared[i].Cause, err)
@@ -57,15 +50,11 @@ func (q *Queue) commit(c *Commit) error {
 	q.mu.Lock()
 	w := q.planLocked(c)
 	q.mu.Unlock()
-	if w.size > maxCommit {
-		return fmt.Errorf("commit of %d bytes, at most %d", w.size, maxCommit)
+	if w.size > disk.MaxWrite {
+		return fmt.Errorf("commit of %d bytes, at most %d", w.size, disk.MaxWrite)
 	}
-	if err := w.run(q.db); err != nil {
-		q.sick = true
+	if err := q.disk.Write(w.set, w.del); err != nil {
 		return fmt.Errorf("commit records up to %d: %w", c.Position.Next, err)
-	}
-	if err := q.guard.keepSpare(q.o.Dir); err != nil {
-		q.o.Log.Warn("room for the next memtable is not kept", "err", err)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -74,27 +63,9 @@ func (q *Queue) commit(c *Commit) error {
 	return nil
 }
 
-// mend makes the store sound after a transaction that failed: what the kernel could not write it may count as written from then on, so
-// nothing behind it in the same log would survive a power cut. Dropping a prefix writes all that is in memory to a table, and begins
-// a new log.
-func (q *Queue) mend() error {
-	if !q.sick {
-		return nil
-	}
-	key := []byte("z")
-	if err := q.db.Update(func(txn *badger.Txn) error { return txn.Set(key, nil) }); err != nil {
-		return fmt.Errorf("write again after a failure: %w", err)
-	}
-	if err := q.db.DropPrefix(key); err != nil {
-		return fmt.Errorf("begin a new log after a failure: %w", err)
-	}
-	q.sick = false
-	return nil
-}
-
 // A write is a planned transaction.
 type write struct {
-	set     []pair
+	set     []disk.Pair
 	del     [][]byte
 	size    int
 	touched map[stored.Segment]*segment // as they will be
@@ -102,8 +73,6 @@ type write struct {
 	saved   []cursorSave // in the order of q.cursors
 	forget  []uint32     // epochs
 }
-
-type pair struct{ key, value []byte }
 
 // cursorSave is what a transaction does with one cursor.
 type cursorSave struct {
@@ -114,24 +83,8 @@ type cursorSave struct {
 }
 
 func (w *write) put(key, value []byte) {
-	w.set = append(w.set, pair{key, value})
+	w.set = append(w.set, disk.Pair{Key: key, Value: value})
 	w.size += len(key) + len(value) + 16
-}
-
-func (w *write) run(db *badger.DB) error {
-	return db.Update(func(txn *badger.Txn) error {
-		for _, p := range w.set {
-			if err := txn.Set(p.key, p.value); err != nil {
-				return err
-			}
-		}
-		for _, k := range w.del {
-			if err := txn.Delete(k); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // planLocked works out the transaction of c. It changes nothing that the same plan would not find again after a failure.

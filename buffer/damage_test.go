@@ -9,30 +9,29 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/disk"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
 // flipFrame changes one bit of the stored frame whose first record is first, behind the queue's back.
 func flipFrame(t *testing.T, q *Queue, first uint64, at int) {
 	t.Helper()
-	s := q.segments[tidegate.ClassReading][0]
-	key := s.FrameKey(first)
-	err := q.db.Update(func(txn *badger.Txn) error {
-		item, err := txn.Get(key)
-		if err != nil {
-			return err
-		}
-		b, err := item.ValueCopy(nil)
-		if err != nil {
-			return err
-		}
-		b[at%len(b)] ^= 1 << (at % 8)
-		return txn.Set(key, b)
+	flipValue(t, q, q.segments[tidegate.ClassReading][0].FrameKey(first), at)
+}
+
+func flipValue(t *testing.T, q *Queue, key []byte, at int) {
+	t.Helper()
+	var value []byte
+	err := q.disk.Each(key, func(_, v []byte, _ uint64) error {
+		value = slices.Clone(v)
+		return nil
 	})
-	if err != nil {
+	if err != nil || value == nil {
+		t.Fatalf("no value under %q: %v", key, err)
+	}
+	value[at%len(value)] ^= 1 << (at % 8)
+	if err := q.disk.Write([]disk.Pair{{Key: key, Value: value}}, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -104,21 +103,7 @@ func TestDamagedIndexIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit(t, q, Commit{Position: Position{Epoch: 1, Next: 11}})
-	err := q.db.Update(func(txn *badger.Txn) error {
-		item, err := txn.Get(key)
-		if err != nil {
-			return err
-		}
-		b, err := item.ValueCopy(nil)
-		if err != nil {
-			return err
-		}
-		b[5] ^= 1
-		return txn.Set(key, b)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	flipValue(t, q, key, 5)
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -141,9 +126,6 @@ func TestFlippedBitsAreNeverShown(t *testing.T) {
 	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	for i := uint64(0); i < frames; i++ {
 		putAndCommit(t, q, bigFrame(i))
-	}
-	if err := q.db.DropPrefix([]byte("none")); err != nil {
-		t.Fatal(err)
 	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // smallDisk mounts an ext4 of size bytes in a file and returns where.
@@ -69,8 +71,9 @@ func TestFullDiskLosesNothing(t *testing.T) {
 				c = newChild(t, dir) // on the full disk
 				c.await("refused")
 			}
-			if free, _, err := statfs(dir); err == nil {
-				least = min(least, free)
+			var st unix.Statfs_t
+			if err := unix.Statfs(dir, &st); err == nil {
+				least = min(least, int64(st.Bavail)*int64(st.Bsize))
 			}
 		})
 		if !c.await("committed") {

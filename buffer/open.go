@@ -5,54 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math/bits"
-	"os"
-	"path/filepath"
-	"strings"
-	"time"
-
-	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/disk"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
-// blockBytes is the size of a table's blocks: more than a frame takes, so that a table builder never has to enlarge one.
-const blockBytes = MaxFrame + 16<<10
-
-// badgerOptions are the settings under which Badger keeps what it acknowledged, in little memory, on 32 bit as well. Each was measured:
-// values stay in the LSM tree (a damaged value log returns empty values without an error), no compression (on 32 bit it loses
-// blocks silently; frames are compressed already), small memtables (their files are mapped twice their size).
-//
-// On 32 bit ristretto's allocator overwrites what a table builder holds once its first buffer, twice the size of a table, is full.
-// A block that is enlarged leaves its old memory behind, thrice the value's size in all, which filled that buffer with frames of
-// 100 KB. With blocks that hold any frame, two of them together are always more than one block full, so a table of n bytes takes less
-// than 2n and two blocks; with tables of 8 MB that fits.
-func badgerOptions(dir string, compactors int, log *slog.Logger) badger.Options {
-	table := int64(2 << 20)
-	if bits.UintSize == 32 {
-		table = 8 << 20
-	}
-	return badger.DefaultOptions(dir).
-		WithSyncWrites(true).
-		WithMemTableSize(memTable).
-		WithNumMemtables(2).
-		WithValueThreshold(512 << 10).
-		WithValueLogFileSize(1 << 20).
-		WithCompression(options.None).
-		WithBlockCacheSize(0).
-		WithIndexCacheSize(0).
-		WithBlockSize(blockBytes).
-		WithBaseTableSize(table).
-		WithBaseLevelSize(1 << 30).
-		WithNumLevelZeroTables(8).
-		WithNumLevelZeroTablesStall(16).
-		WithNumCompactors(compactors).
-		WithDetectConflicts(false).
-		WithMetricsEnabled(false).
-		WithNumGoroutines(1).
-		WithLogger(badgerLog{log})
-}
+// most32 is the largest limit of a 32-bit process, which maps all tables into its address space.
+const most32 = 1 << 30
 
 // Open opens the queue of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
 // it safely even without the ballast: try again later. Any other error means that the store is not usable as it stands.
@@ -60,49 +20,26 @@ func Open(o Options) (*Queue, error) {
 	if o.MaxBytes < MinBytes {
 		return nil, fmt.Errorf("buffer limit is %d bytes, at least %d", o.MaxBytes, int64(MinBytes))
 	}
-	if o.Statfs == nil {
-		o.Statfs = statfs
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	dir := filepath.Join(o.Dir, "buffer")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make store: %w", err)
-	}
-	if err := makeRoom(&o); err != nil {
-		return nil, err
-	}
-	if bits.UintSize == 32 {
-		if err := testOnce(&o); err != nil {
-			return nil, err
-		}
-	}
-	if err := removeEmpty(dir); err != nil {
-		return nil, err
-	}
-	q := newQueue(&o)
-	db, err := openBadger(dir, &o)
+	d, err := disk.Open(disk.Options{Dir: o.Dir, Statfs: o.Statfs, Compactors: o.Compactors, Version: o.Version, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
-	q.db = db
+	q := newQueue(&o, d)
 	if err := q.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("read store %s: %w", dir, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("read store of %s: %w", o.Dir, err), d.Close())
 	}
 	q.setLimit()
-	if err := q.finishDrops(); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
 	return q, nil
 }
 
-func newQueue(o *Options) *Queue {
+func newQueue(o *Options, d *disk.Store) *Queue {
 	q := &Queue{
-		o: *o, epochs: map[uint32]Epoch{}, dirty: map[uint32]bool{}, acked: map[uint32]bool{}, highest: map[uint32]uint64{},
+		o: *o, disk: d, epochs: map[uint32]Epoch{}, dirty: map[uint32]bool{}, acked: map[uint32]bool{}, highest: map[uint32]uint64{},
 		rules: map[string][]byte{}, hurt: map[stored.Segment]bool{}, moved: make(chan struct{}, 1),
 	}
-	q.guard = guard{ask: func() (int64, int64, error) { return q.o.Statfs(q.o.Dir) }, now: time.Now}
 	for class := range q.tails {
 		q.tails[class].keep = tailBytes
 		if o.sizes.tail > 0 {
@@ -112,64 +49,51 @@ func newQueue(o *Options) *Queue {
 	return q
 }
 
-// openBadger opens the database. A file that was cut at its making fails one Open and is mended by it.
-func openBadger(dir string, o *Options) (*badger.DB, error) {
-	db, err := badger.Open(badgerOptions(dir, o.Compactors, o.Log))
-	if err == nil {
-		return db, nil
+// setLimit shrinks the limit to what the file system can hold beside the reserve and the ballast.
+func (q *Queue) setLimit() {
+	free, err := q.disk.Free()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.limit = q.o.MaxBytes
+	if bits.UintSize == 32 {
+		q.limit = min(q.limit, most32)
 	}
-	o.Log.Warn("store did not open, trying once more", "err", err)
-	if err := removeEmpty(dir); err != nil {
-		return nil, err
+	if err != nil {
+		q.o.Log.Warn("ask free space", "err", err)
+		return
 	}
-	if db, err = badger.Open(badgerOptions(dir, o.Compactors, o.Log)); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	var own int64
+	for class := range q.segments {
+		for _, s := range q.segments[class] {
+			own += s.Bytes
+		}
 	}
-	return db, nil
+	q.limit = min(q.limit, max(own+free, 2*fixedBytes))
 }
 
-// removeEmpty deletes memtable and value-log files of 0 bytes: spares (guard.keepSpare), or what a power cut left. Badger refuses
-// to open with them.
-func removeEmpty(dir string) error {
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("list store: %w", err)
-	}
-	for _, e := range list {
-		if !strings.HasSuffix(e.Name(), ".mem") && !strings.HasSuffix(e.Name(), ".vlog") {
-			continue
-		}
-		st, err := e.Info()
-		if err != nil {
-			return fmt.Errorf("list store: %w", err)
-		}
-		if st.Size() > 0 {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-			return fmt.Errorf("remove empty file: %w", err)
-		}
-	}
-	return nil
+// Limit returns the limit in force, in bytes: Options.MaxBytes, or less where the file system is smaller or the machine has 32 bits.
+func (q *Queue) Limit() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.limit
 }
 
 // load reads indexes, position, cursors, epochs and rule state. Frames are read only where a cursor is done with a part of a segment.
 func (q *Queue) load() error {
 	cursors := map[string]stored.Cursor{}
-	err := q.db.View(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.IteratorOptions{PrefetchValues: false})
-		defer it.Close()
-		for _, prefix := range []byte{stored.KeyIndex, stored.KeyMeta} {
-			for it.Seek([]byte{prefix}); it.ValidForPrefix([]byte{prefix}); it.Next() {
-				key := it.Item().Key()
-				if err := it.Item().Value(func(v []byte) error { return q.loadKey(key, v, cursors) }); err != nil {
-					return fmt.Errorf("key %q: %w", key, err)
-				}
+	for _, prefix := range []byte{stored.KeyIndex, stored.KeyMeta} {
+		err := q.disk.Each([]byte{prefix}, func(key, v []byte, _ uint64) error {
+			if err := q.loadKey(key, v, cursors); err != nil {
+				return fmt.Errorf("key %q: %w", key, err)
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		for it.Seek([]byte{stored.KeyRejected}); it.ValidForPrefix([]byte{stored.KeyRejected}); it.Next() {
-			q.aside += it.Item().ValueSize()
-		}
+	}
+	err := q.disk.Each([]byte{stored.KeyRejected}, func(_, v []byte, _ uint64) error {
+		q.aside += int64(len(v))
 		return nil
 	})
 	if err != nil {
@@ -184,6 +108,9 @@ func (q *Queue) load() error {
 		}
 	}
 	q.highest[q.position.Epoch] = max(q.highest[q.position.Epoch], max(q.position.Next, 1)-1)
+	if err := q.finishDrops(); err != nil {
+		return err
+	}
 	for _, name := range q.o.Uplinks {
 		st, known := cursors[name]
 		delete(cursors, name)
@@ -205,7 +132,11 @@ func (q *Queue) loadCursor(name string, st *stored.Cursor, known bool) error {
 		delivered: st.Delivered, rejected: st.Rejected, declared: st.Declared, before: st.Before,
 	}
 	for s, r := range st.Done {
-		c.done[s] = r.Clone()
+		if _, known := q.epochs[s.Epoch]; known { // else it was forgotten
+			c.done[s] = r.Clone()
+		} else {
+			c.changes++
+		}
 	}
 	for _, e := range st.Acked {
 		q.acked[e] = true
@@ -287,18 +218,5 @@ func (q *Queue) finishDrops() error {
 			return err
 		}
 	}
-	if err := q.guard.keepSpare(q.o.Dir); err != nil {
-		q.o.Log.Warn("room for the next memtable is not kept", "err", err)
-	}
 	return nil
 }
-
-// badgerLog hands Badger's log lines on.
-type badgerLog struct{ log *slog.Logger }
-
-func (l badgerLog) Errorf(f string, a ...any)   { l.log.Error(line(f, a), "from", "badger") }
-func (l badgerLog) Warningf(f string, a ...any) { l.log.Warn(line(f, a), "from", "badger") }
-func (l badgerLog) Infof(f string, a ...any)    { l.log.Debug(line(f, a), "from", "badger") }
-func (l badgerLog) Debugf(string, ...any)       {}
-
-func line(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a...)) }

@@ -3,17 +3,14 @@
 package buffer
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/disk"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
@@ -48,10 +45,10 @@ type sizes struct {
 const MinBytes = 64_000_000
 
 // MaxFrame is the largest body of one frame, and of all frames of one Commit together.
-const MaxFrame = 200 << 10
+const MaxFrame = stored.MaxFrame
 
 // ErrNoSpace means that the file system has less free space than the store needs to work safely. Nothing was written.
-var ErrNoSpace = errors.New("no space")
+var ErrNoSpace = disk.ErrNoSpace
 
 // classes in the order in which retention drops them; the index into Tallies is the class.
 var dropOrder = [...]tidegate.Class{tidegate.ClassDebug, tidegate.ClassReading, tidegate.ClassAudit, tidegate.ClassAlarm}
@@ -60,10 +57,8 @@ var dropOrder = [...]tidegate.Class{tidegate.ClassDebug, tidegate.ClassReading, 
 // Nothing waits for the disk while it holds mu: a card may hang for seconds, and Put must not.
 type Queue struct {
 	o     Options
-	db    *badger.DB
+	disk  *disk.Store
 	moved chan struct{} // cap 1: a cursor moved
-	guard guard
-	sick  bool // the last transaction failed; for Commit alone
 
 	mu       sync.Mutex // guards all below
 	limit    int64      // Options.MaxBytes, or less on a smaller file system
@@ -215,8 +210,5 @@ func (q *Queue) Dirty() bool {
 
 // Close closes the store. Nothing that was Put but not committed is kept by it; the rings keep that.
 func (q *Queue) Close() error {
-	if err := q.db.Close(); err != nil {
-		return fmt.Errorf("close store: %w", err)
-	}
-	return nil
+	return q.disk.Close()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/disk"
 )
 
 // In these tests a body is one byte a record: how many readings it has; padding may follow a zero byte.
@@ -349,7 +350,7 @@ func TestFullDiskIsNotWrittenTo(t *testing.T) {
 	q := open(t, o)
 	defer q.Close()
 	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
-	free = reserve
+	free = disk.Reserve
 	c := Commit{Frames: []Frame{frame(tidegate.ClassReading, 1, 9, 2)}, Position: Position{Epoch: 1, Next: 10}}
 	if err := q.Commit(c); !errors.Is(err, ErrNoSpace) {
 		t.Fatalf("got %v, want ErrNoSpace", err)

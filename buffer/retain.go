@@ -5,7 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
+	"github.com/tidegate-io/tidegate/buffer/disk"
+	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
 // fixedBytes is what the store takes beside frames: memtables, value log, manifest.
@@ -15,8 +16,9 @@ const fixedBytes = 24 << 20
 // has declared them (Requests). While the disk is nearly full, delivered ones go early. It is called after each commit.
 func (q *Queue) Retain(now time.Time) error {
 	for {
+		tight := q.disk.Tight()
 		q.mu.Lock()
-		next, victim := q.dropLocked(now, q.guard.tight())
+		next, victim := q.dropLocked(now, tight)
 		q.mu.Unlock()
 		switch {
 		case next != nil:
@@ -103,23 +105,29 @@ func (q *Queue) drop(s *segment) error {
 	s.Dropping = true // no cursor looks at it any more
 	q.mu.Unlock()
 	if !marked {
-		err := q.db.Update(func(txn *badger.Txn) error { return txn.Set(s.Key('i'), next.Encode()) })
-		if err != nil {
-			q.sick = true
+		if err := q.disk.Write([]disk.Pair{{Key: s.Key(stored.KeyIndex), Value: next.Encode()}}, nil); err != nil {
 			return fmt.Errorf("mark segment %s: %w", s.Segment, err)
 		}
 	}
-	if err := q.db.DropPrefix(s.Key('f')); err != nil {
+	if err := q.disk.Drop(s.Key(stored.KeyFrame)); err != nil {
 		return fmt.Errorf("drop segment %s: %w", s.Segment, err)
-	}
-	if err := q.guard.keepSpare(q.o.Dir); err != nil {
-		q.o.Log.Warn("room for the next memtable is not kept", "err", err)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.segments[s.Class] = slices.DeleteFunc(slices.Clone(q.segments[s.Class]), func(x *segment) bool { return x == s })
-	q.unmark = append(q.unmark, s.Key('i'))
+	q.unmark = append(q.unmark, s.Key(stored.KeyIndex))
 	return nil
+}
+
+// relieve drops the oldest segment that every uplink is done with, and reports whether there was one.
+func (q *Queue) relieve() (bool, error) {
+	q.mu.Lock()
+	next, _ := q.dropLocked(time.UnixMilli(0), true)
+	q.mu.Unlock()
+	if next == nil {
+		return false, nil
+	}
+	return true, q.drop(next)
 }
 
 // SetLimits changes the limit and how long delivered records stay; the next Retain goes by them.

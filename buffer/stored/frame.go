@@ -22,6 +22,9 @@ type Frame struct {
 // Records returns how many records f holds.
 func (f *Frame) Records() uint64 { return f.Last - f.First + 1 }
 
+// MaxFrame is the largest body of one frame, in bytes, but for one record that is larger.
+const MaxFrame = 200 << 10
+
 // HeaderSize is how many bytes stand before a stored frame's body.
 const HeaderSize = 48
 

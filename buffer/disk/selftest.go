@@ -1,4 +1,4 @@
-package buffer
+package disk
 
 import (
 	"bytes"
@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
 // Sizes of the self-test: values up to the largest frame, and in all more than a table, so that builders are used to their end.
 const (
 	testValues = 160
-	testBytes  = testValues * MaxFrame / 2
+	testBytes  = testValues * stored.MaxFrame / 2
 )
 
 // testOnce writes 16 MB to a scratch store, opens it again and compares: on 32 bit a table builder of Badger has lost what it was
@@ -29,7 +31,7 @@ func testOnce(o *Options) error {
 	if err != nil {
 		return err
 	}
-	if free < reserve+3*testBytes {
+	if free < Reserve+3*testBytes {
 		o.Log.Warn("self-test of the store waits for a start with more room on the disk", "free", free)
 		return nil
 	}
@@ -88,7 +90,7 @@ func selfTest(dir string, o *Options) (err error) {
 // testPair returns a key and a value that does not repeat, of a size between nothing and a frame's.
 func testPair(i uint64) (key, value []byte) {
 	r := rand.New(rand.NewPCG(1, i))
-	for n := r.IntN(MaxFrame); len(value) < n; {
+	for n := r.IntN(stored.MaxFrame); len(value) < n; {
 		value = binary.LittleEndian.AppendUint64(value, r.Uint64())
 	}
 	return binary.BigEndian.AppendUint64([]byte("t"), i), value

@@ -1,4 +1,4 @@
-package buffer
+package disk
 
 import (
 	"log/slog"
@@ -8,9 +8,18 @@ import (
 	"testing"
 )
 
+// testedOptions are those of a store that version "test" has tested.
+func testedOptions(t *testing.T) Options {
+	t.Helper()
+	o := Options{Dir: t.TempDir(), Statfs: statfs, Compactors: 2, Version: "test", Log: slog.New(slog.DiscardHandler)}
+	if err := os.WriteFile(filepath.Join(o.Dir, "selftest"), []byte("test\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
 func TestSelfTestFindsNothingAndIsMadeOnceForAVersion(t *testing.T) {
-	o := testOptions(t.TempDir())
-	o.Statfs, o.Log = statfs, slog.New(slog.DiscardHandler)
+	o := testedOptions(t)
 	mark := filepath.Join(o.Dir, "selftest")
 	for _, x := range []struct {
 		version string
@@ -39,9 +48,9 @@ func TestSelfTestFindsNothingAndIsMadeOnceForAVersion(t *testing.T) {
 }
 
 func TestSelfTestWaitsForRoom(t *testing.T) {
-	o := testOptions(t.TempDir())
-	o.Version, o.Log = "other", slog.New(slog.DiscardHandler)
-	o.Statfs = func(string) (int64, int64, error) { return reserve, 1 << 30, nil }
+	o := testedOptions(t)
+	o.Version = "other"
+	o.Statfs = func(string) (int64, int64, error) { return Reserve, 1 << 30, nil }
 	if err := testOnce(&o); err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,9 @@
-package buffer
+package disk
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/bits"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,8 +15,8 @@ import (
 
 const (
 	memTable = 4 << 20
-	// reserve is the free space below which nothing is written: Badger ends the process when it meets a full disk.
-	reserve = max(32<<20, 4*memTable)
+	// Reserve is the free space below which nothing is to be written, in bytes: Badger ends the process when it meets a full disk.
+	Reserve = max(32<<20, 4*memTable)
 	// ballastBytes is what is freed so that the store can be opened on a full disk.
 	ballastBytes = 32 << 20
 	// openRoom is the free space that Badger needs to open: two memtable files and a table.
@@ -26,11 +25,12 @@ const (
 	dropRoom = 16 << 20
 	// spareBytes is what a memtable's log can grow to: a full memtable and one more transaction, with what Badger adds.
 	spareBytes = 6 << 20
-	// most32 is the largest limit of a 32-bit process, which maps all tables into its address space.
-	most32 = 1 << 30
 )
 
-// A guard keeps Badger from meeting a full disk, where its writes to mapped files end the process. Only the goroutine that commits uses it.
+// ErrNoSpace means that the file system has less free space than the store needs to work safely. Nothing was written.
+var ErrNoSpace = errors.New("no space")
+
+// A guard keeps Badger from meeting a full disk, where its writes to mapped files end the process. Only the goroutine that writes uses it.
 //
 // What it cannot rule out is that another process takes all of the reserve while Badger writes a table, some milliseconds after every
 // 4 MB. The log, written with every commit, is safe: its blocks are taken before Badger makes the file.
@@ -60,7 +60,7 @@ func (g *guard) look() (free int64, err error) {
 // tight reports whether the disk is so full that delivered segments go before their time, and yet not too full to drop them.
 func (g *guard) tight() bool {
 	free, _, err := g.ask()
-	return err == nil && free < reserve+maxSegment && free >= dropRoom
+	return err == nil && free < Reserve+dropRoom && free >= dropRoom
 }
 
 // keepSpare makes the file that Badger's next log will be, of no length but with its blocks: Badger extends it, and they are its.
@@ -106,61 +106,6 @@ func allocate(path string, flag int) error {
 	return nil
 }
 
-// makeSpace refuses a commit of size bytes where the disk has less than the reserve left, and delivered segments do not free enough.
-func (q *Queue) makeSpace(size int64) error {
-	free, err := q.guard.look()
-	if err != nil {
-		return err
-	}
-	for free < reserve+size {
-		if q.guard.tight() {
-			q.mu.Lock()
-			next, _ := q.dropLocked(time.UnixMilli(0), true)
-			q.mu.Unlock()
-			if next != nil {
-				if err := q.drop(next); err != nil {
-					return err
-				}
-				if free, _, err = q.guard.ask(); err != nil {
-					return err
-				}
-				continue
-			}
-		}
-		return fmt.Errorf("%d bytes are free on the disk of %s, %d are kept in reserve: %w", free, q.o.Dir, reserve+size, ErrNoSpace)
-	}
-	return nil
-}
-
-// setLimit shrinks the limit to what the file system can hold beside the reserve and the ballast.
-func (q *Queue) setLimit() {
-	free, _, err := q.guard.ask()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.limit = q.o.MaxBytes
-	if bits.UintSize == 32 {
-		q.limit = min(q.limit, most32)
-	}
-	if err != nil {
-		q.o.Log.Warn("ask free space", "err", err)
-		return
-	}
-	var own int64
-	for class := range q.segments {
-		for _, s := range q.segments[class] {
-			own += s.Bytes
-		}
-	}
-	q.limit = min(q.limit, max(own+free-reserve, 2*fixedBytes))
-}
-
-// Limit returns the limit in force, in bytes: Options.MaxBytes, or less where the file system is smaller or the machine has 32 bits.
-func (q *Queue) Limit() int64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.limit
-}
-
 func statfs(dir string) (free, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -188,7 +133,7 @@ func makeRoom(o *Options) error {
 		}
 		return nil
 	}
-	if free < reserve+2*ballastBytes {
+	if free < Reserve+2*ballastBytes {
 		return nil
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)

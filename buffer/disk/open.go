@@ -1,0 +1,163 @@
+// Package disk is Badger with the settings and the guards under which it keeps what it acknowledged, on a disk that is full or
+// damaged, and on 32 bit. It is the only door to Badger. buffer/README.md says what is stored.
+package disk
+
+import (
+	"fmt"
+	"log/slog"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/tidegate-io/tidegate/buffer/stored"
+)
+
+// Options say how a Store is opened. All fields but Statfs and Version are required.
+type Options struct {
+	Dir string // the state directory; the store is in Dir/buffer
+	// Statfs returns the free and the total bytes of the file system that holds dir; nil = the kernel's answer.
+	Statfs     func(dir string) (free, total int64, err error)
+	Compactors int    // how many goroutines Badger compacts with, at least 2; 0 = none
+	Version    string // of the program; the self-test of 32-bit machines is made once for each
+	Log        *slog.Logger
+}
+
+// A Store is open. Reading is safe for concurrent use; Write, Drop, MakeSpace and Close are for one goroutine.
+type Store struct {
+	o     Options
+	db    *badger.DB
+	guard guard
+	sick  bool // the last transaction failed
+}
+
+// Open opens the store of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
+// it safely even without the ballast: try again later. Any other error means that the store is not usable as it stands.
+func Open(o Options) (*Store, error) {
+	if o.Statfs == nil {
+		o.Statfs = statfs
+	}
+	dir := filepath.Join(o.Dir, "buffer")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make store: %w", err)
+	}
+	if err := makeRoom(&o); err != nil {
+		return nil, err
+	}
+	if bits.UintSize == 32 {
+		if err := testOnce(&o); err != nil {
+			return nil, err
+		}
+	}
+	if err := removeEmpty(dir); err != nil {
+		return nil, err
+	}
+	db, err := openBadger(dir, &o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{o: o, db: db}
+	s.guard = guard{ask: func() (int64, int64, error) { return o.Statfs(o.Dir) }, now: time.Now}
+	s.keepSpare()
+	return s, nil
+}
+
+// Close closes the store.
+func (s *Store) Close() error {
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// blockBytes is the size of a table's blocks: more than a frame takes, so that a table builder never has to enlarge one.
+const blockBytes = stored.MaxFrame + 16<<10
+
+// badgerOptions are the settings under which Badger keeps what it acknowledged, in little memory, on 32 bit as well. Each was measured:
+// values stay in the LSM tree (a damaged value log returns empty values without an error), no compression (on 32 bit it loses
+// blocks silently; frames are compressed already), small memtables (their files are mapped twice their size).
+//
+// On 32 bit ristretto's allocator overwrites what a table builder holds once its first buffer, twice the size of a table, is full.
+// A block that is enlarged leaves its old memory behind, thrice the value's size in all, which filled that buffer with frames of
+// 100 KB. With blocks that hold any frame, two of them together are always more than one block full, so a table of n bytes takes less
+// than 2n and two blocks; with tables of 8 MB that fits.
+func badgerOptions(dir string, compactors int, log *slog.Logger) badger.Options {
+	table := int64(2 << 20)
+	if bits.UintSize == 32 {
+		table = 8 << 20
+	}
+	return badger.DefaultOptions(dir).
+		WithSyncWrites(true).
+		WithMemTableSize(memTable).
+		WithNumMemtables(2).
+		WithValueThreshold(512 << 10).
+		WithValueLogFileSize(1 << 20).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithBlockSize(blockBytes).
+		WithBaseTableSize(table).
+		WithBaseLevelSize(1 << 30).
+		WithNumLevelZeroTables(8).
+		WithNumLevelZeroTablesStall(16).
+		WithNumCompactors(compactors).
+		WithDetectConflicts(false).
+		WithMetricsEnabled(false).
+		WithNumGoroutines(1).
+		WithLogger(badgerLog{log})
+}
+
+// openBadger opens the database. A file that was cut at its making fails one Open and is mended by it.
+func openBadger(dir string, o *Options) (*badger.DB, error) {
+	db, err := badger.Open(badgerOptions(dir, o.Compactors, o.Log))
+	if err == nil {
+		return db, nil
+	}
+	o.Log.Warn("store did not open, trying once more", "err", err)
+	if err := removeEmpty(dir); err != nil {
+		return nil, err
+	}
+	if db, err = badger.Open(badgerOptions(dir, o.Compactors, o.Log)); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	return db, nil
+}
+
+// removeEmpty deletes memtable and value-log files of 0 bytes: spares (guard.keepSpare), or what a power cut left. Badger refuses
+// to open with them.
+func removeEmpty(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("list store: %w", err)
+	}
+	for _, e := range list {
+		if !strings.HasSuffix(e.Name(), ".mem") && !strings.HasSuffix(e.Name(), ".vlog") {
+			continue
+		}
+		st, err := e.Info()
+		if err != nil {
+			return fmt.Errorf("list store: %w", err)
+		}
+		if st.Size() > 0 {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("remove empty file: %w", err)
+		}
+	}
+	return nil
+}
+
+// badgerLog hands Badger's log lines on.
+type badgerLog struct{ log *slog.Logger }
+
+func (l badgerLog) Errorf(f string, a ...any)   { l.log.Error(line(f, a), "from", "badger") }
+func (l badgerLog) Warningf(f string, a ...any) { l.log.Warn(line(f, a), "from", "badger") }
+func (l badgerLog) Infof(f string, a ...any)    { l.log.Debug(line(f, a), "from", "badger") }
+func (l badgerLog) Debugf(string, ...any)       {}
+
+func line(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a...)) }

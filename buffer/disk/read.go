@@ -1,0 +1,115 @@
+package disk
+
+import (
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/tidegate-io/tidegate/buffer/stored"
+)
+
+// Each calls f with every key that begins with prefix, its value, and a number that is higher the later it was written, in the order of
+// the keys. Key and value are valid only during the call.
+func (s *Store) Each(prefix []byte, f func(key, value []byte, written uint64) error) error {
+	return s.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			item := it.Item()
+			if err := item.Value(func(v []byte) error { return f(item.Key(), v, item.Version()) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Walk calls f with the frames of the segment in order, from the last one that begins at or before number from, until f returns false.
+// Where exact is set, a frame begins with from, or none does before it. The body is valid only during the call. Damaged frames are left out.
+func (s *Store) Walk(name stored.Segment, from uint64, exact bool, f func(stored.Frame) bool) error {
+	return s.db.View(func(txn *badger.Txn) error {
+		w := walker{s: name}
+		defer w.close()
+		err := w.begin(txn, from, exact)
+		for ; err == nil && w.valid(); err = w.next() {
+			fr, err := w.frame()
+			if err != nil {
+				s.o.Log.Error("stored frame is damaged", "segment", name.String(), "err", err)
+			} else if !f(fr) {
+				return nil
+			}
+		}
+		if err != nil {
+			s.o.Log.Error("segment is damaged", "segment", name.String(), "err", err)
+		}
+		return nil
+	})
+}
+
+// A walker is an iterator over the frames of a segment. Badger panics on some damage of its tables; that becomes an error.
+type walker struct {
+	s  stored.Segment
+	it *badger.Iterator
+}
+
+// begin goes to the last frame that begins at or before number from; where exact is set, from begins one or is before all.
+func (w *walker) begin(txn *badger.Txn, from uint64, exact bool) error {
+	key := w.s.FrameKey(from)
+	if !exact {
+		w.open(txn, true)
+		if err := guarded(func() { w.it.Seek(key) }); err != nil {
+			return err
+		}
+		if w.valid() {
+			key = w.it.Item().KeyCopy(nil)
+		}
+		w.close()
+	}
+	w.open(txn, false)
+	return guarded(func() { w.it.Seek(key) })
+}
+
+func (w *walker) open(txn *badger.Txn, reverse bool) {
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues, o.Reverse, o.Prefix = false, reverse, w.s.Key(stored.KeyFrame)
+	w.it = txn.NewIterator(o)
+}
+
+func (w *walker) valid() bool { return w.it.Valid() }
+
+func (w *walker) next() error { return guarded(w.it.Next) }
+
+// frame returns the frame; its body is valid until next.
+func (w *walker) frame() (fr stored.Frame, err error) {
+	var value []byte
+	var failed error
+	if err := guarded(func() { failed = w.it.Item().Value(func(b []byte) error { value = b; return nil }) }); err != nil {
+		return fr, err
+	}
+	if failed != nil {
+		return fr, failed
+	}
+	fr, err = stored.ParseFrame(value)
+	if err == nil && (fr.Class != w.s.Class || fr.Epoch != w.s.Epoch) {
+		err = fmt.Errorf("frame is of %s/%d: %w", fr.Class, fr.Epoch, stored.ErrDamaged)
+	}
+	return fr, err
+}
+
+func (w *walker) close() {
+	if w.it != nil {
+		w.it.Close()
+		w.it = nil
+	}
+}
+
+// guarded calls f, which does nothing but call Badger.
+func guarded(f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("badger: %.200v: %w", p, stored.ErrDamaged)
+		}
+	}()
+	f()
+	return nil
+}

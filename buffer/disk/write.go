@@ -1,0 +1,108 @@
+package disk
+
+import (
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// MaxWrite is how many bytes of keys and values one Write takes; Badger's own limit is 15 % of the memtable, 629,145 bytes.
+const MaxWrite = 600 << 10
+
+// A Pair is one key and its value.
+type Pair struct{ Key, Value []byte }
+
+// Write makes set and del durable in one transaction: when it returns nil, they survive a power cut. After an error it is not known
+// whether they are there.
+func (s *Store) Write(set []Pair, del [][]byte) error {
+	if err := s.mend(); err != nil {
+		return err
+	}
+	err := s.update(set, del)
+	if err != nil {
+		s.sick = true
+		return err
+	}
+	s.keepSpare()
+	return nil
+}
+
+func (s *Store) update(set []Pair, del [][]byte) error {
+	return s.db.Update(func(txn *badger.Txn) error {
+		for _, p := range set {
+			if err := txn.Set(p.Key, p.Value); err != nil {
+				return err
+			}
+		}
+		for _, k := range del {
+			if err := txn.Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// mend makes the store sound after a transaction that failed: what the kernel could not write it may count as written from then on, so
+// nothing behind it in the same log would survive a power cut. Dropping a prefix writes all that is in memory to a table, and begins
+// a new log.
+func (s *Store) mend() error {
+	if !s.sick {
+		return nil
+	}
+	key := []byte("z")
+	if err := s.update([]Pair{{Key: key}}, nil); err != nil {
+		return fmt.Errorf("write again after a failure: %w", err)
+	}
+	if err := s.db.DropPrefix(key); err != nil {
+		return fmt.Errorf("begin a new log after a failure: %w", err)
+	}
+	s.sick = false
+	return nil
+}
+
+// Drop removes all keys that begin with prefix, and frees their space.
+func (s *Store) Drop(prefix []byte) error {
+	if err := s.mend(); err != nil {
+		return err
+	}
+	if err := s.db.DropPrefix(prefix); err != nil {
+		return err
+	}
+	s.keepSpare()
+	return nil
+}
+
+func (s *Store) keepSpare() {
+	if err := s.guard.keepSpare(s.o.Dir); err != nil {
+		s.o.Log.Warn("room for the next memtable is not kept", "err", err)
+	}
+}
+
+// Free returns how many bytes the file system has left beyond the reserve; below 0 where it has less than that.
+func (s *Store) Free() (int64, error) {
+	free, _, err := s.guard.ask()
+	return free - Reserve, err
+}
+
+// Tight reports whether the disk is so full that delivered segments go before their time, and yet not too full to drop them.
+func (s *Store) Tight() bool { return s.guard.tight() }
+
+// MakeSpace returns an error wrapping ErrNoSpace where less than the reserve would be left beside size bytes. Where that helps it calls
+// relieve to drop something, as long as that reports that it did.
+func (s *Store) MakeSpace(size int64, relieve func() (bool, error)) error {
+	free, err := s.guard.look()
+	for err == nil && free < Reserve+size {
+		some := false
+		if s.guard.tight() {
+			some, err = relieve()
+		}
+		if err == nil && !some {
+			return fmt.Errorf("%d bytes are free on the disk of %s, %d are kept in reserve: %w", free, s.o.Dir, Reserve+size, ErrNoSpace)
+		}
+		if err == nil {
+			free, _, err = s.guard.ask()
+		}
+	}
+	return err
+}
