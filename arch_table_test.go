@@ -69,8 +69,9 @@ var theRules = ruleBook{
 		{what: "sync/wire/frame", where: []string{".", "sync/wire"}, why: "pure: records to the body of a stored frame and back"},
 		{what: "sync/wire/frame/column", where: []string{"."}, why: "pure: numbers to columns of bytes and back"},
 		{what: "sync/profile", where: []string{".", "sync/wire"}, why: "topics and limits of far ends; data"},
-		{what: "buffer", where: []string{".", "buffer/lease", "buffer/stored"}, why: "a frame's body is bytes to it; numbers, classes and ranges are the root's words"},
+		{what: "buffer", where: []string{".", "buffer/disk", "buffer/stored"}, why: "a frame's body is bytes to it; numbers, classes and ranges are the root's words"},
 		{what: "buffer/lease", where: []string{"."}, why: "two slots of numbers on disk, outside Badger"},
+		{what: "buffer/disk", where: []string{"buffer/stored"}, why: "Badger with its traps dealt with; knows no cursor"},
 		{what: "buffer/stored", where: []string{"."}, why: "pure: keys, frames and the values beside them to bytes and back"},
 		{what: "drivers", where: []string{"."}, why: "what a driver is"},
 		{what: "drivers/*", where: []string{".", "drivers"}, why: "a driver knows its part and the Host, nothing else"},
@@ -124,7 +125,7 @@ var theRules = ruleBook{
 		},
 	},
 	doors: []row{
-		{what: "github.com/dgraph-io/badger/v4", where: []string{"buffer"}, why: "its traps are dealt with in one place"},
+		{what: "github.com/dgraph-io/badger/v4", where: []string{"buffer/disk"}, why: "its traps are dealt with in one place"},
 		{
 			what: "github.com/eclipse/paho.mqtt.golang", where: []string{"sync/mqtt", "sync/receive/subscribe"},
 			why: "its tokens lie under AutoReconnect: one place on each side of the broker knows, and neither side imports the other",
@@ -141,7 +142,7 @@ var theRules = ruleBook{
 		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
-				"agent", "agent/box", "agent/clock", "buffer", "buffer/lease", "cmd/tidegate", "drivers/board", "drivers/board/pty", "drivers/system", "sync/mqtt",
+				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "drivers/board", "drivers/board/pty", "drivers/system", "sync/mqtt",
 			},
 			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
 		},
@@ -198,7 +199,7 @@ var theRules = ruleBook{
 		{what: ".", limit: 500, why: "the words only: smaller than other packages"},
 		{what: "drivers/serialtext", limit: 1600, why: "framing, checks and kinds of one line belong together; it is over by the blank lines of the formatter"},
 		{what: "sync/forward", limit: 1550, why: "lanes, flights and what is suspected share one connection's state; pace, pack and uplink are out already"},
-		{what: "buffer", limit: 2900, why: "one lock over one store: tails, cursors, segments and declarations change together; encodings are in buffer/stored"},
+		{what: "buffer", limit: 2300, why: "one lock over one store: tails, cursors, segments and declarations change together; encodings and Badger are out already"},
 		{what: "agent/line", limit: 1800, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
 		{what: "agent", limit: 2500, why: "the loops belong together: reading, judging, storing, forwarding, status"},
 	},
