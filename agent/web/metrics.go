@@ -54,6 +54,8 @@ func flag(b bool) float64 {
 
 // writeMetrics writes s in the Prometheus text format 0.0.4.
 func writeMetrics(b *bytes.Buffer, s *status.Status) {
+	head(b, "tidegate_build_info", "gauge", "1; the version that runs.")
+	line(b, "tidegate_build_info", label("version", s.Version), 1)
 	for _, m := range metrics {
 		head(b, m.name, m.kind, m.help)
 		line(b, m.name, "", m.value(s))
@@ -107,5 +109,5 @@ func line(b *bytes.Buffer, name, labels string, v float64) {
 	if labels != "" {
 		b.WriteString("{" + labels + "}")
 	}
-	b.WriteString(" " + strconv.FormatFloat(v, 'g', -1, 64) + "\n")
+	b.WriteString(" " + strconv.FormatFloat(v, 'f', -1, 64) + "\n")
 }

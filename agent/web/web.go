@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ var page []byte
 const (
 	maxConns    = 64
 	maxHeader   = 16 << 10
+	maxBody     = 64 << 10
 	headerTime  = 10 * time.Second
 	writeTime   = 10 * time.Second
 	liveEvery   = time.Second
@@ -49,11 +51,17 @@ type Server struct {
 	source Source
 	log    *slog.Logger
 	live   chan struct{} // one token per live page
+	policy string        // Content-Security-Policy of the page
+	name   string        // this machine's
 }
 
 // New returns a server for src.
 func New(src Source, log *slog.Logger) *Server {
-	return &Server{source: src, log: log, live: make(chan struct{}, maxLive)}
+	name, err := os.Hostname()
+	if err != nil {
+		log.Debug("name of this machine", "err", err) // the page is then reached by address
+	}
+	return &Server{source: src, log: log, live: make(chan struct{}, maxLive), policy: policyOf(page), name: name}
 }
 
 // Serve answers on l until ctx is done, then closes it. It returns nil after such a stop.
@@ -90,12 +98,17 @@ func (s *Server) Routes(socket bool) http.Handler {
 	mux.HandleFunc("GET /metrics", s.metrics)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:")
+		h.Set("Content-Security-Policy", s.policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+		if status, why := s.refuse(r, socket); why != "" {
+			h.Set("Connection", "close")
+			http.Error(w, why, status)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		mux.ServeHTTP(w, r)
 	})
 }
@@ -153,7 +166,7 @@ func (s *Server) send(w http.ResponseWriter, kind string, b []byte) {
 	}
 }
 
-// stream sends the status once a second where it changed, as server-sent events (HTML Living Standard, section 9.2).
+// stream sends the status once a second, as server-sent events (HTML Living Standard, section 9.2).
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	select {
 	case s.live <- struct{}{}:
