@@ -27,7 +27,7 @@ RIGS    := $(filter-out $(addsuffix %,$(RIGMODS)),$(shell find testdata/rig -nam
 RIGTEST := TIDEGATE_BIN=$(CURDIR)/bin go test -count=1 -p 1 $(if $(filter-out 0,$(shell id -u)),-exec 'sudo TIDEGATE_BIN=$(CURDIR)/bin')
 TOOL    := go tool -modfile=etc/tools.mod
 # Shell scripts of the tree.
-SCRIPTS := .ci/run .ci/deps $(shell find etc testdata -name '*.sh' -not -path '*/node_modules/*' 2>/dev/null | sort)
+SCRIPTS := .ci/run .ci/deps .ci/fuzz $(shell find etc testdata -name '*.sh' -not -path '*/node_modules/*' 2>/dev/null | sort)
 
 NOTONARM := TestKillLosesNothing|TestFullDiskLosesNothing|TestFlippedBitsAreNeverShown
 FUZZTIME ?= 10m
@@ -77,10 +77,7 @@ long: deps build ## run every test at full length: hours
 
 .PHONY: fuzz
 fuzz: ## fuzz each target (FUZZTIME=10m)
-	git ls-files -co --exclude-standard '*_test.go' | xargs grep -HoP '^func \KFuzz\w+' | while IFS=: read -r file name; do \
-		echo "fuzz: $$name in $$(dirname $$file)"; \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
-	done
+	.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
 bench: deps ## compare with Telegraf on the same work, write BENCHMARKS.md: three quarters of an hour, needs root
