@@ -10,6 +10,8 @@
 #   tidegate.service    into /etc/systemd/system
 #   60-tidegate.rules   into /etc/udev/rules.d      (who may use GPIO lines and I2C buses)
 #   tidegate.yaml       into /etc/tidegate          (only if there is none: it never overwrites a configuration)
+#   manual pages        into /usr/local/share/man/man1
+#   bash completion     into /usr/local/share/bash-completion/completions
 # and makes the user tidegate, in the groups dialout, gpio and i2c. State is kept in /var/lib/tidegate.
 #
 # For a dry look at where things go, set ROOT to an empty folder: ROOT=/tmp/look ./install.sh
@@ -22,6 +24,8 @@ unit=$ROOT/etc/systemd/system/tidegate.service
 rules=$ROOT/etc/udev/rules.d/60-tidegate.rules
 conf=$ROOT/etc/tidegate/tidegate.yaml
 state=$ROOT/var/lib/tidegate
+man=$ROOT/usr/local/share/man/man1
+completion=$ROOT/usr/local/share/bash-completion/completions/tidegate
 
 say() { echo "install: $*"; }
 fail() {
@@ -102,6 +106,11 @@ install_all() {
 	put "$here/tidegate" "$bin" 755
 	put "$here/60-tidegate.rules" "$rules" 644
 	put "$here/tidegate.service" "$unit" 644
+	rm -f "$man"/tidegate*.1 # a command may be gone
+	"$bin" man "$man"
+	mkdir -p "$(dirname "$completion")"
+	"$bin" completion bash >"$completion"
+	say "wrote manual pages to $man, bash completion to $completion"
 	fresh=no
 	if [ -e "$conf" ]; then
 		say "$conf is there and stays as it is"
@@ -151,12 +160,16 @@ uninstall() {
 		systemctl disable --quiet --now tidegate
 		say "stopped tidegate"
 	fi
-	for f in "$unit" "$rules" "$bin"; do
+	for f in "$unit" "$rules" "$bin" "$completion"; do
 		if [ -e "$f" ]; then
 			rm "$f"
 			say "removed $f"
 		fi
 	done
+	if [ -e "$man/tidegate.1" ]; then
+		rm "$man"/tidegate*.1
+		say "removed the manual pages from $man"
+	fi
 	if systemd; then
 		systemctl daemon-reload
 		udevadm control --reload
