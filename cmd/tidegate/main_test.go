@@ -35,12 +35,26 @@ func TestScript(t *testing.T) {
 			dir, err := os.MkdirTemp("/dev/shm", "tidegate-script-")
 			e.Setenv("RUNTIME_DIRECTORY", dir)
 			e.Defer(func() { _ = os.RemoveAll(dir) })
-			return err
+			return errors.Join(err, firstConfig(filepath.Join(e.WorkDir, "README.yaml")))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "signal": send, "port": port, "slave": modbusSlave, "account": checkAccount,
 		},
 	})
+}
+
+// firstConfig writes README's first configuration to path.
+func firstConfig(path string) error {
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		return err
+	}
+	_, rest, _ := strings.Cut(string(b), "```yaml\n")
+	text, _, ok := strings.Cut(rest, "```\n")
+	if !ok {
+		return errors.New("README.md has no block of YAML")
+	}
+	return os.WriteFile(path, []byte(text), 0o600)
 }
 
 // exits N PROGRAM [ARG...]: the program ends with that status, and without a stack trace.
