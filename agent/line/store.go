@@ -159,10 +159,13 @@ func (s *store) commitAll() error {
 	return nil
 }
 
+// commitEntries commits the entries that stand in ring 2 now. What comes while it does so waits for the next time: readers that are as fast
+// as the disk would otherwise make a transaction of every entry.
 func (s *store) commitEntries() error {
 	any := false
+	end := s.judged.Head()
 	for limit := maxRaw; ; {
-		list, err := s.gather(limit)
+		list, err := s.gather(limit, end)
 		if err != nil {
 			return err
 		}
@@ -184,10 +187,10 @@ func (s *store) commitEntries() error {
 	}
 }
 
-// gather returns the entries from s.pos.Ring on, at least one and about limit bytes of them.
-func (s *store) gather(limit int) ([]found, error) {
+// gather returns the entries from s.pos.Ring to end, at least one and about limit bytes of them; none where there are none.
+func (s *store) gather(limit int, end box.Place) ([]found, error) {
 	var list []found
-	for at := s.pos.Ring; int(at-s.pos.Ring) < limit; {
+	for at := s.pos.Ring; at < end && int(at-s.pos.Ring) < limit; {
 		payload, next, ok, err := s.judged.Next(at)
 		if err != nil {
 			return nil, fmt.Errorf("store: %w", err)

@@ -1,0 +1,91 @@
+package line
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/box"
+	"github.com/tidegate-io/tidegate/agent/clock"
+	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/sync/wire/frame"
+)
+
+// busyDisk is a disk during whose every commit one more entry comes in.
+type busyDisk struct {
+	disk
+	commits []buffer.Commit
+	during  func()
+}
+
+func (d *busyDisk) Commit(c buffer.Commit) error {
+	d.commits = append(d.commits, c)
+	d.during()
+	return nil
+}
+
+func (d *busyDisk) Retain(time.Time) error               { return nil }
+func (d *busyDisk) Requests() []buffer.Declaration       { return nil }
+func (d *busyDisk) Dirty() bool                          { return true }
+func (d *busyDisk) AddEpoch(uint32, buffer.Epoch)        {}
+func (d *busyDisk) Epochs() map[uint32]buffer.Epoch      { return nil }
+func (d *busyDisk) Put(...buffer.Frame)                  {}
+func (d *busyDisk) Coarse() (none []buffer.CoarseCursor) { return none }
+
+// TestCommitTakesWhatStandsThere: what waits goes in one transaction, however fast more comes in; each costs the card two syncs.
+func TestCommitTakesWhatStandsThere(t *testing.T) {
+	rings, err := box.OpenPair(t.TempDir(), [16]byte{1}, box.Sizes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := rings.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	n := uint64(0)
+	put := func() {
+		n++
+		rec := tidegate.Record{Time: time.UnixMilli(1), Readings: []tidegate.Reading{{Device: "d", Channel: "c", Value: tidegate.Int(int64(n))}}}
+		e := entry{epoch: 1, epochID: "0011223344556677", start: 1, runs: []run{newRun(tidegate.ClassReading, n, []tidegate.Record{rec})}}
+		if _, err := rings.Judged.Put(false, appendEntry(nil, &e)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dec, err := frame.NewDecoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc, err := frame.NewEncoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &busyDisk{during: func() {
+		if n < 1000 { // without an end the commit would chase it
+			put()
+		}
+	}}
+	s := &store{
+		judged: rings.Judged, disk: d, numbers: &numbers{next: 1, end: 1 << 30}, declare: func([]buffer.Declaration) {}, room: func() {},
+		sync: new(atomic.Int64), clock: func() clock.Stamp { return clock.Stamp{} }, log: slog.New(slog.DiscardHandler), trouble: func(error) {},
+		enc: enc, dec: dec, beat: new(atomic.Int64),
+	}
+	for range 100 {
+		put()
+	}
+	if err := s.commitAll(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.commitAll(); err != nil {
+		t.Fatal(err)
+	}
+	var next []uint64
+	for _, c := range d.commits {
+		next = append(next, c.Position.Next)
+	}
+	if len(next) != 2 || next[0] != 101 || next[1] != 102 {
+		t.Errorf("commits reach up to numbers %v, want two: 101, and 102 for what came during the first", next)
+	}
+}
