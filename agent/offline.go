@@ -21,9 +21,10 @@ type Offline struct {
 	line  *opened
 }
 
-// OpenOffline opens the buffer of cfg. An error wrapping ErrRunning means that the gateway runs: ask it instead.
-func OpenOffline(cfg *config.Config, log *slog.Logger) (*Offline, error) {
-	a := &Agent{cfg: cfg, log: log, parts: Parts{Clock: new(clock.Clock).Now}}
+// OpenOffline opens the buffer of cfg for a program of that version. It makes files there: only the user whose gateway it is may do so. An
+// error wrapping ErrRunning means that the gateway runs: ask it instead.
+func OpenOffline(cfg *config.Config, version string, log *slog.Logger) (*Offline, error) {
+	a := &Agent{cfg: cfg, log: log, parts: Parts{Clock: new(clock.Clock).Now, Version: version}}
 	a.board = newBoard(time.Now)
 	l := &opened{}
 	var err error
@@ -36,14 +37,21 @@ func OpenOffline(cfg *config.Config, log *slog.Logger) (*Offline, error) {
 	return &Offline{a, l}, nil
 }
 
+// Stopped returns the status of a gateway that does not run and of whose buffer nothing is known.
+func Stopped(cfg *config.Config, version string) status.Status {
+	return status.Status{
+		Gateway: cfg.Gateway.ID, Labels: cfg.Gateway.Labels, Version: version, Time: time.Now(), Clock: status.Clock{Source: "none"},
+		Link: status.Link{State: "down"}, Update: status.Update{Slot: "package", Version: version},
+		Devices: []status.Device{}, Rules: []status.Rule{}, Conditions: []status.Condition{}, Uplinks: []status.Uplink{},
+	}
+}
+
 // Status returns what the buffer says; devices, link and rules are unknown.
 func (o *Offline) Status() status.Status {
 	q := o.line.queue.Stats()
 	p := o.line.queue.Position()
-	s := status.Status{
-		Gateway: o.agent.cfg.Gateway.ID, Epoch: q.EpochID, Version: o.agent.parts.Version, Time: time.Now(), NextRecord: p.Next,
-		Devices: []status.Device{}, Rules: []status.Rule{}, Conditions: []status.Condition{}, Uplinks: []status.Uplink{},
-	}
+	s := Stopped(o.agent.cfg, o.agent.parts.Version)
+	s.Epoch, s.NextRecord = q.EpochID, p.Next
 	s.Queue = status.Queue{Bytes: q.Bytes, DiskBytes: q.DiskBytes, Gaps: q.Gaps, LimitBytes: q.Limit}
 	addCursors(&s, &q, o.agent.parts.Clock())
 	return s

@@ -68,7 +68,7 @@ func remedy(err error) string {
 	case errors.Is(err, unix.EROFS):
 		return "; the disk is mounted read-only: see why (dmesg), mount it for writing, or set state_dir to a directory on another one"
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return "; give the directory to the user that runs the gateway, or set state_dir to one of its own"
+		return "; give the directory and all that is in it to the user that runs the gateway (chown -R USER DIRECTORY), or set state_dir to one of its own"
 	case errors.Is(err, unix.ENOTDIR):
 		return "; state_dir must name a directory: remove the file or choose another"
 	case errors.Is(err, unix.ENOSPC):
@@ -183,7 +183,7 @@ func (a *Agent) openStore(l *opened) error {
 		Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w%s", err, remedy(err))
 	}
 	l.queue = q
 	a.board.set("limit_shrunk", "", q.Limit() < int64(a.cfg.Buffer.MaxBytes), fmt.Sprintf("%d bytes are used of %d", q.Limit(), a.cfg.Buffer.MaxBytes))

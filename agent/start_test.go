@@ -235,7 +235,7 @@ func TestRunRefuses(t *testing.T) {
 		if !errors.Is(err, agent.ErrRunning) || err.Error() != want {
 			t.Errorf("second gateway: %v, want %s", err, want)
 		}
-		if _, err := agent.OpenOffline(x.load(oneDevice), x.parts.Log); !errors.Is(err, agent.ErrRunning) {
+		if _, err := agent.OpenOffline(x.load(oneDevice), "test", x.parts.Log); !errors.Is(err, agent.ErrRunning) {
 			t.Errorf("OpenOffline beside a gateway: %v", err)
 		}
 		second.stop()
@@ -264,7 +264,7 @@ func TestOffline(t *testing.T) {
 		time.Sleep(10*time.Second + 50*time.Millisecond)
 		g.end()
 		sent := len(f.records())
-		o, err := agent.OpenOffline(x.load(oneDevice), x.parts.Log)
+		o, err := agent.OpenOffline(x.load(oneDevice), "test", x.parts.Log)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tidegate-io/tidegate/agent"
+	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
 )
 
@@ -41,34 +44,50 @@ func queueCommand(o *options) *cobra.Command {
 	return c
 }
 
-// fromQueue asks the running gateway for path, or the stopped one's buffer by offline.
-func fromQueue[T any](o *options, path string, offline func(*agent.Offline) (T, error)) (v T, err error) {
-	cfg, err := o.load(os.Stderr)
-	if err != nil {
-		return v, err
+// fromQueue asks the running gateway for path, or the stopped one's buffer by offline. found is false when there is no buffer yet.
+func fromQueue[T any](o *options, path string, offline func(*agent.Offline) (T, error)) (v T, cfg *config.Config, found bool, err error) {
+	if cfg, err = o.load(os.Stderr); err != nil {
+		return v, cfg, false, err
 	}
 	err = ask(cfg, path, 10*time.Minute, &v)
 	if !errors.Is(err, errNotRunning) {
-		return v, err
+		return v, cfg, true, err
 	}
-	if _, err := os.Stat(cfg.StateDir); err != nil {
-		return v, fmt.Errorf("no buffer yet: %w", err)
+	dir := filepath.Join(cfg.StateDir, "buffer")
+	if list, err := os.ReadDir(dir); errors.Is(err, fs.ErrNotExist) || err == nil && len(list) == 0 {
+		return v, cfg, false, nil
+	} else if err != nil {
+		return v, cfg, false, asOwner(fmt.Errorf("look for a buffer: %w", err), nearest(dir))
 	}
-	q, err := agent.OpenOffline(cfg, o.log())
+	if err := errors.Join(mayUse(dir), becomeOwner(dir)); err != nil {
+		return v, cfg, true, err
+	}
+	q, err := agent.OpenOffline(cfg, version, o.log())
 	if err != nil {
-		return v, err
+		return v, cfg, true, err
 	}
 	v, err = offline(q)
-	return v, errors.Join(err, q.Close())
+	return v, cfg, true, errors.Join(err, q.Close())
+}
+
+// noBuffer says that there is none.
+func noBuffer(cfg *config.Config) error {
+	_, err := fmt.Printf("no buffer yet in %s; the gateway makes it when it first starts\n", cfg.StateDir)
+	return err
 }
 
 func queueStatus(o *options, asJSON bool) error {
-	s, err := fromQueue(o, "/api/status", func(q *agent.Offline) (status.Status, error) { return q.Status(), nil })
+	s, cfg, found, err := fromQueue(o, "/api/status", func(q *agent.Offline) (status.Status, error) { return q.Status(), nil })
 	if err != nil {
 		return err
 	}
+	if !found {
+		s = agent.Stopped(cfg, version)
+	}
 	if asJSON {
 		err = json.NewEncoder(os.Stdout).Encode(s)
+	} else if !found {
+		err = noBuffer(cfg)
 	} else {
 		w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(w, "gateway\t%s\tepoch %s, next record %d\n", s.Gateway, s.Epoch, s.NextRecord)
@@ -89,12 +108,18 @@ func queueStatus(o *options, asJSON bool) error {
 }
 
 func queueList(o *options, asJSON bool) error {
-	list, err := fromQueue(o, "/api/segments", func(q *agent.Offline) ([]status.Segment, error) { return q.Segments(), nil })
+	list, cfg, found, err := fromQueue(o, "/api/segments", func(q *agent.Offline) ([]status.Segment, error) { return q.Segments(), nil })
 	if err != nil {
 		return err
 	}
 	if asJSON {
+		if !found {
+			list = []status.Segment{}
+		}
 		return json.NewEncoder(os.Stdout).Encode(list)
+	}
+	if !found {
+		return noBuffer(cfg)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SEGMENT\tFIRST\tLAST\tRECORDS\tREADINGS\tBYTES\tFROM\tTO")
@@ -107,13 +132,18 @@ func queueList(o *options, asJSON bool) error {
 
 func queueCheck(o *options, asJSON bool) error {
 	done := progress(os.Stderr, "reading what is stored")
-	c, err := fromQueue(o, "/api/check", func(q *agent.Offline) (status.Check, error) { return q.Check(context.Background()) })
+	c, cfg, found, err := fromQueue(o, "/api/check", func(q *agent.Offline) (status.Check, error) { return q.Check(context.Background()) })
 	done()
 	if err != nil {
 		return err
 	}
+	if !found {
+		c.Faults = []string{}
+	}
 	if asJSON {
 		err = json.NewEncoder(os.Stdout).Encode(c)
+	} else if !found {
+		err = noBuffer(cfg)
 	} else {
 		for _, f := range c.Faults {
 			fmt.Println(f)

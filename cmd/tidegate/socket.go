@@ -37,7 +37,7 @@ func ask(cfg *config.Config, path string, timeout time.Duration, v any) error {
 		return fmt.Errorf("socket %s: %w", socket, errNotRunning)
 	}
 	if err != nil {
-		return fmt.Errorf("ask the gateway: %w", err)
+		return asOwner(fmt.Errorf("ask the gateway: %w", err), nearest(socket))
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))

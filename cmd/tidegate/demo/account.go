@@ -148,7 +148,7 @@ func (r *receivedRecord) book(out map[string]*seen) {
 // countBuffered reads what the stopped gateway still has for the receiver.
 func countBuffered(cfg *config.Config) (out map[string]*seen, err error) {
 	out = map[string]*seen{}
-	q, err := agent.OpenOffline(cfg, slog.New(slog.DiscardHandler))
+	q, err := agent.OpenOffline(cfg, "demo", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
