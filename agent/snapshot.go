@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate/agent/clock"
+	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
 
 // Status returns a snapshot of the gateway. It may be called at any time from any goroutine.
@@ -22,8 +25,11 @@ func (a *Agent) Status() status.Status {
 		Update: status.Update{Slot: "package", Version: a.parts.Version},
 	}
 	for i := range cfg.Devices {
-		if d := a.devices[cfg.Devices[i].Name]; d != nil {
+		c := &cfg.Devices[i]
+		if d := a.devices[c.Name]; d != nil {
 			s.Devices = append(s.Devices, d.reader.status())
+		} else {
+			s.Devices = append(s.Devices, status.Device{Name: c.Name, Driver: c.Driver, State: "off"})
 		}
 	}
 	a.mu.Unlock()
@@ -35,6 +41,8 @@ func (a *Agent) Status() status.Status {
 		for _, r := range l.line.RuleStatus() {
 			s.Rules = append(s.Rules, status.Rule{Name: r.Name, Active: r.Active, Fired: r.Fired})
 		}
+	} else {
+		a.earlyStatus(&s, cfg)
 	}
 	s.Conditions = a.board.list()
 	return s
@@ -49,6 +57,49 @@ func clockStatus(now clock.Stamp) status.Clock {
 		}
 	}
 	return c
+}
+
+// earlyStatus adds what is known before the store is open, while the disk has no room for it for instance: where readings will go, and
+// those that wait in ring 1. After a kill some of them may be stored already; what else is stored is not known yet.
+func (a *Agent) earlyStatus(s *status.Status, cfg *config.Config) {
+	s.Queue = a.inRing()
+	for i := range cfg.Uplinks {
+		u := &cfg.Uplinks[i]
+		link := status.Link{State: "down", Since: a.started, Endpoint: strings.Join(u.All(), " "), LastError: "not tried yet: the store is not open"}
+		s.Uplinks = append(s.Uplinks, status.Uplink{
+			Name: u.Name, Link: link, Account: status.Account{Produced: s.Queue.Readings, Buffered: s.Queue.Readings},
+		})
+	}
+	if len(s.Uplinks) > 0 {
+		s.Link, s.Account = s.Uplinks[0].Link, s.Uplinks[0].Account
+	}
+}
+
+// inRing counts what waits in ring 1, while nobody takes anything from it.
+func (a *Agent) inRing() (q status.Queue) {
+	a.closing.RLock()
+	defer a.closing.RUnlock()
+	a.mu.Lock()
+	l := a.opened
+	a.mu.Unlock()
+	if l == nil || a.isClosed {
+		return q
+	}
+	ring := l.rings.Read
+	for at := ring.Tail(); ; {
+		b, next, ok, err := ring.Next(at)
+		if !ok || err != nil || len(b) == 0 {
+			return q
+		}
+		n, err := frame.Count(b[1:], 0, -1) // behind the class, see reader.encode
+		if err != nil {
+			return q
+		}
+		q.Records++
+		q.Readings += uint64(n)
+		q.Bytes += int64(len(b))
+		at = next
+	}
 }
 
 // queueStatus adds what the queue and the uplinks say.

@@ -210,16 +210,22 @@ func (a *Agent) waitForStore(ctx context.Context, l *opened) error {
 	return a.whenRoom(ctx, func() error { return a.openStore(l) })
 }
 
+// sayWaiting is how often it is logged that the disk has no room.
+const sayWaiting = time.Minute
+
 // whenRoom calls open, again and again while the disk has no room.
 func (a *Agent) whenRoom(ctx context.Context, open func() error) error {
-	for {
+	for said := (time.Time{}); ; {
 		err := open()
 		full := errors.Is(err, buffer.ErrNoSpace) || errors.Is(err, unix.ENOSPC)
 		a.board.set("store_waits", "", full, fmt.Sprint(err))
 		if !full {
 			return err
 		}
-		a.log.Error("waiting for room on the disk", "err", err)
+		if said.IsZero() || time.Since(said) >= sayWaiting {
+			said = time.Now()
+			a.log.Error("waiting for room on the disk", "err", err)
+		}
 		wait(ctx, time.Second)
 		if ctx.Err() != nil {
 			return ctx.Err()

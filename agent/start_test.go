@@ -1,10 +1,12 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent"
+	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/buffer/lease"
 )
 
@@ -121,8 +124,10 @@ func TestStartOnFullDisk(t *testing.T) {
 				if d := g.device("a"); d.State != "ok" || d.Reads != 301 {
 					t.Errorf("device is %+v, want 301 Reads", d)
 				}
-				if s := g.Status(); s.Link.State != "down" {
-					t.Errorf("link is %+v", s.Link)
+				want := status.Account{Produced: 5 * 301, Buffered: 5 * 301}
+				if s := g.Status(); s.Link.State != "down" || s.Link.Endpoint != "mqtt://broker.test" || s.Account != want ||
+					s.Queue.Readings != 5*301 || s.Queue.Records != 301 || s.Queue.Bytes < 5*301 || len(s.Uplinks) != 1 || s.Uplinks[0].Account != want {
+					t.Errorf("link is %+v, queue %+v, uplinks %+v", s.Link, s.Queue, s.Uplinks)
 				}
 				if err := g.Healthy(); err != nil {
 					t.Errorf("a gateway that waits for room is healthy, got %v", err)
@@ -152,6 +157,34 @@ func TestStartOnFullDisk(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBeforeAnythingIsOpen: a gateway that waits for room for its very first file says what it is to do, and says once a minute why it does not.
+func TestBeforeAnythingIsOpen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		x := newBed(t, nil)
+		var log bytes.Buffer
+		x.parts.Log = slog.New(slog.NewTextHandler(&log, nil))
+		x.parts.Statfs = func(string) (int64, int64, error) { return 0, 100 << 30, nil }
+		a, err := agent.New(x.load(oneDevice), x.parts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := a.Status()
+		if len(s.Devices) != 1 || s.Devices[0].Name != "a" || s.Devices[0].Driver != "sim" || s.Devices[0].State != "off" ||
+			len(s.Uplinks) != 1 || s.Uplinks[0].Link.Endpoint != "mqtt://broker.test" || s.Link != s.Uplinks[0].Link || s.Link.LastError == "" {
+			t.Errorf("before the start: %+v", s)
+		}
+		g := x.start(oneDevice)
+		time.Sleep(2*time.Minute + 30*time.Second)
+		g.end()
+		if n := strings.Count(log.String(), "waiting for room on the disk"); n != 3 {
+			t.Errorf("said %d times in 2.5 minutes that there is no room, want 3:\n%s", n, log.String())
+		}
+		if s := g.Status(); s.Queue.Readings != 0 || len(s.Devices) != 1 {
+			t.Errorf("after the end: %+v", s)
+		}
+	})
 }
 
 // TestDiskFullForAWhile fills the disk while the gateway runs: live readings go on, what waits is committed once there is room again.
