@@ -35,7 +35,8 @@ func TestScript(t *testing.T) {
 			dir, err := os.MkdirTemp("/dev/shm", "tidegate-script-")
 			e.Setenv("RUNTIME_DIRECTORY", dir)
 			e.Defer(func() { _ = os.RemoveAll(dir) })
-			return errors.Join(err, firstConfig(filepath.Join(e.WorkDir, "README.yaml")))
+			sample, e2 := os.ReadFile("../../etc/tidegate.yaml")
+			return errors.Join(err, e2, firstConfig(filepath.Join(e.WorkDir, "README.yaml")), os.WriteFile(filepath.Join(e.WorkDir, "SAMPLE.yaml"), sample, 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "signal": send, "port": port, "slave": modbusSlave, "account": checkAccount,

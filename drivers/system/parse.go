@@ -1,6 +1,7 @@
 package system
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -199,7 +200,7 @@ func parseNetwork(s, name string) (received, sent uint64, err error) {
 		}
 		return received, sent, err
 	}
-	return 0, 0, fmt.Errorf("no interface %s; there are: %.200s", name, strings.Join(there, ", "))
+	return 0, 0, fmt.Errorf("no interface %s; there are: %.200s", name, cmp.Or(strings.Join(there, ", "), "none found"))
 }
 
 // A disk is one line of /proc/diskstats.

@@ -31,7 +31,7 @@ func TestParseErrors(t *testing.T) {
 		"throttled":            {fails(parseThrottled, "100000000"), `"100000000" is no hexadecimal number of 32 bits`},
 		"network too short":    {network("eth0: 1 2 3"), "eth0 has 3 numbers, want 9 or more"},
 		"network no number":    {network("eth0: 1 2 3 4 5 6 7 8 -9"), `"-9" is no whole number of 64 bits`},
-		"network empty":        {network(""), "no interface eth0; there are: "},
+		"network empty":        {network(""), "no interface eth0; there are: none found"},
 		"disk no number":       {fails(parseDisks, "8 0 sda 1 2 3 4 5 6 x 8"), `sda: "x" is no whole number of 64 bits`},
 		"disk beyond reason":   {fails(parseDisks, "8 0 sda 1 2 3 4 5 6 9007199254740993 8"), "sda: more than 2^53 sectors written"},
 	} {

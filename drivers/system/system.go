@@ -44,9 +44,9 @@ device. Temperatures beside the processor's are chosen by name; a wrong name is 
 driver: system
 every: 10s
 disks: [/, /var]
-disk: /var/lib/tidegate
-temperatures: [nvme_composite]
-networks: [eth0]
+disk: /var/lib
+# temperatures: [nvme_composite]
+# networks: [eth0]
 `,
 }
 

@@ -199,6 +199,15 @@ func TestRaspberryPi(t *testing.T) {
 	same(t, got, want...)
 }
 
+func TestNoTemperatures(t *testing.T) {
+	c := newTestConfig()
+	c.Temperatures = []string{"nvme"}
+	got := read(t, c, open(t, c, &fakeHost{files: map[string]string{}}))
+	if want := "temp_nvme! no temperature nvme; there are: none found"; got[len(got)-1] != want {
+		t.Errorf("got %q, want %s", got, want)
+	}
+}
+
 func TestFirmwareFlags(t *testing.T) {
 	for text, want := range map[string][]string{
 		"0\n":     {"undervoltage false", "frequency_capped false", "throttled false", "temp_limited false"},

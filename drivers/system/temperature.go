@@ -1,6 +1,7 @@
 package system
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -139,7 +140,7 @@ func (m machine) thermometer(choose func(map[string]string) string) part {
 				return []tidegate.Value{{}}, nil
 			}
 			if file = all[name]; file == "" {
-				return nil, fmt.Errorf("no temperature %s; there are: %.300s", name, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+				return nil, fmt.Errorf("no temperature %s; there are: %.300s", name, cmp.Or(strings.Join(slices.Sorted(maps.Keys(all)), ", "), "none found"))
 			}
 		}
 		text, err := m.text(file)
