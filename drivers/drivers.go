@@ -43,7 +43,8 @@ type Config interface {
 
 // Channeler is a Config whose channels depend on its settings.
 type Channeler interface {
-	// Channels returns what a device so configured reports, in the order in which it reports. It is called on valid configurations.
+	// Channels returns what a device so configured reports, in the order in which it reports. Of a configuration with faults it returns
+	// what it can tell, so that check says all faults at once.
 	Channels() []Channel
 }
 

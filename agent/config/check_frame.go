@@ -118,6 +118,7 @@ func (c *checker) checkDevice(path string, dev *Device) {
 	} else if driver.Every == 0 {
 		c.Warn(path+".every", everIgnored, "", "leave it out", driver.Name)
 	}
+	decoded := !c.Faulty(path)
 	for _, f := range dev.Settings.Validate() {
 		at := path
 		if f.Field != "" {
@@ -127,15 +128,40 @@ func (c *checker) checkDevice(path string, dev *Device) {
 			c.Add(at, driverFault, f.Got, f.Hint, f.Problem)
 		}
 	}
-	if c.Faulty(path) {
+	list := slices.Clone(driver.Channels)
+	if !c.Faulty(path) {
+		list = append(list, channelsOf(dev.Settings)...)
+		c.channels[dev.Name] = list
+		c.checkChannels(path, list)
 		return
 	}
-	list := slices.Clone(driver.Channels)
-	if ch, ok := dev.Settings.(drivers.Channeler); ok {
-		list = append(list, ch.Channels()...)
+	// Rules that name what is well are judged all the same, but not by kinds that a fault may have changed.
+	c.partly[dev.Name] = true
+	more := channelsDespite(dev.Settings)
+	for i := range more {
+		if !decoded {
+			more[i].Kind = tidegate.KindNone
+		}
 	}
-	c.channels[dev.Name] = list
-	c.checkChannels(path, list)
+	c.channels[dev.Name] = append(list, more...)
+}
+
+// channelsOf returns the channels that depend on the settings.
+func channelsOf(s drivers.Config) []drivers.Channel {
+	if ch, ok := s.(drivers.Channeler); ok {
+		return ch.Channels()
+	}
+	return nil
+}
+
+// channelsDespite is channelsOf for settings with faults: as many as the driver can tell. A driver that cannot at all, tells none.
+func channelsDespite(s drivers.Config) (list []drivers.Channel) {
+	defer func() {
+		if recover() != nil {
+			list = nil
+		}
+	}()
+	return slices.Clone(channelsOf(s))
 }
 
 // checkChannels checks what a device would report.

@@ -87,6 +87,9 @@ func (c *checker) find(path, name string, noDevice, noChannel strict.Site) (devi
 		}
 		names[i] = list[i].Name
 	}
+	if c.partly[device] {
+		return device, nil, true
+	}
 	hint := strict.DidYouMean(channel, names, "its channels are "+enumerate(names))
 	c.Add(path, noChannel, strict.Show(name), hint, device, strict.Show(channel))
 	return device, nil, false
