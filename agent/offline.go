@@ -52,7 +52,7 @@ func (o *Offline) Status() status.Status {
 	p := o.line.queue.Position()
 	s := Stopped(o.agent.cfg, o.agent.parts.Version)
 	s.Epoch, s.NextRecord = q.EpochID, p.Next
-	s.Queue = status.Queue{Bytes: q.Bytes, DiskBytes: q.DiskBytes, Gaps: q.Gaps, LimitBytes: q.Limit}
+	s.Queue = queueOf(&q)
 	addCursors(&s, &q, o.agent.parts.Clock())
 	return s
 }

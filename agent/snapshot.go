@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
@@ -107,7 +108,7 @@ func (a *Agent) queueStatus(s *status.Status, l *opened, ups []*uplink, now cloc
 	q := l.queue.Stats()
 	s.Epoch, s.NextRecord = l.line.Numbers()
 	d1, d2 := l.rings.Read.Dropped(), l.rings.Judged.Dropped()
-	s.Queue = status.Queue{Bytes: q.Bytes, DiskBytes: q.DiskBytes, Gaps: q.Gaps, LimitBytes: q.Limit}
+	s.Queue = queueOf(&q)
 	addCursors(s, &q, now)
 	total := d1.Readings + d2.Readings
 	for i := range s.Uplinks {
@@ -128,6 +129,43 @@ func (a *Agent) queueStatus(s *status.Status, l *opened, ups []*uplink, now cloc
 	if len(s.Uplinks) > 0 {
 		s.Link, s.Delivered.Bytes = s.Uplinks[0].Link, s.Uplinks[0].Bytes
 	}
+}
+
+// queueOf returns what the queue takes, and for what.
+func queueOf(q *buffer.Stats) status.Queue {
+	s := status.Queue{DiskBytes: q.DiskBytes, Gaps: q.Gaps, LimitBytes: q.Limit, KeptBytes: q.Bytes}
+	if len(q.Cursors) > 0 {
+		s.Bytes = waiting(q, &q.Cursors[0])
+		s.KeptBytes -= s.Bytes
+	}
+	return s
+}
+
+// waiting returns about how many bytes the frames take of which the uplink of c has not got all. What waits is the newest of its class,
+// but for holes: whole segments from the newest on, the last one in proportion to its records, and what is in memory where that is not all.
+func waiting(q *buffer.Stats, c *buffer.CursorStats) (sum int64) {
+	memory := q.Bytes
+	for i := range q.Segments {
+		memory -= q.Segments[i].Bytes
+	}
+	young := false
+	for class, t := range c.Buffered {
+		left := t.Records
+		for i := len(q.Segments) - 1; i >= 0 && left > 0; i-- {
+			s := &q.Segments[i]
+			if s.Records == 0 || !strings.HasPrefix(s.Name, tidegate.Class(class).String()+"/") {
+				continue
+			}
+			n := min(left, s.Records)
+			left -= n
+			sum += int64(float64(s.Bytes) * float64(n) / float64(s.Records))
+		}
+		young = young || left > 0
+	}
+	if young {
+		sum += memory
+	}
+	return min(sum, q.Bytes)
 }
 
 // drops notices when readings are dropped.

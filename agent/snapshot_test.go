@@ -26,6 +26,9 @@ func TestStatus(t *testing.T) {
 			s.Delivered.Readings != 45 || s.Delivered.Records != 9 || s.Delivered.Bytes == 0 || s.Queue.OldestAgeS != 0 || len(s.Epoch) != 16 {
 			t.Errorf("after a minute: %+v", s)
 		}
+		if s.Queue.Bytes != 0 || s.Queue.KeptBytes == 0 || s.Queue.Records != 0 {
+			t.Errorf("all is delivered, but the queue is %+v", s.Queue)
+		}
 		var got []string
 		for _, d := range s.Devices {
 			for _, v := range d.Values {

@@ -297,6 +297,10 @@ func TestOffline(t *testing.T) {
 		time.Sleep(10*time.Second + 50*time.Millisecond)
 		g.end()
 		sent := len(f.records())
+		q := g.Status().Queue
+		if half := (q.Bytes + q.KeptBytes) / 2; q.Records != uint64(201-sent) || q.Bytes < half*8/10 || q.Bytes > half*12/10 {
+			t.Errorf("queue is %+v after %d of 201 records went", q, sent)
+		}
 		o, err := agent.OpenOffline(x.load(oneDevice), "test", x.parts.Log)
 		if err != nil {
 			t.Fatal(err)
@@ -304,6 +308,9 @@ func TestOffline(t *testing.T) {
 		s, want := o.Status(), g.Status()
 		if s.Account != want.Account || s.Account.Buffered == 0 || s.NextRecord != want.NextRecord || s.Epoch != want.Epoch {
 			t.Errorf("account is %+v, next %d, epoch %s; want %+v, %d, %s", s.Account, s.NextRecord, s.Epoch, want.Account, want.NextRecord, want.Epoch)
+		}
+		if s.Queue.Bytes != q.Bytes || s.Queue.KeptBytes != q.KeptBytes {
+			t.Errorf("offline the queue is %+v, it was %+v", s.Queue, q)
 		}
 		if c, err := o.Check(t.Context()); err != nil || len(c.Faults) > 0 || c.Records != 201 {
 			t.Errorf("check: %+v, %v", c, err)

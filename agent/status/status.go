@@ -41,11 +41,12 @@ type Link struct {
 	LastError string    `json:"last_error"`
 }
 
-// Queue is what the first uplink has still to get, and what it never will.
+// Queue is what the first uplink has still to get, what it never will, and what is stored beside.
 type Queue struct {
 	Records    uint64  `json:"records"`
 	Readings   uint64  `json:"readings"`
-	Bytes      int64   `json:"bytes"`
+	Bytes      int64   `json:"bytes"`      // of records; estimated from the mean of each segment
+	KeptBytes  int64   `json:"kept_bytes"` // of what is stored beside: delivered and kept for a while, or set aside
 	DiskBytes  int64   `json:"disk_bytes"`
 	OldestAgeS float64 `json:"oldest_age_s"`
 	Rejected   uint64  `json:"rejected"` // readings

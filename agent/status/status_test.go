@@ -14,7 +14,7 @@ var promised = []string{
 	"gateway", "epoch", "version", "uptime_s",
 	"clock.synced", "clock.source", "clock.offset_s",
 	"link.state", "link.since", "link.endpoint", "link.last_error",
-	"queue.records", "queue.readings", "queue.bytes", "queue.disk_bytes", "queue.oldest_age_s", "queue.rejected", "queue.dropped", "queue.gaps",
+	"queue.records", "queue.readings", "queue.bytes", "queue.kept_bytes", "queue.disk_bytes", "queue.oldest_age_s", "queue.rejected", "queue.dropped", "queue.gaps",
 	"delivered.records", "delivered.readings", "delivered.bytes", "next_record", "confirmed_record",
 	"devices.name", "devices.driver", "devices.state", "devices.last_read", "devices.reads", "devices.readings", "devices.faults",
 	"devices.last_error",
