@@ -20,6 +20,9 @@ type Driver struct {
 	Every    time.Duration // usual interval between Reads; 0 = Read waits for the device itself
 	New      func() Config // the default configuration
 	Sample   string        // one configuration block, YAML, as under `devices:`; a test loads it
+	// Explain says in one line what the bytes on the bus are that were sent (out), or that came in since; "" = nothing that can be told
+	// (yet). It is for people who look on. nil = the bytes speak for themselves.
+	Explain func(out bool, b []byte) string
 }
 
 // A Channel is one quantity that a device reports.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
+	"github.com/tidegate-io/tidegate/drivers/board/pty"
 	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
 )
 
@@ -39,7 +41,7 @@ func TestScript(t *testing.T) {
 			return errors.Join(err, e2, firstConfig(filepath.Join(e.WorkDir, "README.yaml")), os.WriteFile(filepath.Join(e.WorkDir, "SAMPLE.yaml"), sample, 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "signal": send, "port": port, "slave": modbusSlave, "account": checkAccount,
+			"exits": exits, "until": until, "signal": send, "port": port, "slave": modbusSlave, "line": modbusLine, "account": checkAccount,
 		},
 	})
 }
@@ -115,15 +117,7 @@ func modbusSlave(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 	ctx, cancel := context.WithCancel(context.Background())
 	ts.Defer(func() { cancel(); _ = l.Close() })
-	s := &slave.Slave{Units: []byte{1}, Values: func(q slave.Request, out []uint16) slave.Exception {
-		if q.Table != slave.Holdings || q.Address >= 100 {
-			return slave.IllegalAddress
-		}
-		for i := range out {
-			out[i] = q.Address + uint16(i)
-		}
-		return slave.NoException
-	}}
+	s := numbered()
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -133,6 +127,46 @@ func modbusSlave(ts *testscript.TestScript, neg bool, args []string) {
 			go func() { _ = s.ServeTCP(ctx, c) }()
 		}
 	}()
+}
+
+// numbered is unit 1, whose holding register n holds n.
+func numbered() *slave.Slave {
+	return &slave.Slave{Units: []byte{1}, Values: func(q slave.Request, out []uint16) slave.Exception {
+		if q.Table != slave.Holdings || q.Address >= 100 {
+			return slave.IllegalAddress
+		}
+		for i := range out {
+			out[i] = q.Address + uint16(i)
+		}
+		return slave.NoException
+	}}
+}
+
+// line NAME: serves the same on a serial line, whose bytes come in pieces, and sets the variable to its port.
+func modbusLine(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: line NAME")
+	}
+	p, err := pty.Open()
+	ts.Check(err)
+	ts.Setenv(args[0], p.Path)
+	ctx, cancel := context.WithCancel(context.Background())
+	ts.Defer(func() { cancel(); _ = p.Close() })
+	go func() { _ = numbered().ServeRTU(ctx, pieces{p.Master}) }()
+}
+
+// pieces writes 3 bytes at a time.
+type pieces struct{ *os.File }
+
+func (w pieces) Write(b []byte) (n int, err error) {
+	for piece := range slices.Chunk(b, 3) {
+		m, err := w.File.Write(piece)
+		if n += m; err != nil {
+			return n, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return n, nil
 }
 
 // signal NAME: sends SIGTERM or SIGHUP to everything in the background.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -19,6 +20,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/all"
 	"github.com/tidegate-io/tidegate/drivers/board"
 )
 
@@ -58,7 +60,7 @@ func readCommand(o *options) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&f.watch, "watch", false, "again and again, until Ctrl-C")
-	c.Flags().BoolVar(&f.trace, "trace", false, "show the bytes on the bus")
+	c.Flags().BoolVar(&f.trace, "trace", false, "show the bytes on the bus, and what they are")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object a reading")
 	return c
 }
@@ -75,7 +77,8 @@ func readDevice(o *options, d *config.Device, f readFlags) (err error) {
 	defer stop()
 	var host drivers.Host = board.New(o.log())
 	if f.trace {
-		host = &tracing{Host: host, start: time.Now()}
+		i := slices.IndexFunc(all.Drivers(), func(x drivers.Driver) bool { return x.Name == d.Driver })
+		host = &tracing{Host: host, explain: all.Drivers()[i].Explain, start: time.Now()}
 	}
 	dev, err := d.Settings.Open(ctx, host)
 	if err != nil {
@@ -157,10 +160,11 @@ func jsonReading(device string, r *tidegate.Reading) map[string]any {
 	return m
 }
 
-// tracing is a Host that shows the bytes of all buses on standard error.
+// tracing is a Host that shows the bytes of all buses on standard error, and what they are.
 type tracing struct {
 	drivers.Host
-	start time.Time
+	explain func(out bool, b []byte) string // nil = nobody knows
+	start   time.Time
 }
 
 func (t *tracing) Serial(ctx context.Context, c drivers.Serial) (*drivers.Bus, error) {
@@ -175,12 +179,23 @@ func (t *tracing) traced(b *drivers.Bus, err error) (*drivers.Bus, error) {
 	if err != nil {
 		return nil, err
 	}
+	var in []byte // what came in and is not explained yet
 	b.Trace(func(out bool, p []byte) {
-		way := "<"
+		way, known := ">", p
 		if out {
-			way = ">"
+			in = in[:0]
+		} else {
+			in = append(in, p...)
+			way, known = "<", in
 		}
 		fmt.Fprintf(os.Stderr, "%9.3f ms %s %s %s\n", float64(time.Since(t.start).Microseconds())/1000, b.Name(), way, strings.TrimSpace(hex.Dump(p)))
+		if t.explain == nil {
+			return
+		}
+		if text := t.explain(out, known); text != "" {
+			fmt.Fprintf(os.Stderr, "%12s %s\n", "", text)
+			in = in[:0]
+		}
 	})
 	return b, nil
 }

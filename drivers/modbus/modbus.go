@@ -19,7 +19,8 @@ var Driver = drivers.Driver{
 Needs the unit's register map from its manual; addresses are those on the wire, from 0 ("40001" in a manual is holding 0).
 Registers that lie together are read with one request. Units on one line are separate devices with the same address setting.
 It does not write, and it does not speak Modbus ASCII or RTU frames over TCP.`,
-	Every: time.Second,
+	Every:   time.Second,
+	Explain: link.Explain,
 	New: func() drivers.Config {
 		return &Config{Unit: 1, Timeout: time.Second, MaxQuantity: maxRegisters}
 	},
