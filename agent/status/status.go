@@ -35,8 +35,8 @@ type Clock struct {
 
 // Link is the state of the first uplink.
 type Link struct {
-	State     string    `json:"state"` // "up" or "down"
-	Since     time.Time `json:"since"`
+	State     string    `json:"state"`          // "up" or "down"
+	Since     time.Time `json:"since,omitzero"` // not there for a gateway that does not run
 	Endpoint  string    `json:"endpoint"`
 	LastError string    `json:"last_error"`
 }
@@ -45,14 +45,14 @@ type Link struct {
 type Queue struct {
 	Records    uint64  `json:"records"`
 	Readings   uint64  `json:"readings"`
-	Bytes      int64   `json:"bytes"`      // of records; estimated from the mean of each segment
-	KeptBytes  int64   `json:"kept_bytes"` // of what is stored beside: delivered and kept for a while, or set aside
+	Bytes      int64   `json:"bytes"` // of records; estimated from the mean of each segment
 	DiskBytes  int64   `json:"disk_bytes"`
 	OldestAgeS float64 `json:"oldest_age_s"`
 	Rejected   uint64  `json:"rejected"` // readings
 	Dropped    uint64  `json:"dropped"`  // readings, declared as gaps
 	Gaps       uint64  `json:"gaps"`
 	LimitBytes int64   `json:"limit_bytes"`
+	KeptBytes  int64   `json:"kept_bytes"` // of what is stored beside: delivered and kept for a while, or set aside
 }
 
 // Delivered is what the first uplink's far side has confirmed since the state directory was made.
@@ -66,8 +66,8 @@ type Delivered struct {
 type Device struct {
 	Name      string    `json:"name"`
 	Driver    string    `json:"driver"`
-	State     string    `json:"state"` // "ok", "fault" or "off"
-	LastRead  time.Time `json:"last_read"`
+	State     string    `json:"state"`              // "ok", "fault" or "off"
+	LastRead  time.Time `json:"last_read,omitzero"` // not there before the first
 	Reads     uint64    `json:"reads"`
 	Readings  uint64    `json:"readings"`
 	Faults    uint64    `json:"faults"`

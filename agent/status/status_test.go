@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidegate-io/tidegate/agent/status"
 )
@@ -26,7 +27,7 @@ var promised = []string{
 
 func TestNamesOfTheContract(t *testing.T) {
 	text, err := json.Marshal(status.Status{
-		Devices: []status.Device{{}}, Rules: []status.Rule{{}}, Conditions: []status.Condition{{}}, Uplinks: []status.Uplink{{}},
+		Link: status.Link{Since: time.Unix(1, 0)}, Devices: []status.Device{{LastRead: time.Unix(1, 0)}}, Rules: []status.Rule{{}}, Conditions: []status.Condition{{}}, Uplinks: []status.Uplink{{}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,4 +64,12 @@ func names(path string, tree any) (out []string) {
 		return out
 	}
 	return []string{path}
+}
+
+// TestNeverRead: what was never there has no time, rather than the year 1.
+func TestNeverRead(t *testing.T) {
+	text, err := json.Marshal(status.Status{Devices: []status.Device{{}}})
+	if err != nil || strings.Contains(string(text), "last_read") || strings.Contains(string(text), `"link":{"state":"","since"`) {
+		t.Errorf("%s, %v", text, err)
+	}
 }
