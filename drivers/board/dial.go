@@ -26,7 +26,7 @@ func dial(ctx context.Context, network, address string) (drivers.Port, error) {
 	}
 	c, err := d.DialContext(ctx, network, address)
 	if err != nil {
-		return nil, err
+		return nil, explainDial(err)
 	}
 	if t, ok := c.(*net.TCPConn); ok {
 		if err := t.SetNoDelay(true); err != nil {
@@ -34,6 +34,22 @@ func dial(ctx context.Context, network, address string) (drivers.Port, error) {
 		}
 	}
 	return &connection{Conn: c}, nil
+}
+
+// explainDial leaves out what the Bus says itself, the address, and adds what helps.
+func explainDial(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var timed net.Error
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED):
+		return fmt.Errorf("%w; nothing listens there: check address and port, and that the device serves it", err)
+	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH), errors.As(err, &timed) && timed.Timeout():
+		return fmt.Errorf("%w; check address, cable, power and network", err)
+	}
+	return err
 }
 
 // A connection is a network connection whose errors say whether it is gone.

@@ -130,7 +130,7 @@ func TestDialRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = bus.Do(t.Context(), func(drivers.Port) error { return nil })
-	if want := "open " + address + ": dial tcp " + address + ": connect: connection refused"; err == nil || err.Error() != want {
+	if want := "open " + address + ": connect: connection refused; nothing listens there: check address and port, and that the device serves it"; err == nil || err.Error() != want {
 		t.Fatalf("got %v, want %s", err, want)
 	}
 }
