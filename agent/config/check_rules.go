@@ -47,9 +47,17 @@ func (c *checker) condition(path, text string) (cond rules.Condition, ok bool) {
 	}
 	dev, ch, known := c.find(path, cond.Channel, condDevice, condChannel)
 	if known && ch != nil && !cond.Suits(ch.Kind) {
-		c.Add(path, condKind, strict.Show(text), "compare with a "+ch.Kind.String(), dev+"."+ch.Name, ch.Kind, cond.Value.Kind())
+		c.Add(path, condKind, strict.Show(text), "compare with "+written(ch.Kind), dev+"."+ch.Name, ch.Kind, cond.Value.Kind())
 	}
 	return cond, true
+}
+
+// written says how values of kind k are written.
+func written(k tidegate.Kind) string {
+	if k == tidegate.KindBool {
+		return "true or false"
+	}
+	return "a " + k.String()
 }
 
 // showEnd shows what stands at the place of an error; nothing there is its end.
@@ -139,7 +147,7 @@ func (c *checker) checkSet(path string, s *Set) {
 	for key, v := range map[string]tidegate.Value{"value": s.Value, "on_clear": s.OnClear} {
 		k, want := v.Kind(), ch.Kind
 		if k != tidegate.KindNone && want != tidegate.KindNone && k.String() != want.String() {
-			c.Add(path+"."+key, setKind, strict.Show(v.String()), "write a "+want.String(), device+"."+ch.Name, want, k)
+			c.Add(path+"."+key, setKind, strict.Show(v.String()), "write "+written(want), device+"."+ch.Name, want, k)
 		}
 	}
 }

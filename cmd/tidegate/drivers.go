@@ -42,8 +42,7 @@ func driversCommand(*options) *cobra.Command {
 func listDrivers() error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	for _, d := range all.Drivers() {
-		first, _, _ := strings.Cut(strings.TrimSpace(d.Doc), "\n")
-		fmt.Fprintf(w, "%s\t%s\n", d.Name, first)
+		fmt.Fprintf(w, "%s\t%s\n", d.Name, describe.FirstSentence(d.Doc))
 	}
 	return w.Flush()
 }

@@ -61,7 +61,7 @@ func (p *page) devices(list []drivers.Driver, active string) {
 	}
 	for _, d := range list {
 		p.line("")
-		p.prose("  ##", d.Name+": "+firstSentence(d.Doc)+" (tidegate drivers "+d.Name+" shows all settings)")
+		p.prose("  ##", d.Name+": "+FirstSentence(d.Doc)+" (tidegate drivers "+d.Name+" shows all settings)")
 		mark := "# "
 		if d.Name == active {
 			mark = ""
@@ -84,8 +84,8 @@ func (p *page) uplink(v reflect.Value) {
 	}
 }
 
-// firstSentence returns text up to its first full stop or empty line.
-func firstSentence(text string) string {
+// FirstSentence returns text up to its first full stop or empty line, as one line without the full stop.
+func FirstSentence(text string) string {
 	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n\n")
 	text = strings.Join(strings.Fields(text), " ")
 	sentence, _, _ := strings.Cut(text, ". ")

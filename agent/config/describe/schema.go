@@ -79,7 +79,7 @@ func deviceSchema(list []drivers.Driver) (device, definitions object, err error)
 		}
 		required, _ := settings["required"].([]string)
 		settings["required"] = append(slices.Clone(own["required"].([]string)), required...)
-		settings["description"] = firstSentence(d.Doc)
+		settings["description"] = FirstSentence(d.Doc)
 		definitions[d.Name] = settings
 		names = append(names, d.Name)
 		cases = append(cases, object{

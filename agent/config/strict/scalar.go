@@ -248,7 +248,11 @@ func (d *decoder) duration(path string, s scalar, v reflect.Value) {
 		return
 	}
 	if reNumber.MatchString(s.text) {
-		d.at(p.line, p.col, path, missingUnit, Show(s.text), fmt.Sprintf("write %q", strings.TrimLeft(s.text, "-+")+"s"))
+		number := strings.TrimLeft(s.text, "-+")
+		if f, err := strconv.ParseFloat(number, 64); err == nil && strings.ContainsAny(number, "eE") {
+			number = strconv.FormatFloat(f, 'f', -1, 64) // Go's notation of durations has no exponents
+		}
+		d.at(p.line, p.col, path, missingUnit, Show(s.text), fmt.Sprintf("write %q for seconds, %q for milliseconds", number+"s", number+"ms"))
 		return
 	}
 	d.at(p.line, p.col, path, wantDuration, Show(s.text), durationHint(s.text))
