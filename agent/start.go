@@ -38,6 +38,9 @@ type claim struct {
 // take makes dir if need be and claims it. The claim dies with the process; a file left behind by a dead one does not matter.
 func take(dir string) (*claim, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EPERM) {
+			return nil, fmt.Errorf("make state directory: %w; this file system takes no directory, as /proc and /sys do: set state_dir to one on a disk", err)
+		}
 		return nil, fmt.Errorf("make state directory: %w%s", err, remedy(err))
 	}
 	path := filepath.Join(dir, "lock")
