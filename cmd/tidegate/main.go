@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -42,9 +44,14 @@ func main() {
 	case errors.Is(err, errQuiet) && err.Error() == "":
 		os.Exit(1)
 	default:
-		fmt.Fprintln(os.Stderr, "tidegate:", err)
+		fmt.Fprintln(os.Stderr, "tidegate:", indented(err.Error()))
 		os.Exit(1)
 	}
+}
+
+// indented returns text with all lines but the first set in, so that it is seen to be one message.
+func indented(text string) string {
+	return regexp.MustCompile(`\s*\n\s*`).ReplaceAllString(strings.TrimSpace(text), "\n    ")
 }
 
 // options are the flags that every command has.
@@ -61,7 +68,9 @@ func root() *cobra.Command {
 		Short:         "Edge gateway that accounts for every reading",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       version,
 	}
+	c.SetVersionTemplate(thisBuild().String() + "\n")
 	file := os.Getenv("TIDEGATE_CONFIG")
 	if file == "" {
 		file = "/etc/tidegate/tidegate.yaml"

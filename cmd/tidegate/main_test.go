@@ -251,6 +251,18 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	}
 }
 
+func TestIndented(t *testing.T) {
+	for text, want := range map[string]string{
+		"open x: no such file":                       "open x: no such file",
+		"During open err: a\n\nunable to open: b\n":  "During open err: a\n    unable to open: b",
+		"unknown command\n\nDid you mean?\n\tstatus": "unknown command\n    Did you mean?\n    status",
+	} {
+		if got := indented(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestHelpEverywhere(t *testing.T) {
 	t.Parallel()
 	exe, err := os.Executable()

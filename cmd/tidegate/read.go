@@ -38,7 +38,7 @@ func readCommand(o *options) *cobra.Command {
 		Short: "Read one device of the configuration, through its real driver",
 		Long: "Read one device of the configuration, through its real driver, without the gateway. A serial port that the running gateway has is\n" +
 			"refused: stop it first. Exit status: 0 all channels good, 1 a fault.",
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error { return oneDevice(o, args) },
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			cfg, err := o.load(io.Discard)
 			if err != nil {
@@ -63,6 +63,21 @@ func readCommand(o *options) *cobra.Command {
 	c.Flags().BoolVar(&f.trace, "trace", false, "show the bytes on the bus, and what they are")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object a reading")
 	return c
+}
+
+// oneDevice returns an error that says what to write where args are not one device.
+func oneDevice(o *options, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	hint := "DEVICE is a name under devices: in " + o.config
+	if cfg, err := o.load(io.Discard); err == nil && len(cfg.Devices) > 0 {
+		hint = o.config + " has " + strings.Join(deviceNames(cfg), ", ")
+	}
+	if len(args) == 0 {
+		return fmt.Errorf("which device? write tidegate read DEVICE; %s", hint)
+	}
+	return fmt.Errorf("one device at a time (got %s); write tidegate read DEVICE; %s", strings.Join(args, " "), hint)
 }
 
 func deviceNames(cfg *config.Config) (names []string) {

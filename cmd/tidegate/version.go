@@ -35,6 +35,11 @@ func thisBuild() build {
 	return b
 }
 
+// String returns b in a line.
+func (b build) String() string {
+	return fmt.Sprintf("tidegate %s (commit %s, %s, %s, slot %s)", b.Version, b.Commit, b.Go, b.Target, b.Slot)
+}
+
 // commit is set by the build where the sources are no git checkout for Go's own stamp.
 var commit = "unknown"
 
@@ -49,7 +54,7 @@ func versionCommand(*options) *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(os.Stdout).Encode(b)
 			}
-			fmt.Printf("tidegate %s (commit %s, %s, %s, slot %s)\n", b.Version, b.Commit, b.Go, b.Target, b.Slot)
+			fmt.Println(b)
 			return nil
 		},
 	}
