@@ -115,7 +115,7 @@ dist-%: cross-%
 	$(eval NAME := tidegate-$(VERSION)-$*)
 	rm -rf dist/$(NAME)
 	mkdir -p dist/$(NAME)
-	install -m 755 dist/$*/tidegate etc/install.sh dist/$(NAME)/
+	install -m 755 $(addprefix dist/$*/,$(PROGRAMS)) etc/install.sh dist/$(NAME)/
 	install -m 644 etc/tidegate.service etc/tidegate.yaml etc/tidegate.schema.json etc/60-tidegate.rules LICENSE README.md CHANGELOG.md dist/$(NAME)/
 	echo $* >dist/$(NAME)/target
 	tar -C dist --sort=name --mtime=@$(EPOCH) --owner=0 --group=0 --numeric-owner --mode=go-w -cf - $(NAME) | gzip -n9 >dist/$(NAME).tar.gz
