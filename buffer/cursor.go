@@ -121,7 +121,6 @@ func (c *Cursor) read(r *stretch, room int) ([]Look, error) {
 		left := room
 		missing, err := c.q.walk(&r.segment, from, func(f Frame, held tidegate.Ranges) bool {
 			if want := intersection(held, r.want); len(want) > 0 {
-				f.Body = slices.Clone(f.Body)
 				c.remember(f)
 				out = append(out, Look{Frame: f, EpochID: r.id, Want: want})
 				left -= len(f.Body)

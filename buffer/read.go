@@ -7,7 +7,7 @@ import (
 )
 
 // walk calls f with the frames of segment s from the one that holds number from, in order, and with those of their numbers at or behind
-// from that s holds; each number once. It ends when f returns false. The body is valid only during the call. It returns what is missing
+// from that s holds; each number once. It ends when f returns false. The body is f's to keep. It returns what is missing
 // of the numbers it passed: their frames are damaged or gone. q.mu must not be held.
 func (q *Queue) walk(s *segment, from uint64, f func(fr Frame, held tidegate.Ranges) bool) (missing tidegate.Ranges, err error) {
 	at, more := max(from, s.First()), true

@@ -2,7 +2,6 @@ package buffer
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/stored"
@@ -116,7 +115,6 @@ func (c *Cursor) findStored(p *part, s *segment, rest *tidegate.Ranges) error {
 	_, err := c.q.walk(s, need[0].First, func(f Frame, _ tidegate.Ranges) bool {
 		if len(need.Within(tidegate.Range{First: f.First, Last: f.Last})) > 0 {
 			failed = c.q.countIn(p, &f, &need)
-			f.Body = slices.Clone(f.Body)
 			c.remember(f)
 		}
 		return failed == nil && f.Last < last

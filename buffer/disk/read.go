@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"runtime/debug"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -9,23 +10,36 @@ import (
 )
 
 // Each calls f with every key that begins with prefix, its value, and a number that is higher the later it was written, in the order of
-// the keys. Key and value are valid only during the call.
+// the keys. Key and value are valid only during the call. What of a table cannot be read is an error wrapping stored.ErrDamaged.
 func (s *Store) Each(prefix []byte, f func(key, value []byte, written uint64) error) error {
 	return s.db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
 		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			item := it.Item()
-			if err := item.Value(func(v []byte) error { return f(item.Key(), v, item.Version()) }); err != nil {
+		var key, value []byte
+		var failed error
+		for err := guarded(it.Rewind); ; err = guarded(it.Next) {
+			if err != nil || !it.Valid() {
+				return err
+			}
+			err = guarded(func() {
+				key = it.Item().KeyCopy(key)
+				value, failed = it.Item().ValueCopy(value)
+			})
+			if err == nil {
+				err = failed
+			}
+			if err == nil {
+				err = f(key, value, it.Item().Version())
+			}
+			if err != nil {
 				return err
 			}
 		}
-		return nil
 	})
 }
 
 // Walk calls f with the frames of the segment in order, from the last one that begins at or before number from, until f returns false.
-// Where exact is set, a frame begins with from, or none does before it. The body is valid only during the call. Damaged frames are left out.
+// Where exact is set, a frame begins with from, or none does before it. The body is f's to keep. Damaged frames are left out.
 func (s *Store) Walk(name stored.Segment, from uint64, exact bool, f func(stored.Frame) bool) error {
 	return s.db.View(func(txn *badger.Txn) error {
 		w := walker{s: name}
@@ -79,11 +93,11 @@ func (w *walker) valid() bool { return w.it.Valid() }
 
 func (w *walker) next() error { return guarded(w.it.Next) }
 
-// frame returns the frame; its body is valid until next.
+// frame returns the frame, with a body of its own: the table is a mapped file, of which a part may be unreadable.
 func (w *walker) frame() (fr stored.Frame, err error) {
 	var value []byte
 	var failed error
-	if err := guarded(func() { failed = w.it.Item().Value(func(b []byte) error { value = b; return nil }) }); err != nil {
+	if err := guarded(func() { value, failed = w.it.Item().ValueCopy(nil) }); err != nil {
 		return fr, err
 	}
 	if failed != nil {
@@ -103,8 +117,10 @@ func (w *walker) close() {
 	}
 }
 
-// guarded calls f, which does nothing but call Badger.
+// guarded calls f, which does nothing but call Badger. A sector of a mapped table that cannot be read (SIGBUS) is an error too, and does
+// not end the process; Badger's own goroutines, which compact, stay exposed to it.
 func guarded(f func()) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("badger: %.200v: %w", p, stored.ErrDamaged)
