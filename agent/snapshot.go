@@ -109,6 +109,8 @@ func (a *Agent) queueStatus(s *status.Status, l *opened, ups []*uplink, now cloc
 	s.Epoch, s.NextRecord = l.line.Numbers()
 	d1, d2 := l.rings.Read.Dropped(), l.rings.Judged.Dropped()
 	s.Queue = queueOf(&q)
+	bad := l.queue.BadStores()
+	a.board.set("store_damaged", "", len(bad) > 0, strings.Join(bad, " "))
 	addCursors(s, &q, now)
 	total := d1.Readings + d2.Readings
 	for i := range s.Uplinks {

@@ -62,6 +62,7 @@ func startChild(t *testing.T, role, dir string) (*exec.Cmd, *bufio.Scanner) {
 // uplink's place is, and "refused" when there is no space.
 func runQueue(dir string) error {
 	o := testOptions(dir)
+	o.SetAside = true // which it must not come to
 	o.MaxBytes = MinBytes
 	o.sizes.segment = 400 << 10
 	q, err := Open(o)

@@ -3,6 +3,7 @@ package buffer
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -93,22 +94,130 @@ func TestDamagedFrameIsNotShownAndDeclared(t *testing.T) {
 	}
 }
 
-func TestDamagedIndexIsRefused(t *testing.T) {
-	o := testOptions(t.TempDir())
-	q := open(t, o)
-	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
-	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 2))
-	key := stored.MetaKey(stored.MetaCursor, "a")
-	if err := cursor(t, q, "a").Ack("e1", tidegate.Ranges{{First: 1, Last: 5}}); err != nil {
-		t.Fatal(err)
+// TestDamagedStoreIsSetAside damages what the store cannot be opened without. It is kept, and a new one takes its place.
+func TestDamagedStoreIsSetAside(t *testing.T) {
+	inFile := func(name string, change func([]byte) []byte) func(*testing.T, *Queue) {
+		return func(t *testing.T, q *Queue) {
+			closeQueue(t, q)
+			list, err := filepath.Glob(filepath.Join(q.o.Dir, "buffer", name))
+			if err != nil || len(list) == 0 {
+				t.Fatalf("no %s (%v)", name, err)
+			}
+			path := list[0]
+			b, err := os.ReadFile(path)
+			if err == nil {
+				err = os.WriteFile(path, change(b), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	commit(t, q, Commit{Position: Position{Epoch: 1, Next: 11}})
-	flipValue(t, q, key, 5)
+	inValue := func(key func(q *Queue) []byte) func(*testing.T, *Queue) {
+		return func(t *testing.T, q *Queue) {
+			flipValue(t, q, key(q), 5)
+			closeQueue(t, q)
+		}
+	}
+	meta := func(word, name string) func(*Queue) []byte {
+		return func(*Queue) []byte { return stored.MetaKey(word, name) }
+	}
+	for name, damage := range map[string]func(*testing.T, *Queue){
+		"MANIFEST cut":     inFile("MANIFEST", func(b []byte) []byte { return b[:4] }),
+		"MANIFEST flipped": inFile("MANIFEST", func(b []byte) []byte { b[1] ^= 4; return b }),
+		"MANIFEST gone": func(t *testing.T, q *Queue) {
+			closeQueue(t, q)
+			if err := os.Remove(filepath.Join(q.o.Dir, "buffer", "MANIFEST")); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"table cut":         inFile("*.sst", func(b []byte) []byte { return b[:len(b)/2] }),
+		"table empty":       inFile("*.sst", func(b []byte) []byte { return nil }),
+		"table's end gone":  inFile("*.sst", func(b []byte) []byte { clear(b[len(b)-200:]); return b }),
+		"KEYREGISTRY empty": inFile("KEYREGISTRY", func([]byte) []byte { return nil }),
+		"cursor flipped":    inValue(meta(stored.MetaCursor, "a")),
+		"position flipped":  inValue(meta(stored.MetaPosition, "")),
+		"totals flipped":    inValue(meta(stored.MetaTotals, "")),
+		"index flipped": inValue(func(q *Queue) []byte {
+			return q.segments[tidegate.ClassReading][0].Key(stored.KeyIndex)
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			for round := range 5 {
+				q := open(t, o)
+				q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+				if p := q.Position(); p != (Position{}) {
+					t.Fatalf("position of a new store is %+v", p)
+				}
+				putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10*uint64(round+1), 2))
+				if err := cursor(t, q, "a").Ack("e1", tidegate.Ranges{{First: 1, Last: 5}}); err != nil {
+					t.Fatal(err)
+				}
+				commit(t, q, Commit{Position: Position{Epoch: 1, Next: 11, Time: 1}})
+				damage(t, q)
+				if q, err := disk.Open(disk.Options{Dir: o.Dir, Compactors: 2, Version: "test", Log: slog.New(slog.DiscardHandler)}); err == nil {
+					if err := q.Close(); err != nil { // it is a small value of ours that is damaged
+						t.Fatal(err)
+					}
+				} else if !errors.Is(err, ErrDamaged) {
+					t.Fatalf("got %v, want ErrDamaged", err)
+				}
+			}
+			q := open(t, o)
+			defer q.Close()
+			list := q.BadStores()
+			if len(list) != 3 {
+				t.Fatalf("set aside are %q, want 3", list)
+			}
+			for _, path := range list {
+				if some, err := os.ReadDir(path); err != nil || len(some) < 3 {
+					t.Errorf("%s holds %v (%v), want the files of a store", path, some, err)
+				}
+			}
+		})
+	}
+}
+
+func closeQueue(t *testing.T, q *Queue) {
+	t.Helper()
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if q, err := Open(o); !errors.Is(err, ErrDamaged) {
-		t.Fatalf("got %v, %v, want ErrDamaged", q, err)
+}
+
+// TestHalfWrittenTableIsNoDamage has the process end while it writes a table: the file is there, and the MANIFEST does not have it yet.
+func TestHalfWrittenTableIsNoDamage(t *testing.T) {
+	for name, body := range map[string][]byte{"empty": nil, "zero": make([]byte, 2<<20), "short": make([]byte, 100)} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			o.SetAside = true
+			q := open(t, o)
+			q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+			putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 2))
+			closeQueue(t, q)
+			if err := os.WriteFile(filepath.Join(o.Dir, "buffer", "000077.sst"), body, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			q = open(t, o)
+			defer q.Close()
+			if list := q.BadStores(); len(list) > 0 || q.Position().Next != 11 {
+				t.Errorf("position is %d, set aside are %q; want 11 and nothing", q.Position().Next, list)
+			}
+		})
+	}
+}
+
+// TestStoreThatAnotherHasIsNotSetAside: what is not the store's fault leaves it where it is.
+func TestStoreThatAnotherHasIsNotSetAside(t *testing.T) {
+	o := testOptions(t.TempDir())
+	q := open(t, o)
+	defer q.Close()
+	if _, err := Open(o); err == nil || errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v, want an error that is not ErrDamaged", err)
+	}
+	if list := q.BadStores(); len(list) > 0 {
+		t.Errorf("set aside: %q", list)
 	}
 }
 

@@ -15,7 +15,8 @@ import (
 const most32 = 1 << 30
 
 // Open opens the queue of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
-// it safely even without the ballast: try again later. Any other error means that the store is not usable as it stands.
+// it safely even without the ballast: try again later. A damaged store is set aside (BadStores) and a new one made in its place; the
+// zero Position says so.
 func Open(o Options) (*Queue, error) {
 	if o.MaxBytes < MinBytes {
 		return nil, fmt.Errorf("buffer limit is %d bytes, at least %d", o.MaxBytes, int64(MinBytes))
@@ -23,17 +24,33 @@ func Open(o Options) (*Queue, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	q, err := openStore(&o)
+	if !errors.Is(err, ErrDamaged) {
+		return q, err
+	}
+	to, failed := disk.SetAside(o.Dir, o.Log)
+	if failed != nil {
+		return nil, errors.Join(err, failed)
+	}
+	o.Log.Error("store is damaged: it was set aside, and a new one is made", "err", err, "path", to)
+	return openStore(&o)
+}
+
+func openStore(o *Options) (*Queue, error) {
 	d, err := disk.Open(disk.Options{Dir: o.Dir, Statfs: o.Statfs, Compactors: o.Compactors, Version: o.Version, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
-	q := newQueue(&o, d)
+	q := newQueue(o, d)
 	if err := q.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read store of %s: %w", o.Dir, err), d.Close())
 	}
 	q.setLimit()
 	return q, nil
 }
+
+// BadStores returns the paths of damaged stores that were set aside in the state directory, the oldest first.
+func (q *Queue) BadStores() []string { return disk.BadStores(q.o.Dir) }
 
 func newQueue(o *Options, d *disk.Store) *Queue {
 	q := &Queue{

@@ -56,7 +56,7 @@ func New(o Options) (*Line, error) {
 		return nil, err
 	}
 	p := resume(f)
-	if err := l.begin(&p, f.entries); err != nil {
+	if err := l.begin(&p, f); err != nil {
 		return nil, err
 	}
 	_, name, next := l.numbers.peek()
@@ -70,7 +70,7 @@ func (l *Line) facts() (*facts, error) {
 	f := &facts{
 		lease: l.o.Last, leased: l.o.Leased, pos: pos, epochs: l.o.Queue.Epochs(), kept: l.o.Rings.Kept, pair: ring2.Pair(),
 		tail: ring2.Tail(), head: ring2.Head(), input: l.o.Rings.Read.Tail(), lost: ring2.Dropped().Input,
-		atMost: l.o.AtMost(&pos), perRecord: l.o.PerRecord,
+		atMost: l.o.AtMost(&pos), perRecord: l.o.PerRecord, bad: len(l.o.Queue.BadStores()) > 0,
 	}
 	f.mark.epoch, f.mark.number = ring2.Marked()
 	for at := f.tail; ; {
@@ -91,12 +91,18 @@ func (l *Line) facts() (*facts, error) {
 }
 
 // begin puts the plan's numbers on disk before any of them is given, and shows what ring 2 still holds to the uplinks.
-func (l *Line) begin(p *plan, entries []found) error {
+func (l *Line) begin(p *plan, f *facts) error {
 	n, q := l.numbers, l.o.Queue
 	for e, name := range p.epochs {
 		q.AddEpoch(e, name)
 	}
 	coarse := q.Coarse()
+	if f.gone() { // until a commit holds the gap, another start must find what this one did
+		coarse = nil
+		for _, c := range f.lease.Cursors {
+			coarse = append(coarse, buffer.CoarseCursor(c))
+		}
+	}
 	n.keep(p.toKeep())
 	if p.begin {
 		name := buffer.Epoch{ID: p.epochID, Start: p.next}
@@ -117,7 +123,7 @@ func (l *Line) begin(p *plan, entries []found) error {
 	l.o.Rings.Judged.Mark(epoch, next-1) // from now on the rings count
 	l.o.Rings.Judged.Release(p.at)
 	l.o.Rings.Read.Release(p.input)
-	for _, x := range entries {
+	for _, x := range f.entries {
 		if x.at < p.at {
 			continue
 		}

@@ -30,6 +30,7 @@ type facts struct {
 	atMost uint64
 	// perRecord bounds the readings of one record.
 	perRecord uint64
+	bad       bool // damaged stores were set aside
 }
 
 type mark struct {
@@ -77,7 +78,7 @@ func resume(f *facts) plan {
 	}
 	// Rings without a mark were made by a process that ended before it had leased numbers for them.
 	f.kept = f.kept && f.mark.epoch > 0
-	follows := f.kept && (f.pos.Pair == f.pair && f.pos.Ring >= f.tail && f.pos.Ring <= f.head || f.pos.Pair != f.pair && f.tail == 0 || f.begun())
+	follows := f.kept && (f.pos.Pair == f.pair && f.pos.Ring >= f.tail && f.pos.Ring <= f.head || f.pos.Pair != f.pair && f.tail == 0 || f.begun() || f.gone())
 	older := f.kept && f.stateIsOlder()
 	if f.kept && (follows || older) {
 		f.followRings(&p)
@@ -105,12 +106,15 @@ func resume(f *facts) plan {
 		f.powerCut(&p)
 		p.epoch, p.begin = f.top()+1, true
 	}
+	if f.gone() && !older {
+		f.declareGone(&p)
+	}
 	return p
 }
 
 // stateIsOlder reports whether the rings know more than the state directory: it was restored from a backup.
 func (f *facts) stateIsOlder() bool {
-	if !f.begun() && (f.pos.Pair == f.pair && f.pos.Ring < f.tail || f.pos.Pair != f.pair && f.tail > 0) {
+	if !f.begun() && !f.gone() && (f.pos.Pair == f.pair && f.pos.Ring < f.tail || f.pos.Pair != f.pair && f.tail > 0) {
 		return true
 	}
 	if !f.leased {
@@ -179,19 +183,11 @@ func (f *facts) highest(epoch uint32) uint64 {
 // powerCut goes on at the lease's end and declares what may have been given between.
 func (f *facts) powerCut(p *plan) {
 	p.next = max(f.lease.End, f.committed(f.lease.Epoch)+1)
-	from, cause, atMost := max(f.committed(f.lease.Epoch)+1, f.lease.Start), tidegate.CausePowerCut, f.atMost
-	if f.pos.Time == 0 && len(f.lease.Cursors) > 0 {
-		// The store is gone, yet something had been delivered from it: what no uplink knows as done is lost.
-		cause = tidegate.CauseDamaged
-		from = f.lease.End
-		for _, c := range f.lease.Cursors {
-			if c.Epoch == f.lease.Epoch {
-				from = min(from, max(c.Number+1, f.lease.Start))
-			}
-		}
-		atMost = (f.lease.End - from) * f.perRecord
+	if f.gone() {
+		return
 	}
-	f.declare(p, f.lease.Epoch, from, p.next-1, cause, atMost)
+	from := max(f.committed(f.lease.Epoch)+1, f.lease.Start)
+	f.declare(p, f.lease.Epoch, from, p.next-1, tidegate.CausePowerCut, f.atMost)
 	if old := f.pos.Epoch; f.pos.Time != 0 && old < f.lease.Epoch && f.epochs[old].ID != f.lease.EpochID {
 		// Rings of an earlier epoch had been kept for the one that was cut; what they held beyond the last commit went with them.
 		rest := tidegate.Ranges{{First: f.pos.Next, Last: max(f.pos.Next, f.pos.LeaseEnd) - 1}}
@@ -207,6 +203,45 @@ func (f *facts) powerCut(p *plan) {
 		}
 	}
 	p.why = fmt.Sprintf("power cut or reboot without a clean stop: numbers go on at %d, %d to %d are declared as a gap", p.next, from, p.next-1)
+}
+
+// gone reports whether the store is a new one although the lease speaks of an older one: it was damaged and set aside, or deleted.
+func (f *facts) gone() bool {
+	return f.leased && f.lease.EpochID != "" && f.pos.Time == 0 && (f.bad || len(f.lease.Cursors) > 0)
+}
+
+// declareGone declares what went with the store: what no uplink is known to have, up to what ring 2 still holds.
+func (f *facts) declareGone(p *plan) {
+	epoch, from, to := f.lease.Epoch, f.undelivered(), p.next-1
+	if e, first := f.oldest(); f.kept && e != nil {
+		if to = first - 1; e.epochID != f.lease.EpochID { // of the lease's epoch, all is in ring 2
+			epoch, from = e.epoch, e.start
+		}
+	}
+	f.declare(p, epoch, from, to, tidegate.CauseDamaged, (to-from+1)*f.perRecord)
+	p.why = fmt.Sprintf("the store was damaged or deleted: numbers go on at %d, %d to %d are declared as a gap", p.next, from, to)
+}
+
+// undelivered returns the lowest number that an uplink is not known to have. The lease knows ordinals by their number alone: where the current
+// one began above 1, earlier ones are taken to have its name.
+func (f *facts) undelivered() uint64 {
+	if len(f.lease.Cursors) == 0 {
+		return 1
+	}
+	from := uint64(0)
+	for _, c := range f.lease.Cursors {
+		n := c.Number + 1
+		switch {
+		case c.Epoch == f.lease.Epoch:
+			n = max(n, f.lease.Start)
+		case c.Epoch > f.lease.Epoch || f.lease.Start <= 1:
+			continue
+		}
+		if from == 0 || n < from {
+			from = n
+		}
+	}
+	return max(from, 1)
 }
 
 // said reports whether an entry of ring 2 holds the gap of an earlier power cut.
@@ -233,8 +268,8 @@ func (f *facts) declarePending(p *plan) {
 	}
 	for _, b := range f.lease.Pending {
 		d, err := buffer.DecodeDeclaration(b)
-		if err != nil {
-			continue // the slot's CRC held: it is of another version, whose process has said so
+		if err != nil || f.gone() && d.Cause == tidegate.CauseDamaged {
+			continue // of another version, whose process has said so (the slot's CRC held); or declareGone finds it again
 		}
 		p.declared = append(p.declared, d)
 	}

@@ -36,7 +36,8 @@ type Store struct {
 }
 
 // Open opens the store of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
-// it safely even without the ballast: try again later. Any other error means that the store is not usable as it stands.
+// it safely even without the ballast: try again later. Errors wrapping stored.ErrDamaged mean that it did not open twice in a row, and
+// never will: SetAside.
 func Open(o Options) (*Store, error) {
 	if o.Statfs == nil {
 		o.Statfs = statfs
@@ -56,6 +57,9 @@ func Open(o Options) (*Store, error) {
 	if err := removeEmpty(dir); err != nil {
 		return nil, err
 	}
+	if err := judgeTables(dir); err != nil {
+		return nil, err
+	}
 	db, err := openBadger(dir, &o)
 	if err != nil {
 		return nil, err
@@ -68,8 +72,12 @@ func Open(o Options) (*Store, error) {
 
 // Close closes the store.
 func (s *Store) Close() error {
-	if err := s.db.Close(); err != nil {
-		return fmt.Errorf("close store: %w", err)
+	var failed error
+	if err := guarded(func() { failed = s.db.Close() }); err != nil {
+		return err
+	}
+	if failed != nil {
+		return fmt.Errorf("close store: %w", failed)
 	}
 	return nil
 }
@@ -113,7 +121,7 @@ func badgerOptions(dir string, compactors int, log *slog.Logger) badger.Options 
 
 // openBadger opens the database. A file that was cut at its making fails one Open and is mended by it.
 func openBadger(dir string, o *Options) (*badger.DB, error) {
-	db, err := badger.Open(badgerOptions(dir, o.Compactors, o.Log))
+	db, err := tryOpen(dir, o)
 	if err == nil {
 		return db, nil
 	}
@@ -121,10 +129,20 @@ func openBadger(dir string, o *Options) (*badger.DB, error) {
 	if err := removeEmpty(dir); err != nil {
 		return nil, err
 	}
-	if db, err = badger.Open(badgerOptions(dir, o.Compactors, o.Log)); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	if db, err = tryOpen(dir, o); err != nil {
+		return nil, openDamaged(dir, err)
 	}
 	return db, nil
+}
+
+// tryOpen opens the database once. Where damage makes Badger panic that is an error, unless one of its own goroutines does: nobody can
+// catch that, and the process ends. Those that open tables do not come to it (judgeTables).
+func tryOpen(dir string, o *Options) (db *badger.DB, err error) {
+	var failed error
+	if err := guarded(func() { db, failed = badger.Open(badgerOptions(dir, o.Compactors, o.Log)) }); err != nil {
+		return nil, err
+	}
+	return db, failed
 }
 
 // removeEmpty deletes memtable and value-log files of 0 bytes: spares (guard.keepSpare), or what a power cut left. Badger refuses

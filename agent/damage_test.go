@@ -1,0 +1,122 @@
+package agent_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+)
+
+// TestDamagedStore damages the store between two starts, with readings in it that nobody has: the gateway starts, goes on numbering, declares
+// as one gap what was in the store, and delivers what is new.
+func TestDamagedStore(t *testing.T) {
+	type file struct {
+		name   string
+		change func([]byte) []byte
+	}
+	for name, damaged := range map[string]file{
+		"MANIFEST flipped": {"MANIFEST", func(b []byte) []byte { b[1] ^= 4; return b }},
+		"table cut":        {"*.sst", func(b []byte) []byte { clear(b[len(b)-200:]); return b }},
+	} {
+		for _, how := range []struct {
+			name          string
+			cut, noRings  bool
+			nothingBefore bool // the uplink never had anything
+		}{
+			{name: "stopped in order"},
+			{name: "reboot", noRings: true},
+			{name: "power cut", cut: true, noRings: true},
+			{name: "killed", cut: true},
+			{name: "stopped, nothing delivered", nothingBefore: true},
+			{name: "reboot, nothing delivered", nothingBefore: true, noRings: true},
+			{name: "power cut, nothing delivered", nothingBefore: true, noRings: true, cut: true},
+		} {
+			if how.nothingBefore && how.cut && damaged.name != "MANIFEST" {
+				continue // there is no table yet
+			}
+			t.Run(name+", "+how.name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					b := newBroker(t)
+					f := newFar(t, b)
+					x := newBed(t, b)
+					before := 0
+					if !how.nothingBefore {
+						g := x.start(oneDevice)
+						time.Sleep(10*time.Second + 50*time.Millisecond)
+						g.end()
+						before = 101
+					}
+					b.leave()
+					g := x.start(oneDevice)
+					time.Sleep(10*time.Second + 50*time.Millisecond)
+					epoch, next := g.numbers()
+					saved := filepath.Join(filepath.Dir(x.dir), "saved")
+					if how.cut {
+						copyDir(t, filepath.Join(saved, "state"), x.dir)
+						copyDir(t, filepath.Join(saved, "rings"), x.rings)
+					}
+					g.end()
+					if how.cut {
+						copyDir(t, x.dir, filepath.Join(saved, "state"))
+						copyDir(t, x.rings, filepath.Join(saved, "rings"))
+					}
+					if how.noRings {
+						if err := os.RemoveAll(x.rings); err != nil {
+							t.Fatal(err)
+						}
+					}
+					damage(t, filepath.Join(x.dir, "buffer", damaged.name), damaged.change)
+					b.come()
+					g = x.start(oneDevice)
+					time.Sleep(20*time.Second + 50*time.Millisecond)
+					again, now := g.numbers()
+					if again != epoch || now < next+200 {
+						t.Errorf("numbers are at %d of %s, want those of %s above %d", now, again, epoch, next+200)
+					}
+					s := g.Status()
+					if len(s.Conditions) != 1 || s.Conditions[0].Code != "store_damaged" || !strings.Contains(s.Conditions[0].Detail, x.dir+"/buffer.bad-") {
+						t.Errorf("conditions are %+v, want store_damaged with the path", s.Conditions)
+					}
+					g.end()
+					f.check(t, 1) // no hole: what did not arrive is in the gap
+					missing := before + 101 + 201 - len(f.counted(t, "a"))
+					e := f.receiver.Account().Gateways[0].Epochs[0]
+					if g := e.Gaps[0]; g.Cause != tidegate.CauseDamaged || uint64(g.To) < next-30 || missing > 101 {
+						t.Errorf("%d Reads of 5 readings are missing, the gap is %+v; next was %d", missing, g, next)
+					}
+				})
+			})
+		}
+	}
+}
+
+// damage changes the first file of that name. Those that Badger refuses by itself are in buffer: an Open that fails leaves goroutines.
+func damage(t *testing.T, name string, change func([]byte) []byte) {
+	t.Helper()
+	list, err := filepath.Glob(name)
+	if err != nil || len(list) == 0 {
+		t.Fatalf("no %s (%v)", name, err)
+	}
+	b, err := os.ReadFile(list[0])
+	if err == nil {
+		err = os.WriteFile(list[0], change(b), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copyDir puts a copy of from in place of to.
+func copyDir(t *testing.T, to, from string) {
+	t.Helper()
+	err := os.RemoveAll(to)
+	if err == nil {
+		err = os.CopyFS(to, os.DirFS(from))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

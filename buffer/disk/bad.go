@@ -1,0 +1,168 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/table"
+	"golang.org/x/sys/unix"
+
+	"github.com/tidegate-io/tidegate/buffer/stored"
+)
+
+const (
+	// badPrefix begins the names of damaged stores that were set aside, beside the store in use.
+	badPrefix = "buffer.bad-"
+	// maxBad is how many of them stay: more would fill a disk that damages one after the other.
+	maxBad = 3
+)
+
+// openDamaged is the error of a store that does not open. It wraps stored.ErrDamaged unless the cause lies outside: no room, no right,
+// no answer from the disk, another process. Badger's own errors hide their cause from errors.Is, so their text is looked at, too.
+func openDamaged(dir string, err error) error {
+	for _, outside := range []unix.Errno{
+		unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EACCES, unix.EPERM, unix.EIO, unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE,
+	} {
+		if errors.Is(err, outside) || strings.Contains(err.Error(), outside.Error()) {
+			return fmt.Errorf("open store %s: %w", dir, err)
+		}
+	}
+	return fmt.Errorf("open store %s: %w: %w", dir, err, stored.ErrDamaged)
+}
+
+// judgeTables returns an error wrapping stored.ErrDamaged where Badger must not be let near: it would delete tables that no MANIFEST lists,
+// and it opens each table in a goroutine of its own, where nobody can catch its panic on a damaged one.
+func judgeTables(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("list store: %w", err)
+	}
+	tables := slices.DeleteFunc(list, func(e fs.DirEntry) bool { return !strings.HasSuffix(e.Name(), ".sst") })
+	if _, err := os.Stat(filepath.Join(dir, "MANIFEST")); errors.Is(err, fs.ErrNotExist) && len(tables) > 0 {
+		return fmt.Errorf("open store %s: %d tables and no MANIFEST: %w", dir, len(tables), stored.ErrDamaged)
+	}
+	listed, err := listedTables(dir)
+	if err != nil {
+		return err
+	}
+	for _, id := range listed {
+		path := table.NewFilename(id, dir)
+		if err := judgeTable(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // Badger refuses where one is missing
+			return fmt.Errorf("open store: table %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// listedTables returns the tables in the MANIFEST. Others are those that the process was writing when it ended; Badger deletes them
+// unread.
+func listedTables(dir string) (list []uint64, err error) {
+	f, err := os.Open(filepath.Join(dir, "MANIFEST"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	defer f.Close()
+	err = guarded(func() {
+		if m, _, err := badger.ReplayManifestFile(f, 0, badgerOptions(dir, 0, slog.New(slog.DiscardHandler))); err == nil { // else Badger refuses it
+			list = slices.Sorted(maps.Keys(m.Tables))
+		}
+	})
+	return list, err
+}
+
+// judgeTable does with the table what Badger does when it opens it: reads its index, its first and its last key.
+func judgeTable(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || st.Size() == 0 {
+		return err // Badger refuses an empty one without a panic
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map: %w", err)
+	}
+	err = guarded(func() { _, _ = table.OpenInMemoryTable(b, 1, &table.Options{}) }) // what it refuses, Badger refuses without a panic
+	return errors.Join(err, unix.Munmap(b))
+}
+
+// SetAside renames the store of the state directory, which is damaged and not open, and returns what it is called now. The smallest
+// of too many is deleted, and the log says so.
+func SetAside(stateDir string, log *slog.Logger) (to string, err error) {
+	base := filepath.Join(stateDir, badPrefix+time.Now().UTC().Format("20060102T150405Z"))
+	to = base
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(to); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		to = fmt.Sprintf("%s-%d", base, n)
+	}
+	if err := os.Rename(filepath.Join(stateDir, "buffer"), to); err != nil {
+		return "", fmt.Errorf("set damaged store aside: %w", err)
+	}
+	d, err := os.Open(stateDir)
+	if err == nil {
+		err = errors.Join(d.Sync(), d.Close())
+	}
+	if err != nil {
+		return "", fmt.Errorf("set damaged store aside: %w", err)
+	}
+	for list := BadStores(stateDir); len(list) > maxBad; list = BadStores(stateDir) {
+		least := list[0]
+		for _, path := range list {
+			if treeBytes(path) < treeBytes(least) {
+				least = path
+			}
+		}
+		log.Error("too many damaged stores are set aside: the smallest is deleted", "path", least, "bytes", treeBytes(least))
+		if err := os.RemoveAll(least); err != nil {
+			log.Error("delete damaged store", "err", err)
+			break
+		}
+	}
+	return to, nil
+}
+
+// BadStores returns the paths of the damaged stores that were set aside, by age.
+func BadStores(stateDir string) []string {
+	list, err := os.ReadDir(stateDir)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, e := range list {
+		if e.IsDir() && strings.HasPrefix(e.Name(), badPrefix) {
+			out = append(out, filepath.Join(stateDir, e.Name()))
+		}
+	}
+	return out
+}
+
+// treeBytes returns the bytes of the files in dir.
+func treeBytes(dir string) (n int64) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	for _, e := range list {
+		if st, err := e.Info(); err == nil {
+			n += st.Size()
+		}
+	}
+	return n
+}
