@@ -22,7 +22,6 @@ import (
 	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
-	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
 
@@ -266,10 +265,10 @@ func (a *Agent) perRecord() uint64 {
 	return uint64(n)
 }
 
-// channelCount returns how many channels the device has, as far as its configuration says; at least 1.
+// channelCount returns how many channels the device has, as far as driver and configuration say; 8 where they do not.
 func channelCount(d *config.Device) int {
-	if c, ok := d.Settings.(drivers.Channeler); ok {
-		return max(1, len(c.Channels()))
+	if n := len(d.Channels); n > 0 {
+		return n
 	}
 	return 8
 }

@@ -131,7 +131,7 @@ func (c *checker) checkDevice(path string, dev *Device) {
 	list := slices.Clone(driver.Channels)
 	if !c.Faulty(path) {
 		list = append(list, channelsOf(dev.Settings)...)
-		c.channels[dev.Name] = list
+		c.channels[dev.Name], dev.Channels = list, list
 		c.checkChannels(path, list)
 		return
 	}

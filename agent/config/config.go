@@ -43,6 +43,8 @@ type Device struct {
 	Every  time.Duration `yaml:"every" check:"min=1ms max=168h" doc:"interval between reads, 1ms to 168h; not set = the driver's usual one"`
 	// Settings are the driver's own keys, which stand beside these.
 	Settings drivers.Config `yaml:"-"`
+	// Channels are what it reports, as far as driver and settings say; set where there are no faults.
+	Channels []drivers.Channel `yaml:"-"`
 }
 
 // Rule is one rule; package rules says what it means.
