@@ -38,7 +38,7 @@ func (q *Queue) commit(c *Commit) error {
 		}
 		size += int64(stored.HeaderSize + len(f.Body))
 	}
-	if err := q.disk.MakeSpace(size, q.relieve); err != nil {
+	if err := q.disk.MakeSpace(size, relief{q}); err != nil {
 		return err
 	}
 	started := time.Now()

@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"bufio"
+	"errors"
 	"math"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tidegate-io/tidegate"
 )
 
 // smallDisk mounts an ext4 of size bytes in a file and returns where.
@@ -109,6 +112,60 @@ func TestOpensOnAFullDisk(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "ballast")); err != nil {
 		t.Errorf("the ballast is not made again: %v", err)
 	}
+}
+
+// TestDeliveredGivesWayOnAFullDisk has another process take all of a disk on which most is delivered and only kept: new records are
+// stored again, although it gives nothing back, and the ballast is made again.
+func TestDeliveredGivesWayOnAFullDisk(t *testing.T) {
+	if testing.Short() {
+		return
+	}
+	o := testOptions(smallDisk(t, 320<<20))
+	o.sizes.segment = 4 << 20
+	q := open(t, o)
+	defer q.Close()
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	next := uint64(1)
+	put := func() error {
+		f := childFrame(next, 10, 180<<10)
+		q.Put(f)
+		err := q.Commit(Commit{Frames: []Frame{f}, Position: Position{Epoch: 1, Next: f.Last + 1, Time: 1}})
+		if err != nil {
+			return err
+		}
+		next = f.Last + 1
+		if err := cursor(t, q, "a").Ack("e1", tidegate.Ranges{{First: 1, Last: f.Last}}); err != nil {
+			return err
+		}
+		return q.Retain(time.UnixMilli(3))
+	}
+	for range 700 { // 126 MB, all delivered
+		if err := put(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := len(q.Stats().Segments)
+	fillDisk(t, o.Dir, func() {
+		refused, stored := 0, 0
+		for range 200 {
+			switch err := put(); {
+			case err == nil:
+				stored++
+			case errors.Is(err, ErrNoSpace):
+				refused++
+			default:
+				t.Fatal(err)
+			}
+		}
+		left := len(q.Stats().Segments)
+		t.Logf("%d commits were refused, then %d went; %d segments of %d are left", refused, stored, left, before)
+		if stored < 190 || left >= before {
+			t.Errorf("%d of 200 commits went, %d segments of %d are left", stored, left, before)
+		}
+		if _, err := os.Stat(filepath.Join(o.Dir, "ballast")); err != nil {
+			t.Errorf("the ballast is not made again: %v", err)
+		}
+	})
 }
 
 // A child is a running "queue".

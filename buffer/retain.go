@@ -119,16 +119,19 @@ func (q *Queue) drop(s *segment) error {
 	return nil
 }
 
-// relieve drops the oldest segment that every uplink is done with, and reports whether there was one.
-func (q *Queue) relieve() (bool, error) {
-	q.mu.Lock()
-	next, _ := q.dropLocked(time.UnixMilli(0), true)
-	q.mu.Unlock()
-	if next == nil {
-		return false, nil
-	}
-	return true, q.drop(next)
+// relief drops the oldest segment that every uplink is done with, as long as there is one.
+type relief struct{ q *Queue }
+
+func (r relief) next() *segment {
+	r.q.mu.Lock()
+	defer r.q.mu.Unlock()
+	next, _ := r.q.dropLocked(time.UnixMilli(0), true)
+	return next
 }
+
+func (r relief) Any() bool { return r.next() != nil }
+
+func (r relief) Next() error { return r.q.drop(r.next()) }
 
 // SetLimits changes the limit and how long delivered records stay; the next Retain goes by them.
 func (q *Queue) SetLimits(maxBytes int64, keep time.Duration) error {

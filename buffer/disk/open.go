@@ -65,7 +65,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{o: o, db: db}
-	s.guard = guard{ask: func() (int64, int64, error) { return o.Statfs(o.Dir) }, now: time.Now}
+	s.guard = guard{ask: func() (int64, int64, error) { return o.Statfs(o.Dir) }, now: time.Now, bare: !hasBallast(&o)}
 	s.keepSpare()
 	return s, nil
 }

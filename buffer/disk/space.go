@@ -19,6 +19,8 @@ const (
 	Reserve = max(32<<20, 4*memTable)
 	// ballastBytes is what is freed so that the store can be opened on a full disk.
 	ballastBytes = 32 << 20
+	// ballastRoom is the free space in which the ballast is made.
+	ballastRoom = Reserve + 2*ballastBytes
 	// openRoom is the free space that Badger needs to open: two memtable files and a table.
 	openRoom = 24 << 20
 	// dropRoom is the free space that dropping a segment needs: what is in memory is written, and tables that hold more than it.
@@ -40,27 +42,34 @@ type guard struct {
 	free  int64 // at the last look
 	at    time.Time
 	spare string // the file that Badger's next log will take
+	bare  bool   // the ballast is not there
 }
 
-// look asks for the free space, less what others will have taken in half a second, at the rate at which they took it since the last look.
-func (g *guard) look() (free int64, err error) {
+// look asks for the free space, and says how much others will have taken in half a second, at the rate at which they took it since the
+// last look.
+func (g *guard) look() (free, ahead int64, err error) {
 	free, _, err = g.ask()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	now := g.now()
 	taken, since := g.free-free, max(now.Sub(g.at), 100*time.Millisecond)
 	g.free, g.at = free, now
 	if taken > 0 && since < 5*time.Second {
-		return free - int64(float64(taken)*(500*time.Millisecond).Seconds()/since.Seconds()), nil
+		ahead = int64(float64(taken) * (500 * time.Millisecond).Seconds() / since.Seconds())
 	}
-	return free, nil
+	return free, ahead, nil
 }
 
-// tight reports whether the disk is so full that delivered segments go before their time, and yet not too full to drop them.
+// tight reports whether the disk is so full that delivered segments go before their time, and yet not too full to drop them. While there
+// is no ballast they make room for it, too.
 func (g *guard) tight() bool {
 	free, _, err := g.ask()
-	return err == nil && free < Reserve+dropRoom && free >= dropRoom
+	enough := int64(Reserve + dropRoom)
+	if g.bare {
+		enough = ballastRoom
+	}
+	return err == nil && free < enough && free >= dropRoom
 }
 
 // keepSpare makes the file that Badger's next log will be, of no length but with its blocks: Badger extends it, and they are its.
@@ -114,28 +123,47 @@ func statfs(dir string) (free, total int64, err error) {
 	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
 }
 
+func ballastPath(o *Options) string { return filepath.Join(o.Dir, "ballast") }
+
 // makeRoom deletes the ballast where the store could not be opened otherwise, and makes it again where there is room.
 func makeRoom(o *Options) error {
-	path := filepath.Join(o.Dir, "ballast")
 	free, _, err := o.Statfs(o.Dir)
 	if err != nil {
 		return err
 	}
+	if free >= openRoom {
+		return makeBallast(o, free)
+	}
+	if err := dropBallast(o); err != nil {
+		return err
+	}
+	if free, _, err = o.Statfs(o.Dir); err != nil {
+		return err
+	}
 	if free < openRoom {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("free the ballast: %w", err)
-		}
-		if free, _, err = o.Statfs(o.Dir); err != nil {
-			return err
-		}
-		if free < openRoom {
-			return fmt.Errorf("%d bytes are free on the disk of %s, opening the store takes %d: %w", free, o.Dir, int64(openRoom), ErrNoSpace)
-		}
+		return fmt.Errorf("%d bytes are free on the disk of %s, opening the store takes %d: %w", free, o.Dir, int64(openRoom), ErrNoSpace)
+	}
+	return nil
+}
+
+func dropBallast(o *Options) error {
+	if err := os.Remove(ballastPath(o)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("free the ballast: %w", err)
+	}
+	return nil
+}
+
+func hasBallast(o *Options) bool {
+	_, err := os.Stat(ballastPath(o))
+	return err == nil
+}
+
+// makeBallast makes the ballast where so much free space has room for it.
+func makeBallast(o *Options, free int64) error {
+	if free < ballastRoom {
 		return nil
 	}
-	if free < Reserve+2*ballastBytes {
-		return nil
-	}
+	path := ballastPath(o)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("make the ballast: %w", err)

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
@@ -88,21 +89,44 @@ func (s *Store) Free() (int64, error) {
 // Tight reports whether the disk is so full that delivered segments go before their time, and yet not too full to drop them.
 func (s *Store) Tight() bool { return s.guard.tight() }
 
-// MakeSpace returns an error wrapping ErrNoSpace where less than the reserve would be left beside size bytes. Where that helps it calls
-// relieve to drop something, as long as that reports that it did.
-func (s *Store) MakeSpace(size int64, relieve func() (bool, error)) error {
-	free, err := s.guard.look()
-	for err == nil && free < Reserve+size {
-		some := false
-		if s.guard.tight() {
-			some, err = relieve()
+// A Relief is what can be dropped to make space, in order.
+type Relief interface {
+	Any() bool   // there is something to drop
+	Next() error // drops it
+}
+
+// MakeSpace returns an error wrapping ErrNoSpace where less than the reserve would be left beside size bytes, once relief has nothing
+// left. Where the disk is too full even for dropping, the ballast is freed, and what it was is used by the next call, a commit later, if
+// nobody has taken it by then: Badger must not race for it.
+func (s *Store) MakeSpace(size int64, relief Relief) error {
+	free, ahead, err := s.guard.look()
+	for err == nil && free-ahead < Reserve+size {
+		if free < dropRoom || !relief.Any() {
+			return errors.Join(s.noSpace(free, size), s.freeBallast(free, relief))
 		}
-		if err == nil && !some {
-			return fmt.Errorf("%d bytes are free on the disk of %s, %d are kept in reserve: %w", free, s.o.Dir, Reserve+size, ErrNoSpace)
-		}
-		if err == nil {
+		if err = relief.Next(); err == nil {
 			free, _, err = s.guard.ask()
 		}
 	}
+	if err == nil && s.guard.bare && free-ahead >= ballastRoom+size {
+		if failed := makeBallast(&s.o, free); failed != nil {
+			s.o.Log.Warn("there is no ballast", "err", failed)
+		}
+		s.guard.bare = !hasBallast(&s.o)
+	}
 	return err
+}
+
+func (s *Store) noSpace(free, size int64) error {
+	return fmt.Errorf("%d bytes are free on the disk of %s, %d are kept in reserve: %w", free, s.o.Dir, Reserve+size, ErrNoSpace)
+}
+
+// freeBallast deletes the ballast where that makes room to drop something.
+func (s *Store) freeBallast(free int64, relief Relief) error {
+	if s.guard.bare || free >= dropRoom || !relief.Any() {
+		return nil
+	}
+	s.guard.bare = true
+	s.o.Log.Warn("the ballast is freed, so that delivered segments can be dropped", "free", free)
+	return dropBallast(&s.o)
 }
