@@ -71,7 +71,8 @@ type write struct {
 	touched map[stored.Segment]*segment // as they will be
 	totals  stored.Totals
 	saved   []cursorSave // in the order of q.cursors
-	forget  []uint32     // epochs
+	epochs  map[uint32]Epoch
+	forget  []uint32 // epochs
 }
 
 // cursorSave is what a transaction does with one cursor.
@@ -89,7 +90,7 @@ func (w *write) put(key, value []byte) {
 
 // planLocked works out the transaction of c. It changes nothing that the same plan would not find again after a failure.
 func (q *Queue) planLocked(c *Commit) *write {
-	w := &write{touched: map[stored.Segment]*segment{}, totals: q.totals}
+	w := &write{touched: map[stored.Segment]*segment{}, totals: q.totals, epochs: map[uint32]Epoch{}}
 	for i := range c.Frames {
 		f := &c.Frames[i]
 		s := q.segmentFor(w, f)
@@ -157,6 +158,7 @@ func (q *Queue) segmentFor(w *write, f *Frame) *segment {
 func (q *Queue) planEpochs(w *write, c *Commit) {
 	for e := range q.dirty {
 		x := q.epochs[e]
+		w.epochs[e] = x
 		w.put(stored.MetaKey(stored.MetaEpoch, stored.EpochName(e)), x.Encode())
 	}
 	used := map[uint32]bool{}
@@ -220,7 +222,11 @@ func (q *Queue) applyLocked(c *Commit, w *write) {
 	}
 	q.totals = w.totals
 	q.unmark = nil
-	clear(q.dirty)
+	for e, x := range w.epochs {
+		if q.epochs[e] == x { // else it was named anew while the disk was waited for
+			delete(q.dirty, e)
+		}
+	}
 	for name, state := range c.Rules {
 		if state == nil {
 			delete(q.rules, name)
