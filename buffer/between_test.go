@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"testing"
+	"time"
 
 	"github.com/tidegate-io/tidegate"
 )
@@ -34,5 +35,44 @@ func TestRenamedWhileACommitIsWritten(t *testing.T) {
 	got := q.Epochs()
 	if got[1] != (Epoch{ID: "new", Start: 1}) || got[2] != (Epoch{ID: "new", Start: 11}) {
 		t.Errorf("epochs after a start are %v", got)
+	}
+}
+
+// TestAcknowledgedWhileItsDropIsAsked has the uplink acknowledge the last of a segment just before it is asked to be declared.
+func TestAcknowledgedWhileItsDropIsAsked(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.sizes = sizes{segment: 1, budget: 1, tail: 1}
+	q := open(t, o)
+	defer q.Close()
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 1))
+	putAndCommit(t, q, frame(tidegate.ClassReading, 11, 20, 1))
+	q.mu.Lock()
+	_, victim := q.dropLocked(time.UnixMilli(0), false)
+	q.mu.Unlock()
+	if victim == nil || victim.First() != 1 {
+		t.Fatalf("victim is %+v, want the segment of record 1", victim)
+	}
+	if err := cursor(t, q, "a").Ack("e1", tidegate.Ranges{{First: 1, Last: 10}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.askOverflow(victim); err != nil {
+		t.Fatal(err)
+	}
+	if list := q.Requests(); len(list) > 0 {
+		t.Fatalf("asked for %+v, although all is done", list)
+	}
+	if err := q.Retain(time.UnixMilli(0)); err != nil { // not delivered on disk yet: the other segment is the victim
+		t.Fatal(err)
+	}
+	if list := q.Requests(); len(list) != 1 || list[0].Ranges[0].First != 11 {
+		t.Fatalf("asked for %+v, want records 11 to 20", list)
+	}
+	commit(t, q, Commit{Position: q.Position()})
+	if err := q.Retain(time.UnixMilli(0)); err != nil {
+		t.Fatal(err)
+	}
+	if list := q.Stats().Segments; len(list) != 1 || list[0].First != 11 {
+		t.Errorf("segments are %+v, want that of record 1 dropped", list)
 	}
 }
