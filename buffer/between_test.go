@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -74,5 +75,22 @@ func TestAcknowledgedWhileItsDropIsAsked(t *testing.T) {
 	}
 	if list := q.Stats().Segments; len(list) != 1 || list[0].First != 11 {
 		t.Errorf("segments are %+v, want that of record 1 dropped", list)
+	}
+}
+
+// TestDropAfterAMarkThatFailed: frames go only after the mark that says so is durable.
+func TestDropAfterAMarkThatFailed(t *testing.T) {
+	q := open(t, testOptions(t.TempDir()))
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 1))
+	closeQueue(t, q) // every write fails from now on
+	s := q.segments[tidegate.ClassReading][0]
+	for range 2 {
+		if err := q.drop(s); err == nil || !strings.HasPrefix(err.Error(), "mark segment ") {
+			t.Fatalf("got %v, want the failure of the mark", err)
+		}
+		if s.Dropping {
+			t.Error("the segment counts as marked, although the mark failed")
+		}
 	}
 }

@@ -106,6 +106,9 @@ func (q *Queue) drop(s *segment) error {
 	q.mu.Unlock()
 	if !marked {
 		if err := q.disk.Write([]disk.Pair{{Key: s.Key(stored.KeyIndex), Value: next.Encode()}}, nil); err != nil {
+			q.mu.Lock()
+			s.Dropping = false // Dropping says that the mark is durable: the next call writes it again
+			q.mu.Unlock()
 			return fmt.Errorf("mark segment %s: %w", s.Segment, err)
 		}
 	}
