@@ -94,3 +94,23 @@ func TestDropAfterAMarkThatFailed(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowestIsForgotten: one commit that hung does not widen the gap of every later power cut, whatever the caller's Position says.
+func TestSlowestIsForgotten(t *testing.T) {
+	o := testOptions(fastDir(t))
+	q := open(t, o)
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	q.position.Slowest = time.Minute
+	p := Position{Epoch: 1, Next: 1, Time: 1, Slowest: time.Minute} // as a caller goes on with that of the last process
+	for i, want := range []time.Duration{time.Minute, 40 * time.Second, 22 * time.Second, 2 * time.Second} {
+		for range []int{1, 10, 10, 100}[i] {
+			commit(t, q, Commit{Position: p})
+		}
+		closeQueue(t, q)
+		q = open(t, o)
+		if got := q.Position().Slowest; got > want || got < want/2 && i < 3 {
+			t.Errorf("slowest is %v after %d rounds, want %v or a little less", got, i, want)
+		}
+	}
+	closeQueue(t, q)
+}

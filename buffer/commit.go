@@ -128,7 +128,7 @@ func (q *Queue) planLocked(c *Commit) *write {
 		w.saved = append(w.saved, s)
 	}
 	p := c.Position
-	p.Slowest = max(p.Slowest, q.position.Slowest)
+	p.Slowest = q.position.Slowest
 	w.put(stored.MetaKey(stored.MetaPosition, ""), p.Encode())
 	w.put(stored.MetaKey(stored.MetaTotals, ""), w.totals.Encode())
 	return w
@@ -244,5 +244,5 @@ func (q *Queue) applyLocked(c *Commit, w *write) {
 	}
 	slowest := q.position.Slowest
 	q.position = c.Position
-	q.position.Slowest = max(slowest, c.Position.Slowest)
+	q.position.Slowest = slowest
 }

@@ -6,19 +6,19 @@ import (
 
 // A Position says how far the store has followed the rings. It is committed with the frames that it speaks of.
 type Position struct {
-	Pair     [16]byte // the rings; zero before the first commit from rings
-	Ring     uint64   // place in ring 2 behind the last entry committed
-	Input    uint64   // place in ring 1 that the entry had come to
-	Drops1   Drops    // drops of ring 1 declared up to there
-	Drops2   Drops    // drops of ring 2 declared up to there
-	Epoch    uint32   // of the last record committed
-	Next     uint64   // number behind it
-	LeaseEnd uint64   // end of the lease at that time
-	State    [16]byte // id of the state directory
-	Boot     [16]byte // boot id at that time
-	Rate     uint32   // most readings per second of the last minute
-	Slowest  time.Duration
-	Time     int64 // wall time of the commit, Unix milliseconds
+	Pair     [16]byte      // the rings; zero before the first commit from rings
+	Ring     uint64        // place in ring 2 behind the last entry committed
+	Input    uint64        // place in ring 1 that the entry had come to
+	Drops1   Drops         // drops of ring 1 declared up to there
+	Drops2   Drops         // drops of ring 2 declared up to there
+	Epoch    uint32        // of the last record committed
+	Next     uint64        // number behind it
+	LeaseEnd uint64        // end of the lease at that time
+	State    [16]byte      // id of the state directory
+	Boot     [16]byte      // boot id at that time
+	Rate     uint32        // most readings per second of the last minute
+	Slowest  time.Duration // slowest of the last commits, which fades by a sixteenth with each; the queue alone sets it
+	Time     int64         // wall time of the commit, Unix milliseconds
 }
 
 // Drops are totals of Reads that a ring had no room for.
