@@ -53,7 +53,7 @@ var ErrNoSpace = disk.ErrNoSpace
 // classes in the order in which retention drops them; the index into Tallies is the class.
 var dropOrder = [...]tidegate.Class{tidegate.ClassDebug, tidegate.ClassReading, tidegate.ClassAudit, tidegate.ClassAlarm}
 
-// A Queue is safe for concurrent use, but Commit, Requests, Retain, SetLimits and Close are called by one goroutine.
+// A Queue is safe for concurrent use, but Commit, Requests, Retain and Close are called by one goroutine.
 // Nothing waits for the disk while it holds mu: a card may hang for seconds, and Put must not.
 type Queue struct {
 	o     Options

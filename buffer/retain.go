@@ -136,7 +136,7 @@ func (r relief) Any() bool { return r.next() != nil }
 
 func (r relief) Next() error { return r.q.drop(r.next()) }
 
-// SetLimits changes the limit and how long delivered records stay; the next Retain goes by them.
+// SetLimits changes the limit and how long delivered records stay; the next Retain goes by them. Any goroutine may call it.
 func (q *Queue) SetLimits(maxBytes int64, keep time.Duration) error {
 	if maxBytes < MinBytes {
 		return fmt.Errorf("buffer limit is %d bytes, at least %d", maxBytes, int64(MinBytes))

@@ -90,13 +90,8 @@ func ParseEpochName(s string) (ordinal uint32, err error) {
 	return binary.BigEndian.Uint32([]byte(s)), nil
 }
 
-// RejectedPrefix returns what the keys of everything set aside for the uplink begin with.
-func RejectedPrefix(uplink string) []byte {
-	return append(append([]byte{KeyRejected, '|'}, uplink...), '|')
-}
-
 // RejectedKey returns the key of what was set aside for the uplink from record first on.
 func RejectedKey(uplink string, epoch uint32, first uint64) []byte {
-	b := binary.BigEndian.AppendUint32(RejectedPrefix(uplink), epoch)
-	return binary.BigEndian.AppendUint64(b, first)
+	b := append(append([]byte{KeyRejected, '|'}, uplink...), '|')
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, epoch), first)
 }
