@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,4 +123,25 @@ func copyDir(t *testing.T, to, from string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestLimitShrunkFollows has others hold the disk for a while: the condition comes and goes with them.
+func TestLimitShrunkFollows(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		x := newBed(t, newBroker(t))
+		var free atomic.Int64
+		x.parts.Statfs = func(string) (int64, int64, error) { return free.Load(), 100 << 30, nil }
+		g := x.start(oneDevice)
+		for _, s := range []struct {
+			free int64
+			want string
+		}{{120 << 20, "limit_shrunk"}, {50 << 30, ""}, {120 << 20, "limit_shrunk"}, {50 << 30, ""}} {
+			free.Store(s.free)
+			time.Sleep(2 * time.Minute)
+			if c := g.conditions(); c != s.want {
+				t.Errorf("%d bytes are free, conditions are %q, want %q", s.free, c, s.want)
+			}
+		}
+		g.end()
+	})
 }

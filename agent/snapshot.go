@@ -38,7 +38,7 @@ func (a *Agent) Status() status.Status {
 	s.Clock = clockStatus(now)
 	a.board.set("clock_unsynced", "", !now.Synced, "")
 	if l := a.running(); l != nil {
-		a.queueStatus(&s, l, ups, now)
+		a.queueStatus(&s, cfg, l, ups, now)
 		for _, r := range l.line.RuleStatus() {
 			s.Rules = append(s.Rules, status.Rule{Name: r.Name, Active: r.Active, Fired: r.Fired})
 		}
@@ -104,11 +104,13 @@ func (a *Agent) inRing() (q status.Queue) {
 }
 
 // queueStatus adds what the queue and the uplinks say.
-func (a *Agent) queueStatus(s *status.Status, l *opened, ups []*uplink, now clock.Stamp) {
+func (a *Agent) queueStatus(s *status.Status, cfg *config.Config, l *opened, ups []*uplink, now clock.Stamp) {
 	q := l.queue.Stats()
 	s.Epoch, s.NextRecord = l.line.Numbers()
 	d1, d2 := l.rings.Read.Dropped(), l.rings.Judged.Dropped()
 	s.Queue = queueOf(&q)
+	most := int64(cfg.Buffer.MaxBytes)
+	a.board.set("limit_shrunk", "", q.Limit < most, fmt.Sprintf("%d bytes of %d can be used", q.Limit, most))
 	bad := l.queue.BadStores()
 	a.board.set("store_damaged", "", len(bad) > 0, strings.Join(bad, " "))
 	addCursors(s, &q, now)

@@ -188,7 +188,6 @@ func (a *Agent) openStore(l *opened) error {
 		return fmt.Errorf("%w%s", err, remedy(err))
 	}
 	l.queue = q
-	a.board.set("limit_shrunk", "", q.Limit() < int64(a.cfg.Buffer.MaxBytes), fmt.Sprintf("%d bytes are used of %d", q.Limit(), a.cfg.Buffer.MaxBytes))
 	return nil
 }
 

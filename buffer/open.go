@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/bits"
+	"time"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/disk"
@@ -54,7 +55,7 @@ func (q *Queue) BadStores() []string { return disk.BadStores(q.o.Dir) }
 
 func newQueue(o *Options, d *disk.Store) *Queue {
 	q := &Queue{
-		o: *o, disk: d, epochs: map[uint32]Epoch{}, dirty: map[uint32]bool{}, acked: map[uint32]bool{}, highest: map[uint32]uint64{},
+		o: *o, disk: d, limit: o.MaxBytes, epochs: map[uint32]Epoch{}, dirty: map[uint32]bool{}, acked: map[uint32]bool{}, highest: map[uint32]uint64{},
 		rules: map[string][]byte{}, hurt: map[stored.Segment]bool{}, moved: make(chan struct{}, 1),
 	}
 	for class := range q.tails {
@@ -66,17 +67,22 @@ func newQueue(o *Options, d *disk.Store) *Queue {
 	return q
 }
 
-// setLimit shrinks the limit to what the file system can hold beside the reserve and the ballast.
+// lookEvery is how often Retain fits the limit to the free space.
+const lookEvery = time.Minute
+
+// setLimit fits the limit to what the file system can hold beside the reserve and the ballast. It never shrinks below what is kept, so
+// that nothing goes that had room: others may hold the space for a while only.
 func (q *Queue) setLimit() {
 	free, err := q.disk.Free()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.limit = q.o.MaxBytes
+	most := q.o.MaxBytes
 	if bits.UintSize == 32 {
-		q.limit = min(q.limit, most32)
+		most = min(most, most32)
 	}
 	if err != nil {
 		q.o.Log.Warn("ask free space", "err", err)
+		q.limit = most
 		return
 	}
 	var own int64
@@ -85,7 +91,8 @@ func (q *Queue) setLimit() {
 			own += s.Bytes
 		}
 	}
-	q.limit = min(q.limit, max(own+free, 2*fixedBytes))
+	kept := min(q.limit, own+fixedBytes) // of the limit before, or on a small disk it would rise by what is over it
+	q.limit = min(most, max(own+free, kept, 2*fixedBytes))
 }
 
 // Limit returns the limit in force, in bytes: Options.MaxBytes, or less where the file system is smaller or the machine has 32 bits.

@@ -60,6 +60,8 @@ type Queue struct {
 	disk  *disk.Store
 	moved chan struct{} // cap 1: a cursor moved
 
+	looked time.Time // when Retain last fitted the limit
+
 	mu       sync.Mutex // guards all below
 	limit    int64      // Options.MaxBytes, or less on a smaller file system
 	segments [stored.Classes][]*segment

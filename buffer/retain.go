@@ -15,6 +15,10 @@ const fixedBytes = 24 << 20
 // Retain drops what was marked, and what is over the limit or older than Keep: delivered segments at once, others after the agent
 // has declared them (Requests). While the disk is nearly full, delivered ones go early. It is called after each commit.
 func (q *Queue) Retain(now time.Time) error {
+	if now.Sub(q.looked).Abs() >= lookEvery {
+		q.looked = now
+		q.setLimit()
+	}
 	for {
 		tight := q.disk.Tight()
 		q.mu.Lock()
