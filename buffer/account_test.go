@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,6 +35,54 @@ func TestRejectedRecordsAreKeptWithTheReason(t *testing.T) {
 	})
 	if want := "[a 8-9 too long [2 2] a 11-12 too long [3 3]]"; err != nil || fmt.Sprint(got) != want {
 		t.Fatalf("set aside %v (%v), want %s", got, err, want)
+	}
+}
+
+// Many runs of records are set aside in one transaction, and what is set aside is looked through once for each quarter of what it may be.
+func TestSettingAsideIsCheap(t *testing.T) {
+	o := testOptions(fastDir(t))
+	q := open(t, o)
+	defer q.Close()
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	c := cursor(t, q, "a")
+	transactions := func() int {
+		seen := map[uint64]bool{}
+		err := q.disk.Each([]byte{stored.KeyRejected}, func(_, _ []byte, written uint64) error {
+			seen[written] = true
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(seen)
+	}
+	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 1000, 2))
+	var odd tidegate.Ranges
+	for n := uint64(1); n < 1000; n += 2 {
+		odd.Add(tidegate.Range{First: n, Last: n})
+	}
+	if err := q.setAside(&Declaration{Uplink: "a", Epoch: 1, Ranges: odd, Cause: tidegate.CauseRejected}); err != nil {
+		t.Fatal(err)
+	}
+	if n := transactions(); n != 1 {
+		t.Errorf("500 runs are set aside in %d transactions, want 1", n)
+	}
+	q.o.Cut = func([]byte, int, int) ([]byte, error) { return nil, errors.New("cannot be decoded") }
+	looks, last := 0, int64(0)
+	for i := range uint64(100) {
+		f := childFrame(i*10+1001, 10, 190<<10)
+		putAndCommit(t, q, f)
+		if err := c.Reject("e1", tidegate.Range{First: f.First, Last: f.Last}, "never"); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, q, Commit{Position: Position{Epoch: 1, Next: f.Last + 1}, Declared: q.Requests()})
+		if q.aside <= last {
+			looks++
+		}
+		last = q.aside
+	}
+	if looks < 3 || looks > 7 {
+		t.Errorf("looked through %d times in 19 MB, want once for each 2 MB over 8 MB", looks)
 	}
 }
 

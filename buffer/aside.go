@@ -1,8 +1,10 @@
 package buffer
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidegate-io/tidegate"
@@ -15,31 +17,33 @@ const (
 	maxAside = 8 << 20
 	// maxCut is the largest body of records cut from a frame; of more the whole frame is kept, which is compressed.
 	maxCut = 64 << 10
+	// asidePairs is how many values one transaction sets aside or drops.
+	asidePairs = 1000
 )
 
-// setAside stores the rejected records of d, in transactions of their own: the declaration is committed only after it, and a second
-// time overwrites the first.
+// setAside stores the rejected records of d, in transactions of their own, as few as there can be: the declaration is committed only after
+// them, and a second time overwrites the first.
 func (q *Queue) setAside(d *Declaration) error {
-	var list []stored.Aside
+	var list []disk.Pair
 	err := q.eachFrame(d.Epoch, d.Ranges, func(f Frame, rs tidegate.Ranges) {
 		for _, r := range rs {
-			list = append(list, q.asideOf(&f, r, d))
+			a := q.asideOf(&f, r, d)
+			list = append(list, disk.Pair{Key: stored.RejectedKey(a.Uplink, a.Epoch, a.First), Value: a.Encode()})
 		}
 	})
-	if err != nil {
-		return err
+	for err == nil && len(list) > 0 {
+		n, size := 0, 0
+		for ; n < len(list) && (n == 0 || n < asidePairs && size+len(list[n].Value) <= disk.MaxWrite/2); n++ {
+			size += len(list[n].Value)
+		}
+		if err = q.dropAside(int64(size)); err == nil {
+			err = q.disk.Write(list[:n], nil)
+		}
+		q.aside += int64(size)
+		list = list[n:]
 	}
-	for i := range list {
-		a := &list[i]
-		b := a.Encode()
-		if err := q.dropAside(int64(len(b))); err != nil {
-			return err
-		}
-		key := stored.RejectedKey(a.Uplink, a.Epoch, a.First)
-		if err := q.disk.Write([]disk.Pair{{Key: key, Value: b}}, nil); err != nil {
-			return fmt.Errorf("set records %d to %d aside: %w", a.First, a.Last, err)
-		}
-		q.aside += int64(len(b))
+	if err != nil {
+		return fmt.Errorf("set records aside: %w", err)
 	}
 	return nil
 }
@@ -103,28 +107,33 @@ func (q *Queue) asideOf(f *Frame, r tidegate.Range, d *Declaration) stored.Aside
 	return a
 }
 
-// dropAside makes room for so many bytes.
+// dropAside makes room for so many bytes, and for a quarter of all beside, so that looking for the oldest is rare.
 func (q *Queue) dropAside(size int64) error {
-	for q.aside+size > maxAside {
-		var key []byte
-		var oldest uint64
-		var freed int64
-		err := q.disk.Each([]byte{stored.KeyRejected}, func(k, v []byte, written uint64) error {
-			if key == nil || written < oldest {
-				key, oldest, freed = append([]byte(nil), k...), written, int64(len(v))
-			}
-			return nil
-		})
-		if err == nil && key != nil {
-			err = q.disk.Write(nil, [][]byte{key})
+	if q.aside+size <= maxAside {
+		return nil
+	}
+	type aside struct {
+		key            []byte
+		written, bytes int64
+	}
+	var list []aside
+	q.aside = 0
+	err := q.disk.Each([]byte{stored.KeyRejected}, func(k, v []byte, written uint64) error {
+		list = append(list, aside{slices.Clone(k), int64(written), int64(len(v))})
+		q.aside += int64(len(v))
+		return nil
+	})
+	slices.SortStableFunc(list, func(a, b aside) int { return cmp.Compare(a.written, b.written) })
+	for err == nil && len(list) > 0 && q.aside+size > maxAside*3/4 {
+		var keys [][]byte
+		for ; len(list) > 0 && len(keys) < asidePairs && q.aside+size > maxAside*3/4; list = list[1:] {
+			keys = append(keys, list[0].key)
+			q.aside -= list[0].bytes
 		}
-		if err != nil {
-			return fmt.Errorf("drop the oldest of what is set aside: %w", err)
-		}
-		if q.aside -= freed; key == nil {
-			q.aside = 0
-			return nil
-		}
+		err = q.disk.Write(nil, keys)
+	}
+	if err != nil {
+		return fmt.Errorf("drop the oldest: %w", err)
 	}
 	return nil
 }
