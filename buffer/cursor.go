@@ -48,7 +48,7 @@ func (c *Cursor) Changed() <-chan struct{} { return c.wake }
 // at least one frame if there is any, and not more than about maxBytes of bodies. It waits for nothing but the disk. The bodies are
 // not to be changed.
 func (c *Cursor) Next(class tidegate.Class, from Place, maxBytes int) ([]Look, error) {
-	if uint64(class) >= stored.Classes {
+	if uint64(class) >= stored.Classes || !forUplinks(class) {
 		return nil, nil
 	}
 	var out []Look

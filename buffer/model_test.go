@@ -189,7 +189,7 @@ func (m *model) ask() []Declaration {
 				for n := r.First; n <= r.Last; n++ {
 					x := m.records[id{d.Epoch, n}]
 					switch {
-					case x == nil:
+					case x == nil || x.class == tidegate.ClassDebug:
 						m.t.Fatalf("%s: asked to declare record %d of epoch %d, which is not held", d.Cause, n, d.Epoch)
 					case u.fate[x.id] != waits:
 						m.t.Fatalf("%s: asked to declare record %d of epoch %d, which is %s for %s", d.Cause, n, d.Epoch, u.fate[x.id], name)
@@ -231,6 +231,9 @@ func (m *model) declare(d *Declaration) {
 func (m *model) wanted(u *modelUplink, class tidegate.Class) []id {
 	var out []id
 	for i, r := range m.records {
+		if class == tidegate.ClassDebug {
+			break // not for uplinks
+		}
 		if r.class == class && r.shown && u.fate[i] == waits && !u.hidden[i] {
 			out = append(out, i)
 		}
@@ -371,7 +374,7 @@ func (m *model) check(*rapid.T) {
 		u := m.uplinks[cs.Uplink]
 		var want [4]Tallies
 		for i, r := range m.records {
-			if r.shown || u.fate[i] != waits {
+			if r.class != tidegate.ClassDebug && (r.shown || u.fate[i] != waits) {
 				t := &want[u.fate[i]]
 				t[r.class].Add(Tally{Records: 1, Readings: uint64(r.readings)})
 			}

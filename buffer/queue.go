@@ -169,6 +169,9 @@ func (q *Queue) countLocked(f *Frame) {
 	}
 	t.top = Place{f.Epoch, f.Last + 1}
 	q.highest[f.Epoch] = max(q.highest[f.Epoch], f.Last)
+	if !forUplinks(f.Class) {
+		return
+	}
 	for _, c := range q.cursors {
 		rest := c.done[stored.Stream{Class: f.Class, Epoch: f.Epoch}].Missing(r)
 		var p part

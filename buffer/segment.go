@@ -35,9 +35,16 @@ func (s *segment) held(rs tidegate.Ranges) tidegate.Ranges {
 	return out
 }
 
-// without returns the numbers of s, at or behind from, that are in neither set.
+// forUplinks reports whether uplinks want records of class. Those of class debug stay on the gateway: they are kept while there is room,
+// like what is delivered, and no cursor waits for them or counts them.
+func forUplinks(class tidegate.Class) bool { return class != tidegate.ClassDebug }
+
+// without returns the numbers of s, at or behind from, that are in neither set and that uplinks want.
 func (s *segment) without(done, hidden tidegate.Ranges, from uint64) tidegate.Ranges {
 	var out tidegate.Ranges
+	if !forUplinks(s.Class) {
+		return nil
+	}
 	for _, r := range s.Runs {
 		if r.First = max(r.First, from); r.Len() > 0 {
 			out = append(out, done.Missing(r)...)

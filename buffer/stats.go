@@ -1,10 +1,7 @@
 package buffer
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
-	"syscall"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/stored"
@@ -25,7 +22,8 @@ type Stats struct {
 	Segments  []SegmentStats
 }
 
-// CursorStats is the account of one uplink: Produced = Delivered + Buffered + Rejected + Declared, by class.
+// CursorStats is the account of one uplink: Produced = Delivered + Buffered + Rejected + Declared, by class; without class debug, which
+// stays on the gateway.
 type CursorStats struct {
 	Uplink    string
 	Produced  Tallies // Stats.Produced, less what was gone when the uplink was added
@@ -51,7 +49,7 @@ type SegmentStats struct {
 
 // Stats returns the account. What was Put and is not committed counts as produced.
 func (q *Queue) Stats() Stats {
-	disk := diskBytes(filepath.Join(q.o.Dir, "buffer"))
+	disk := q.disk.Bytes()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := Stats{Produced: q.totals.Produced, Gaps: q.totals.Gaps, Limit: q.limit, Failure: q.failure, DiskBytes: disk}
@@ -84,6 +82,10 @@ func (q *Queue) Stats() Stats {
 			Confirmed: min(s.Highest, c.firstWantedLocked(s.Epoch, c.done)-1), Oldest: c.oldestLocked(),
 		}
 		for class := range x.Produced {
+			if !forUplinks(tidegate.Class(class)) {
+				x.Produced[class] = Tally{}
+				continue
+			}
 			x.Produced[class].Sub(c.before[class])
 		}
 		s.Cursors = append(s.Cursors, x)
@@ -104,7 +106,7 @@ func (c *Cursor) firstWantedLocked(epoch uint32, done map[stored.Stream]tidegate
 			}
 		}
 		for _, f := range c.q.tails[class].from(Place{epoch, 0}) {
-			if f.Epoch != epoch || f.First >= first {
+			if f.Epoch != epoch || f.First >= first || !forUplinks(f.Class) {
 				break
 			}
 			if want := done[st].Missing(tidegate.Range{First: f.First, Last: f.Last}); len(want) > 0 {
@@ -128,7 +130,7 @@ func (c *Cursor) oldestLocked() int64 {
 		for i := range c.q.tails[class].frames {
 			f := &c.q.tails[class].frames[i]
 			r := tidegate.Range{First: f.First, Last: f.Last}
-			if !c.done[stored.Stream{Class: f.Class, Epoch: f.Epoch}].Covers(r) {
+			if forUplinks(f.Class) && !c.done[stored.Stream{Class: f.Class, Epoch: f.Epoch}].Covers(r) {
 				see(f.T0)
 				break
 			}
@@ -149,23 +151,6 @@ func (c *Cursor) oldestLocked() int64 {
 		}
 	}
 	return oldest
-}
-
-// diskBytes returns how much the files of dir take on disk (blocks, so that holes do not count).
-func diskBytes(dir string) int64 {
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return 0
-	}
-	var n int64
-	for _, e := range list {
-		if st, err := e.Info(); err == nil { // a table may be gone meanwhile
-			if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-				n += sys.Blocks * 512
-			}
-		}
-	}
-	return n
 }
 
 // A CoarseCursor says that an uplink is done with everything of the epoch up to and including Number.

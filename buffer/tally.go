@@ -52,6 +52,9 @@ func (c *Cursor) find(e uint32, rs tidegate.Ranges) (found parts, err error) {
 
 func (c *Cursor) searchLocked(st stored.Stream, rs tidegate.Ranges) (s search) {
 	q, done := c.q, c.done[st]
+	if !forUplinks(st.Class) {
+		return s
+	}
 	for _, r := range rs {
 		r.First, r.Last = max(r.First, q.epochs[st.Epoch].Start, 1), min(r.Last, q.highest[st.Epoch])
 		s.rest.AddAll(done.Missing(r))

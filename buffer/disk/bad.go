@@ -125,11 +125,11 @@ func SetAside(stateDir string, log *slog.Logger) (to string, err error) {
 	for list := BadStores(stateDir); len(list) > maxBad; list = BadStores(stateDir) {
 		least := list[0]
 		for _, path := range list {
-			if treeBytes(path) < treeBytes(least) {
+			if dirBytes(path) < dirBytes(least) {
 				least = path
 			}
 		}
-		log.Error("too many damaged stores are set aside: the smallest is deleted", "path", least, "bytes", treeBytes(least))
+		log.Error("too many damaged stores are set aside: the smallest is deleted", "path", least, "bytes", dirBytes(least))
 		if err := os.RemoveAll(least); err != nil {
 			log.Error("delete damaged store", "err", err)
 			break
@@ -151,18 +151,4 @@ func BadStores(stateDir string) []string {
 		}
 	}
 	return out
-}
-
-// treeBytes returns the bytes of the files in dir.
-func treeBytes(dir string) (n int64) {
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return 0
-	}
-	for _, e := range list {
-		if st, err := e.Info(); err == nil {
-			n += st.Size()
-		}
-	}
-	return n
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -176,4 +177,24 @@ func makeBallast(o *Options, free int64) error {
 		return fmt.Errorf("make the ballast: %w", errors.Join(err, os.Remove(path)))
 	}
 	return nil
+}
+
+// Bytes returns how much the store's files take on disk.
+func (s *Store) Bytes() int64 { return dirBytes(filepath.Join(s.o.Dir, "buffer")) }
+
+// dirBytes returns how much the files of dir take on disk (blocks, so that holes do not count).
+func dirBytes(dir string) int64 {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	var n int64
+	for _, e := range list {
+		if st, err := e.Info(); err == nil { // a table may be gone meanwhile
+			if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+				n += sys.Blocks * 512
+			}
+		}
+	}
+	return n
 }
