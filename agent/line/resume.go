@@ -225,9 +225,6 @@ func (f *facts) declareGone(p *plan) {
 // undelivered returns the lowest number that an uplink is not known to have. The lease knows ordinals by their number alone: where the current
 // one began above 1, earlier ones are taken to have its name.
 func (f *facts) undelivered() uint64 {
-	if len(f.lease.Cursors) == 0 {
-		return 1
-	}
 	from := uint64(0)
 	for _, c := range f.lease.Cursors {
 		n := c.Number + 1

@@ -1,0 +1,67 @@
+package line
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/box"
+	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/buffer/lease"
+)
+
+// TestStoreIsGone: what a start does with a lease whose store was set aside or deleted, by what the lease knows of uplinks.
+func TestStoreIsGone(t *testing.T) {
+	last := lease.Lease{Epoch: 3, EpochID: "e", Start: 1000, End: 70_000}
+	at := func(epoch uint32, n uint64) lease.Cursor { return lease.Cursor{Uplink: "a", Epoch: epoch, Number: n} }
+	whole := func(f *facts) { // rings that hold numbers from 1,500 on
+		f.kept, f.mark, f.tail, f.head = true, mark{3, 1600}, 100, 200
+		e := &entry{epoch: 3, epochID: "e", start: 1000, runs: []run{{class: tidegate.ClassReading, first: 1500, records: 101}}}
+		f.entries = []found{{at: 100, next: 200, e: e}}
+	}
+	for name, tt := range map[string]struct {
+		change func(f *facts)
+		want   string // ordinal, whether it is new, next number; gaps
+	}{
+		"power cut": {func(f *facts) { f.lease.Cursors = []lease.Cursor{at(3, 1200)} }, "4 true 70000: 3 1201-69999 137598 damaged"},
+		"clean stop": {func(f *facts) {
+			f.lease.Cursors = []lease.Cursor{at(3, 1200)}
+			f.lease.Clean, f.lease.Last = true, 1300
+		}, "4 true 1301: 3 1201-1300 200 damaged"},
+		"clean stop, all was delivered": {func(f *facts) {
+			f.lease.Cursors = []lease.Cursor{at(3, 1300)}
+			f.lease.Clean, f.lease.Last = true, 1300
+		}, "4 true 1301:"},
+		"rings whole":                     {func(f *facts) { f.lease.Cursors = []lease.Cursor{at(3, 1200)}; whole(f) }, "3 false 1601: 3 1201-1499 598 damaged"},
+		"rings whole, all else delivered": {func(f *facts) { f.lease.Cursors = []lease.Cursor{at(3, 1550)}; whole(f) }, "3 false 1601:"},
+		"an earlier ordinal has some":     {func(f *facts) { f.lease.Cursors = []lease.Cursor{at(3, 1200), at(2, 700)} }, "4 true 70000: 3 701-69999 138598 damaged"},
+		"an earlier one of another name": {func(f *facts) {
+			f.lease.Start, f.lease.Cursors = 1, []lease.Cursor{at(3, 1200), at(2, 700)}
+		}, "4 true 70000: 3 1201-69999 137598 damaged"},
+		"nothing was delivered, set aside": {func(f *facts) { f.bad = true }, "4 true 70000: 3 1-69999 139998 damaged"},
+		"never committed":                  {func(*facts) {}, "4 true 70000: 3 1000-69999 7 power_cut"},
+		"found by an earlier start": {func(f *facts) {
+			f.lease.Cursors = []lease.Cursor{at(3, 1200)}
+			d := buffer.Declaration{Epoch: 3, Ranges: tidegate.Ranges{{First: 1201, Last: 1300}}, Cause: tidegate.CauseDamaged}
+			f.lease.Pending = [][]byte{d.Encode()}
+		}, "4 true 70000: 3 1201-69999 137598 damaged"},
+		"rings of another name": {func(f *facts) {
+			f.lease.Cursors = []lease.Cursor{at(3, 1200)}
+			whole(f)
+			f.entries[0].e.epoch, f.entries[0].e.epochID, f.entries[0].e.start = 2, "old", 1400
+		}, "3 false 1601: 2 1400-1499 200 damaged"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &facts{lease: last, leased: true, pair: [16]byte{1}, atMost: 7, perRecord: 2, tail: box.Place(0)}
+			tt.change(f)
+			p := resume(f)
+			got := fmt.Sprint(p.epoch, p.begin, p.next) + ":"
+			for _, d := range p.declared {
+				got += fmt.Sprintf(" %d %d-%d %d %s", d.Epoch, d.Ranges[0].First, d.Ranges[0].Last, d.AtMost, d.Cause)
+			}
+			if got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
