@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent"
+	"github.com/tidegate-io/tidegate/buffer"
 )
 
 // TestDamagedStore damages the store between two starts, with readings in it that nobody has: the gateway starts, goes on numbering, declares
@@ -70,6 +73,12 @@ func TestDamagedStore(t *testing.T) {
 						}
 					}
 					damage(t, filepath.Join(x.dir, "buffer", damaged.name), damaged.change)
+					if damaged.name != "MANIFEST" { // an Open that fails leaves goroutines
+						_, err := agent.OpenOffline(x.load(oneDevice), x.parts.Version, x.parts.Log)
+						if bad, _ := filepath.Glob(x.dir + "/buffer.bad-*"); !errors.Is(err, buffer.ErrDamaged) || len(bad) > 0 {
+							t.Errorf("looking at the store: got %v, set aside %q; want ErrDamaged and nothing", err, bad)
+						}
+					}
 					b.come()
 					g = x.start(oneDevice)
 					time.Sleep(20*time.Second + 50*time.Millisecond)

@@ -31,7 +31,9 @@ func OpenOffline(cfg *config.Config, version string, log *slog.Logger) (*Offline
 	if l.claim, err = take(cfg.StateDir); err != nil {
 		return nil, err
 	}
-	if err := a.openStore(l); err != nil {
+	if err := a.openStore(l, false); errors.Is(err, buffer.ErrDamaged) {
+		return nil, errors.Join(fmt.Errorf("%w; the gateway sets it aside when it starts, and begins a new one", err), l.claim.release())
+	} else if err != nil {
 		return nil, errors.Join(err, l.claim.release())
 	}
 	return &Offline{a, l}, nil

@@ -169,8 +169,8 @@ const (
 	judgedRing = 8 << 20
 )
 
-// openStore opens the queue once.
-func (a *Agent) openStore(l *opened) error {
+// openStore opens the queue once. setAside says whether a damaged one gives way to a new one.
+func (a *Agent) openStore(l *opened, setAside bool) error {
 	names := make([]string, 0, len(a.cfg.Uplinks))
 	for _, u := range a.cfg.Uplinks {
 		names = append(names, u.Name)
@@ -180,7 +180,7 @@ func (a *Agent) openStore(l *opened) error {
 		return err
 	}
 	q, err := buffer.Open(buffer.Options{
-		Dir: a.cfg.StateDir, MaxBytes: int64(a.cfg.Buffer.MaxBytes), Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log,
+		Dir: a.cfg.StateDir, MaxBytes: int64(a.cfg.Buffer.MaxBytes), Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log, SetAside: setAside,
 		Compactors: a.parts.Compactors, Statfs: a.parts.Statfs, Version: a.parts.Version, Count: frame.Count,
 		Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
 	})
@@ -208,7 +208,7 @@ func (a *Agent) waitForStore(ctx context.Context, l *opened) error {
 	if l.queue != nil {
 		return nil
 	}
-	return a.whenRoom(ctx, func() error { return a.openStore(l) })
+	return a.whenRoom(ctx, func() error { return a.openStore(l, true) })
 }
 
 // sayWaiting is how often it is logged that the disk has no room.

@@ -16,8 +16,8 @@ import (
 const most32 = 1 << 30
 
 // Open opens the queue of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
-// it safely even without the ballast: try again later. A damaged store is set aside (BadStores) and a new one made in its place; the
-// zero Position says so.
+// it safely even without the ballast: try again later. With SetAside a damaged store is set aside (BadStores) and a new one made in its
+// place, else the error wraps ErrDamaged.
 func Open(o Options) (*Queue, error) {
 	if o.MaxBytes < MinBytes {
 		return nil, fmt.Errorf("buffer limit is %d bytes, at least %d", o.MaxBytes, int64(MinBytes))
@@ -26,7 +26,7 @@ func Open(o Options) (*Queue, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	q, err := openStore(&o)
-	if !errors.Is(err, ErrDamaged) {
+	if !o.SetAside || !errors.Is(err, ErrDamaged) {
 		return q, err
 	}
 	to, failed := disk.SetAside(o.Dir, o.Log)

@@ -14,12 +14,13 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
-// Options say how a Queue is opened. All fields but Statfs, Version and Log are required.
+// Options say how a Queue is opened. All fields but SetAside, Statfs, Version and Log are required.
 type Options struct {
 	Dir      string        // the state directory; the store is in Dir/buffer
 	MaxBytes int64         // limit of the store's frames, at least MinBytes
 	Keep     time.Duration // how long delivered records stay while there is room
 	Uplinks  []string      // names of the uplinks, each of which gets a cursor
+	SetAside bool          // a damaged store gives way to a new one: for who declares what was in it
 	// Count returns how many readings stand in n records of body after skip records.
 	Count func(body []byte, skip, n int) (int, error)
 	// Cut returns n records of body after skip records as a body of their own.
