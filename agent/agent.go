@@ -195,9 +195,14 @@ func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool) error {
 	if err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}
+	names := make([]string, 0, len(a.cfg.Uplinks))
+	for i := range a.cfg.Uplinks {
+		names = append(names, a.cfg.Uplinks[i].Name)
+	}
 	n, err := line.New(line.Options{
 		Rings: l.rings, Queue: l.queue, Lease: l.lease, Last: last, Leased: leased, State: l.state, Rules: set, Act: a.act,
 		Clock: a.parts.Clock, Log: a.log, Sync: &a.sync, Trouble: a.storeTrouble, AtMost: a.atMost, PerRecord: a.perRecord(),
+		Uplinks: names,
 	})
 	if err != nil {
 		return err

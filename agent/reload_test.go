@@ -120,7 +120,7 @@ func TestReloadKeepsOutputs(t *testing.T) {
 	})
 }
 
-// TestReloadOfUplink changes the settings of an uplink: it goes on where it was.
+// TestReloadOfUplink changes the settings of an uplink: it goes on where it was, under the same epoch.
 func TestReloadOfUplink(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBroker(t)
@@ -142,6 +142,9 @@ func TestReloadOfUplink(t *testing.T) {
 		wantAccount(t, g.Status(), 3*5*104)
 		if s := g.Status(); len(s.Uplinks) != 1 {
 			t.Errorf("uplinks are %+v", s.Uplinks)
+		}
+		if e := f.receiver.Account().Gateways[0].Epochs; len(e) != 1 {
+			t.Errorf("%d epochs arrived, want 1: %+v", len(e), e)
 		}
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tidegate-io/tidegate/agent/config"
@@ -25,7 +24,6 @@ import (
 type uplink struct {
 	cfg    config.Uplink
 	fwd    *forward.Forwarder
-	sent   atomic.Bool // something of the current ordinal was sent
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -127,13 +125,13 @@ func (a *Agent) newUplink(c config.Uplink, l *opened) (*uplink, error) {
 		Name: c.Name, Gateway: gateway, Source: cur, Readings: c.Batch.Readings, Every: c.Batch.Every, Gzip: c.Compress == "gzip",
 		Receipts: c.Confirm == "receipt", MaxPayload: prof.MaxPayload, Log: a.log,
 		Decode: dec.Decode, Encode: wire.AppendSenML,
-		Given: func(epoch string) (uint64, bool) { return l.line.Given(epoch, u.sent.Load()) },
+		Given: func(epoch string) (uint64, bool) { return l.line.Given(epoch, c.Name) },
 		Open: func(ctx context.Context) (forward.Uplink, error) {
 			up, err := a.openMQTT(ctx, gateway, c, prof)
 			if err != nil {
 				return nil, err
 			}
-			return &reporting{Uplink: up, status: a.statusPayload, said: time.Now(), line: l.line, sent: &u.sent}, nil
+			return &reporting{Uplink: up, status: a.statusPayload, said: time.Now(), line: l.line, name: c.Name}, nil
 		},
 	}
 	u.fwd, err = forward.New(o)
@@ -174,15 +172,13 @@ type reporting struct {
 	status func() []byte
 	said   time.Time
 	line   *line.Line
-	sent   *atomic.Bool
+	name   string // of the uplink
 }
 
-// Send is Uplink.Send; what it notes is what Line.Given goes by.
+// Send is Uplink.Send; what it notes before is what Line.Given goes by.
 func (r *reporting) Send(ctx context.Context, b forward.Batch) error {
-	if n := len(b.Records); n > 0 && !r.sent.Load() {
-		if epoch, first := r.line.Start(); b.Epoch == epoch && b.Records[n-1].Last >= first {
-			r.sent.Store(true)
-		}
+	if n := len(b.Records); n > 0 {
+		r.line.Sending(r.name, b.Epoch, b.Records[n-1].Last)
 	}
 	return r.Uplink.Send(ctx, b)
 }

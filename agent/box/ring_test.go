@@ -267,3 +267,39 @@ func BenchmarkPut(b *testing.B) {
 		p.Judged.Release(at)
 	}
 }
+
+// TestUnsent: what was begun and not sent is known by uplink, to the next process too, and to none that has other rings.
+func TestUnsent(t *testing.T) {
+	dir := tmpfs(t)
+	p := openTest(t, dir, 1)
+	if p.Judged.Unsent(0, "a") || p.Judged.Unsent(1, "a") {
+		t.Error("new rings know of something unsent")
+	}
+	names := make([]string, 70)
+	for i := range names {
+		names[i] = fmt.Sprint("uplink", i)
+	}
+	p.Judged.Begin(1, names)
+	p.Judged.Begin(2, []string{"a", "b"})
+	p.Judged.Sent(1, "a") // an ordinal that is over
+	p.Judged.Sent(2, "b")
+	p.Judged.Mark(2, 0)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p = openTest(t, dir, 1)
+	defer p.Close()
+	for _, tt := range []struct {
+		epoch  uint32
+		uplink string
+		want   bool
+	}{{2, "a", true}, {2, "b", false}, {2, "later", false}, {1, "a", false}, {2, "uplink3", false}} {
+		if got := p.Judged.Unsent(tt.epoch, tt.uplink); got != tt.want {
+			t.Errorf("ordinal %d, uplink %s: unsent is %v, want %v", tt.epoch, tt.uplink, got, tt.want)
+		}
+	}
+	p.Judged.Begin(3, names)
+	if !p.Judged.Unsent(3, "uplink63") || p.Judged.Unsent(3, "uplink64") {
+		t.Error("of 70 uplinks, the first 64 are to be known as unsent")
+	}
+}

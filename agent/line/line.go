@@ -34,6 +34,7 @@ type Options struct {
 	Trouble   func(error)                        // told of every commit: nil = it went well
 	AtMost    func(last *buffer.Position) uint64 // readings that a power cut can have cost
 	PerRecord uint64                             // readings in one record, at most
+	Uplinks   []string                           // their names
 }
 
 // A Line runs the judge and the store of one gateway.
@@ -42,7 +43,6 @@ type Line struct {
 	numbers *numbers
 	judge   *judge
 	store   *store
-	begun   bool         // this process began the ordinal, and nothing of it had been sent before
 	judged  atomic.Int64 // when the judge last went round, Unix nanoseconds
 	stored  atomic.Int64 // when the store did
 }
@@ -120,6 +120,9 @@ func (l *Line) begin(p *plan, f *facts) error {
 	}
 	epoch, name, next := n.peek()
 	q.AddEpoch(epoch, name)
+	if p.begin {
+		l.o.Rings.Judged.Begin(epoch, l.o.Uplinks)
+	}
 	l.o.Rings.Judged.Mark(epoch, next-1) // from now on the rings count
 	l.o.Rings.Judged.Release(p.at)
 	l.o.Rings.Read.Release(p.input)
@@ -156,7 +159,6 @@ func (l *Line) join(p *plan, f *facts) error {
 		pos: p.position(f.pos, l.o.Rings, l.o.State), beat: &l.stored, pulse: make(chan struct{}, 1),
 	}
 	now := time.Now().UnixNano()
-	l.begun = p.begin
 	l.judged.Store(now)
 	l.stored.Store(now)
 	l.restoreRules(f)
@@ -225,16 +227,12 @@ func (l *Line) Numbers() (epoch string, next uint64) {
 	return name.ID, next
 }
 
-// Given returns the highest number of the epoch that the far side can have from this state; known is false for a name that it does
-// not know. sent says whether anything at or above Start was sent on the asking uplink since the process began: as long as nothing
-// was, what the far side has of an ordinal that this process began comes from another state, whose backup this one is.
-func (l *Line) Given(epoch string, sent bool) (highest uint64, known bool) {
-	_, name, next := l.numbers.peek()
-	switch {
-	case epoch == name.ID && l.begun && !sent:
-		return name.Start - 1, true
-	case epoch == name.ID:
-		return next - 1, true
+// Given returns the highest number of the epoch that the far side of the uplink can have from this state; known is false for a name
+// that it does not know. As long as nothing of an ordinal was sent on the uplink, be it by this process or by those before it that had
+// the same rings, what its far side has of it comes from another state, whose backup this one is.
+func (l *Line) Given(epoch, uplink string) (highest uint64, known bool) {
+	if name, highest := l.numbers.given(l.o.Rings.Judged, uplink); epoch == name {
+		return highest, true
 	}
 	for _, e := range l.o.Queue.Epochs() {
 		if e.ID == epoch {
@@ -244,10 +242,9 @@ func (l *Line) Given(epoch string, sent bool) (highest uint64, known bool) {
 	return 0, false
 }
 
-// Start returns the name of the current epoch and the first number of its newest ordinal.
-func (l *Line) Start() (epoch string, first uint64) {
-	_, name, _ := l.numbers.peek()
-	return name.ID, name.Start
+// Sending notes that records of the epoch up to last are about to go out on the uplink; Given goes by it.
+func (l *Line) Sending(uplink, epoch string, last uint64) {
+	l.numbers.sending(l.o.Rings.Judged, uplink, epoch, last)
 }
 
 // Renumber goes on under another epoch name, between two records, because the far side knows numbers that this state never gave.

@@ -199,6 +199,8 @@ func (m *modelSlots) reopen() (l lease.Lease, found bool) {
 	return l, found
 }
 
+const modelUplink = "uplink"
+
 // farSide is the receiver: what it stored, by identity, and what was declared.
 type farSide struct {
 	stored map[identity]string
@@ -231,7 +233,6 @@ type world struct {
 	n       *numbers
 	running bool
 	linked  bool
-	fresh   bool // this process began the ordinal, and has sent nothing of it
 
 	value       int64               // running number of the last Read
 	read        map[int64]bool      // in ring 1
@@ -360,8 +361,11 @@ func (w *world) apply(p *plan, entries []found) {
 	}
 	w.disk.AddEpoch(w.n.epoch, w.n.name)
 	w.burn()
+	if p.begin {
+		w.rings.Judged.Begin(w.n.epoch, []string{modelUplink})
+		w.burn()
+	}
 	w.rings.Judged.Mark(w.n.epoch, w.n.next-1)
-	w.fresh = p.begin
 	w.rings.Judged.Release(p.at)
 	w.rings.Read.Release(p.input)
 	states := maps.Clone(w.disk.durable.rules)
@@ -471,14 +475,10 @@ func (w *world) link() {
 	if w.linked {
 		return
 	}
-	_, name, next := w.n.peek()
-	have := w.far.have[name.ID]
+	name, given := w.n.given(w.rings.Judged, modelUplink)
+	have := w.far.have[name]
 	all := have.Clone()
-	all.AddAll(w.far.gaps[name.ID])
-	given := next - 1
-	if w.fresh {
-		given = name.Start - 1
-	}
+	all.AddAll(w.far.gaps[name])
 	if len(all) > 0 && all[len(all)-1].Last > given {
 		w.judge()
 		w.must(w.j.renumber(w.disk, newID()))
@@ -497,9 +497,7 @@ func (w *world) send(most int, lossy bool) {
 		if lossy && rapid.IntRange(0, 9).Draw(w.t, "lost on the way") == 0 {
 			continue
 		}
-		if epoch, name, _ := w.n.peek(); x.ordinal == epoch && x.rec.Number >= name.Start {
-			w.fresh = false
-		}
+		w.n.sending(w.rings.Judged, modelUplink, x.id, x.rec.Number)
 		w.arrive(x)
 		if lossy && rapid.IntRange(0, 3).Draw(w.t, "acknowledgement lost") == 0 {
 			continue
@@ -601,6 +599,57 @@ func TestNothingIsLostDoubledOrUnsaid(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	explore(t, func(w *world) {
+		for range rapid.IntRange(1, 60).Draw(w.t, "steps") {
+			w.step()
+		}
+	})
+}
+
+// TestRestartBeforeFirstContact: a restored backup is noticed by a receipt that only a later process after it sees, wherever those before
+// it were killed.
+func TestRestartBeforeFirstContact(t *testing.T) {
+	explore(t, func(w *world) {
+		w.restoredBackup()
+		for range rapid.IntRange(1, 4).Draw(w.t, "processes") {
+			w.fuse = rapid.IntRange(0, 15).Draw(w.t, "fuse at start")
+			if w.guarded(w.start) {
+				continue
+			}
+			w.fuse = rapid.IntRange(0, 30).Draw(w.t, "fuse")
+			w.guarded(func() { w.work(3) })
+			w.kill()
+		}
+	})
+}
+
+// restoredBackup is a past in which the original went on behind the lease's end under an ordinal of which its backup, restored over a
+// reboot, knows nothing.
+func (w *world) restoredBackup() {
+	w.start()
+	w.work(3)
+	w.send(1<<30, false)
+	w.must(w.s.commitAll())
+	w.save()
+	w.powerCut()
+	w.start()
+	w.work(3)
+	w.send(1<<30, false)
+	w.restore(true)
+}
+
+// work reads, judges and commits.
+func (w *world) work(reads int) {
+	for range reads {
+		w.readDevice(0)
+	}
+	w.judge()
+	w.note()
+	w.must(w.s.commitAll())
+}
+
+// explore draws histories, lets each settle, and accounts for every reading.
+func explore(t *testing.T, history func(w *world)) {
 	dir, err := os.MkdirTemp("/dev/shm", "tidegate-model-")
 	if err != nil {
 		t.Fatal(err)
@@ -616,9 +665,7 @@ func TestNothingIsLostDoubledOrUnsaid(t *testing.T) {
 				w.rings.Close()
 			}
 		}()
-		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
-			w.step()
-		}
+		history(w)
 		w.settle()
 	})
 }
@@ -670,8 +717,7 @@ func (w *world) step() {
 		w.guarded(func() { w.send(rapid.IntRange(1, 30).Draw(w.t, "records"), true) })
 	case "kill":
 		w.fuse = 0
-		w.note()
-		w.running, w.linked = false, false
+		w.kill()
 	case "power cut":
 		w.fuse = 0
 		w.powerCut()
@@ -682,13 +728,10 @@ func (w *world) step() {
 		w.overflow()
 	case "backup":
 		w.fuse = 0
-		if epoch, _, _ := w.n.peek(); w.disk.durable.acked[epoch] {
-			w.backup = &savedState{w.disk.durable.clone(), [2][]byte{slices.Clone(w.slots.slots[0]), slices.Clone(w.slots.slots[1])}}
-			w.sinceBackup = nil
-		}
+		w.save()
 	case "restore":
 		w.fuse = 0
-		w.restore()
+		w.restore(rapid.Bool().Draw(w.t, "reboot after restore"))
 	}
 }
 
@@ -721,8 +764,22 @@ func (w *world) stop() {
 	}
 }
 
+// kill ends the process.
+func (w *world) kill() {
+	w.note()
+	w.running, w.linked = false, false
+}
+
+// save makes a backup of the state directory; one of a run without any contact is beyond what the scheme promises.
+func (w *world) save() {
+	if epoch, _, _ := w.n.peek(); w.disk.durable.acked[epoch] {
+		w.backup = &savedState{w.disk.durable.clone(), [2][]byte{slices.Clone(w.slots.slots[0]), slices.Clone(w.slots.slots[1])}}
+		w.sinceBackup = nil
+	}
+}
+
 // restore puts an older state directory in place, with or without a reboot.
-func (w *world) restore() {
+func (w *world) restore(reboot bool) {
 	if w.backup == nil {
 		return
 	}
@@ -738,7 +795,7 @@ func (w *world) restore() {
 	w.slots.slots = [2][]byte{slices.Clone(w.backup.slots[0]), slices.Clone(w.backup.slots[1])}
 	w.backup = nil
 	w.running, w.linked = false, false
-	if rapid.Bool().Draw(w.t, "reboot after restore") {
+	if reboot {
 		w.powerCut()
 		for v := range held {
 			w.excused[v] = true

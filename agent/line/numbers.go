@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
 )
@@ -41,6 +42,22 @@ func (n *numbers) peek() (epoch uint32, name buffer.Epoch, next uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.epoch, n.name, n.next
+}
+
+// given returns the name of the current epoch, and the highest number of it that can have gone out on the uplink.
+func (n *numbers) given(ring2 *box.Ring, uplink string) (epoch string, highest uint64) {
+	ordinal, name, next := n.peek()
+	if ring2.Unsent(ordinal, uplink) {
+		return name.ID, name.Start - 1
+	}
+	return name.ID, next - 1
+}
+
+// sending notes that records of the epoch up to last go out on the uplink.
+func (n *numbers) sending(ring2 *box.Ring, uplink, epoch string, last uint64) {
+	if ordinal, name, _ := n.peek(); epoch == name.ID && last >= name.Start {
+		ring2.Sent(ordinal, uplink)
+	}
 }
 
 // room returns how many numbers are left in the lease.
