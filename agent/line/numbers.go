@@ -16,6 +16,8 @@ import (
 type numbers struct {
 	file slots
 
+	writing sync.Mutex // held from what a slot is made of until it is written: slots are written in the order of what they say
+
 	mu      sync.Mutex // guards all below
 	state   [16]byte   // id of the state directory
 	epoch   uint32
@@ -94,6 +96,8 @@ func (n *numbers) due() bool { return n.room() < lease.Block/2 }
 
 // renew leases the next block. No number of it is given before the lease is on disk.
 func (n *numbers) renew(cursors []buffer.CoarseCursor) error {
+	n.writing.Lock()
+	defer n.writing.Unlock()
 	n.mu.Lock()
 	l := n.leaseLocked(cursors)
 	l.End = n.next + lease.Block
@@ -103,14 +107,14 @@ func (n *numbers) renew(cursors []buffer.CoarseCursor) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.epoch == l.Epoch {
-		n.end = l.End
-	}
+	n.end = l.End
 	return nil
 }
 
 // begin starts the epoch with that ordinal at its first number, once that is on disk.
 func (n *numbers) begin(epoch uint32, name buffer.Epoch, cursors []buffer.CoarseCursor) error {
+	n.writing.Lock()
+	defer n.writing.Unlock()
 	n.mu.Lock()
 	l := n.leaseLocked(cursors)
 	n.mu.Unlock()
@@ -126,6 +130,8 @@ func (n *numbers) begin(epoch uint32, name buffer.Epoch, cursors []buffer.Coarse
 
 // rename gives the current epoch another name, once that is on disk.
 func (n *numbers) rename(id string, cursors []buffer.CoarseCursor) error {
+	n.writing.Lock()
+	defer n.writing.Unlock()
 	n.mu.Lock()
 	l := n.leaseLocked(cursors)
 	n.mu.Unlock()
@@ -141,6 +147,8 @@ func (n *numbers) rename(id string, cursors []buffer.CoarseCursor) error {
 
 // stop writes the clean mark. No number may be taken after it.
 func (n *numbers) stop(cursors []buffer.CoarseCursor) error {
+	n.writing.Lock()
+	defer n.writing.Unlock()
 	n.mu.Lock()
 	l := n.leaseLocked(cursors)
 	l.Clean, l.Last = true, n.next-1
