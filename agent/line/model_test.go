@@ -691,7 +691,7 @@ func (w *world) step() {
 	}
 	w.fuse = rapid.SampledFrom([]int{0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 7, 10, 15, 25}).Draw(w.t, "fuse")
 	switch rapid.SampledFrom([]string{
-		"read", "read", "read", "flood", "judge", "judge", "commit", "commit", "send", "send", "kill", "power cut", "stop", "full", "overflow", "backup", "restore",
+		"read", "read", "read", "flood", "judge", "judge", "commit", "commit", "send", "send", "kill", "power cut", "stop", "full", "overflow", "backup", "restore", "damage",
 	}).Draw(w.t, "step") {
 	case "read":
 		w.fuse = 0
@@ -729,6 +729,9 @@ func (w *world) step() {
 	case "backup":
 		w.fuse = 0
 		w.save()
+	case "damage":
+		w.fuse = 0
+		w.damage()
 	case "restore":
 		w.fuse = 0
 		w.restore(rapid.Bool().Draw(w.t, "reboot after restore"))
@@ -800,6 +803,25 @@ func (w *world) restore(reboot bool) {
 		for v := range held {
 			w.excused[v] = true
 		}
+	}
+}
+
+// damage ends the process and destroys the newest lease slot, where the store knows as much of the lease: what is damaged before the first
+// commit of an ordinal, or after a clean stop, is left to the far side's receipts.
+func (w *world) damage() {
+	w.kill()
+	l, ok := w.slots.reopen()
+	pos := w.disk.durable.pos
+	before, err := lease.Decode(w.slots.slots[(l.Generation+1)%2])
+	if !ok || err != nil || pos.Epoch != l.Epoch || pos.LeaseEnd != l.End {
+		return
+	}
+	if before.Clean && before.Epoch == pos.Epoch && pos.Next <= before.Last+1 {
+		return
+	}
+	w.slots.slots[l.Generation%2] = make([]byte, 4096)
+	if rapid.Bool().Draw(w.t, "power cut with it") {
+		w.powerCut()
 	}
 }
 

@@ -60,3 +60,33 @@ func TestSlotsAreWrittenInOrder(t *testing.T) {
 		}
 	}
 }
+
+// TestDamagedSlot: where the newest slot cannot be read, the one before does not take numbers back that the store has.
+func TestDamagedSlot(t *testing.T) {
+	old := lease.Lease{Epoch: 5, EpochID: "name", Start: 1, End: 65537, Clean: true, Last: 1000}
+	names := map[uint32]buffer.Epoch{5: {ID: "name", Start: 1}, 6: {ID: "name", Start: 1001}}
+	for name, tt := range map[string]struct {
+		lease lease.Lease
+		pos   buffer.Position
+		names map[uint32]buffer.Epoch
+		next  uint64
+		gap   string
+	}{
+		"of a later ordinal":           {old, buffer.Position{Epoch: 6, Next: 5001, LeaseEnd: 66537, Time: 1}, names, 66537, "[{5001 66536}]"},
+		"of the same, after a stop":    {old, buffer.Position{Epoch: 5, Next: 5001, LeaseEnd: 70000, Time: 1}, names, 70000, "[{5001 69999}]"},
+		"a renewal":                    {lease.Lease{Epoch: 5, EpochID: "name", Start: 1, End: 65537}, buffer.Position{Epoch: 5, Next: 60001, LeaseEnd: 98000, Time: 1}, names, 98000, "[{60001 97999}]"},
+		"none":                         {old, buffer.Position{Epoch: 5, Next: 1001, LeaseEnd: 65537, Time: 1}, names, 1001, "[]"},
+		"of one that the store forgot": {old, buffer.Position{Epoch: 6, Next: 5001, LeaseEnd: 66537, Time: 1}, nil, 1, "[{5001 66536}]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := resume(&facts{lease: tt.lease, leased: true, pos: tt.pos, epochs: tt.names})
+			gap := "[]"
+			for _, d := range p.declared {
+				gap = fmt.Sprint(d.Ranges)
+			}
+			if p.next != tt.next || gap != tt.gap {
+				t.Errorf("numbers go on at %d, gap %s; want %d, %s", p.next, gap, tt.next, tt.gap)
+			}
+		})
+	}
+}

@@ -72,6 +72,7 @@ func (p *plan) position(last buffer.Position, rings *box.Pair, state [16]byte) b
 
 // resume decides how numbering and the rings go on.
 func resume(f *facts) plan {
+	f.overrule()
 	p := plan{epochs: map[uint32]buffer.Epoch{}, at: f.head, input: f.input, atInput: f.input}
 	if f.leased && f.lease.EpochID != "" {
 		p.epochs[f.lease.Epoch] = buffer.Epoch{ID: f.lease.EpochID, Start: f.lease.Start}
@@ -110,6 +111,26 @@ func resume(f *facts) plan {
 		f.declareGone(&p)
 	}
 	return p
+}
+
+// overrule puts what the store knows of the lease in the place of a slot that is older than that: the newer slot is damaged. A slot that was
+// torn when it was written is not ahead, for no commit had its end yet. What the newer slot said beyond the last commit is not known: it
+// counts as not stopped in order.
+func (f *facts) overrule() {
+	l, name := &f.lease, f.epochs[f.pos.Epoch]
+	ahead := f.pos.Epoch > l.Epoch
+	if f.pos.Epoch == l.Epoch {
+		ahead = f.pos.LeaseEnd > l.End || l.Clean && f.pos.Next > l.Last+1
+	}
+	if !f.leased || !ahead {
+		return
+	}
+	f.leased = name.ID != "" // else a new epoch begins
+	end := max(f.pos.LeaseEnd, f.pos.Next)
+	if f.pos.Epoch == l.Epoch {
+		end = max(end, l.End)
+	}
+	f.lease = lease.Lease{State: l.State, Epoch: f.pos.Epoch, EpochID: name.ID, Start: name.Start, End: end, Cursors: l.Cursors}
 }
 
 // stateIsOlder reports whether the rings know more than the state directory: it was restored from a backup.
