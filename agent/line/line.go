@@ -93,9 +93,7 @@ func (l *Line) facts() (*facts, error) {
 // begin puts the plan's numbers on disk before any of them is given, and shows what ring 2 still holds to the uplinks.
 func (l *Line) begin(p *plan, f *facts) error {
 	n, q := l.numbers, l.o.Queue
-	for e, name := range p.epochs {
-		q.AddEpoch(e, name)
-	}
+	p.name(q)
 	coarse := q.Coarse()
 	if f.gone() { // until a commit holds the gap, another start must find what this one did
 		coarse = nil

@@ -345,9 +345,7 @@ func (w *world) start() {
 
 // apply does what Agent.begin and Agent.makeLine do.
 func (w *world) apply(p *plan, entries []found) {
-	for o, e := range p.epochs {
-		w.disk.AddEpoch(o, e)
-	}
+	p.name(w.disk)
 	w.n.keep(p.toKeep())
 	if p.begin {
 		name := buffer.Epoch{ID: p.epochID, Start: p.next}
@@ -619,6 +617,42 @@ func TestRestartBeforeFirstContact(t *testing.T) {
 			w.fuse = rapid.IntRange(0, 30).Draw(w.t, "fuse")
 			w.guarded(func() { w.work(3) })
 			w.kill()
+		}
+	})
+}
+
+// TestRenumberNeedsTheLease: a disk that does not take the new name leaves all as it was, for the next try; a process that ends in the
+// midst does it over.
+func TestRenumberNeedsTheLease(t *testing.T) {
+	explore(t, func(w *world) {
+		w.restoredBackup()
+		w.start()
+		w.work(3)
+		before := w.disk.Epochs()
+		ordinal, name, next := w.n.peek()
+		w.n.file = &slotLog{fails: errors.New("input/output error")}
+		if err := w.j.renumber(w.disk, "new"); err == nil || err.Error() != "rename epoch to new: input/output error" {
+			w.t.Fatalf("got %v", err)
+		}
+		if now, was, at := w.n.peek(); now != ordinal || was != name || at != next || !maps.Equal(before, w.disk.Epochs()) || len(w.j.declared) != 0 {
+			w.t.Fatalf("after an error: ordinal %d, %v, next %d, epochs %v, declared %v", now, was, at, w.disk.Epochs(), w.j.declared)
+		}
+		w.n.file = w.slots
+		w.fuse = rapid.IntRange(0, 12).Draw(w.t, "fuse")
+		if w.guarded(func() { w.must(w.j.renumber(w.disk, "new")); w.judge() }) {
+			w.start()
+		}
+		w.link()
+		w.judge()
+		w.must(w.s.commitAll())
+		_, name, _ = w.n.peek()
+		w.note()
+		if name.ID == before[ordinal].ID || w.disk.Epochs()[ordinal].ID != name.ID {
+			w.t.Fatalf("the current name is %v, those of ordinals are %v, before %v", name, w.disk.Epochs(), before)
+		}
+		w.send(1<<30, false)
+		if !w.far.gaps[name.ID].Covers(tidegate.Range{First: 1, Last: name.Start - 1}) {
+			w.t.Fatalf("gaps of the new name %v are %v", name, w.far.gaps[name.ID])
 		}
 	})
 }

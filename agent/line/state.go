@@ -1,36 +1,60 @@
 package line
 
 import (
+	"slices"
+
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/rules"
 )
 
 // renumber goes on under another name, because the far side has other records under the numbers of this one (a restored backup):
-// what was never acknowledged gets the name id, under which its numbers are fresh; where something was, a new ordinal begins.
+// what was never acknowledged gets the name id, under which its numbers are fresh; where something was, a new ordinal begins. The lease
+// has it before anything shows the new name; on an error all is as it was, and it can be tried again.
 func (j *judge) renumber(q epochs, id string) error {
 	epoch, name, _ := j.numbers.peek()
 	coarse := q.Coarse()
-	renamed := q.Rename(name.ID, id)
+	unacked := q.Rename(name.ID, name.ID) // none gets another name by this
 	j.log.Warn("the far side has numbers that this state never gave: going on under another epoch", "old", name.ID, "new", id)
-	if len(renamed) == 0 || renamed[len(renamed)-1] != epoch {
-		name = buffer.Epoch{ID: id, Start: 1}
-		if err := j.numbers.begin(epoch+1, name, coarse); err != nil {
+	next := buffer.Epoch{ID: id, Start: name.Start}
+	if slices.Contains(unacked, epoch) {
+		if err := j.numbers.rename(id, coarse); err != nil {
 			return err
 		}
-		q.AddEpoch(epoch+1, name)
-	} else if err := j.numbers.rename(id, coarse); err != nil {
-		return err
-	}
-	j.epochs = q.Epochs()
-	if len(renamed) > 0 {
-		if first := j.epochs[renamed[0]].Start; first > 1 {
-			j.declared = append(j.declared, buffer.Declaration{
-				Epoch: renamed[0], Ranges: tidegate.Ranges{{First: 1, Last: first - 1}}, Cause: tidegate.CauseRestored,
-			})
+	} else {
+		epoch, next.Start = epoch+1, 1
+		if err := j.numbers.begin(epoch, next, coarse); err != nil {
+			return err
 		}
 	}
+	q.Rename(name.ID, id)
+	q.AddEpoch(epoch, next) // also if it was acknowledged meanwhile: the lease has it so
+	j.epochs = q.Epochs()
+	j.declared = append(j.declared, freshFrom(j.epochs, unacked)...)
 	return nil
+}
+
+// freshFrom declares the numbers below the ordinals that got a name of their own together; they rise.
+func freshFrom(names map[uint32]buffer.Epoch, renamed []uint32) []buffer.Declaration {
+	if len(renamed) == 0 || names[renamed[0]].Start <= 1 {
+		return nil
+	}
+	return []buffer.Declaration{{
+		Epoch: renamed[0], Ranges: tidegate.Ranges{{First: 1, Last: names[renamed[0]].Start - 1}}, Cause: tidegate.CauseRestored,
+	}}
+}
+
+// name tells q the names of ordinals that the plan knows. Where the lease has another name than the store, a process ended in renumber,
+// before a commit held what it had renamed: that is done again.
+func (p *plan) name(q epochs) {
+	stored := q.Epochs()
+	for e, name := range p.epochs {
+		if old, ok := stored[e]; ok && old.ID != name.ID {
+			renamed := q.Rename(old.ID, name.ID)
+			p.declared = append(p.declared, freshFrom(q.Epochs(), renamed)...)
+		}
+		q.AddEpoch(e, name)
+	}
 }
 
 // ruleStatus returns how the rules stand; any goroutine may call it.
