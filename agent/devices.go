@@ -26,7 +26,7 @@ func (a *Agent) startReaders(ctx context.Context, l *opened) {
 
 // startReader starts reading one device until ctx is done or stopSome. The outputs are set to what stood last in before, the device as
 // it was configured before; nil = it is new.
-func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, before *device) {
+func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, before *device) *device {
 	ctx, cancel := context.WithCancel(ctx)
 	d := &device{cancel: cancel, out: newOutput(c.Name, a.log), done: make(chan struct{})}
 	if before != nil {
@@ -46,6 +46,7 @@ func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, be
 		d.reader.run(ctx)
 		setting.Wait()
 	}()
+	return d
 }
 
 // stopSome stops reading the named devices and waits until their last Reads stand in ring 1. It returns them by name.

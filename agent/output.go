@@ -44,6 +44,19 @@ func (o *output) set(channel string, v tidegate.Value) {
 	o.signal()
 }
 
+// demand is set for what may stand already: where it does, or is about to, nothing is done.
+func (o *output) demand(channel string, v tidegate.Value) {
+	o.mu.Lock()
+	now, ok := o.want[channel]
+	if !ok {
+		now = o.stands[channel]
+	}
+	o.mu.Unlock()
+	if now != v {
+		o.set(channel, v)
+	}
+}
+
 // attach says which opened device takes the values. A device opened anew is set to what stood last.
 func (o *output) attach(s drivers.Setter) {
 	o.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/rules"
 )
 
 // Reload takes over another configuration while the gateway runs: all of it, or nothing where the error says why. What it starts
@@ -41,17 +42,24 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 		a.sync.Store(int64(next.Buffer.Sync))
 	}
 	before := a.stopSome(slices.Concat(ch.DevicesRemoved, ch.DevicesChanged))
+	began := map[string]*device{}
 	a.mu.Lock()
 	a.cfg = next
 	a.mu.Unlock()
 	for i := range next.Devices {
 		if d := &next.Devices[i]; slices.Contains(ch.DevicesAdded, d.Name) || slices.Contains(ch.DevicesChanged, d.Name) {
-			a.startReader(ctx, l, d, before[d.Name])
+			began[d.Name] = a.startReader(ctx, l, d, before[d.Name])
 		}
 	}
 	if ch.Rules {
 		l.line.ReplaceRules(set)
 	}
+	// Rules went on while no device was there to take what they demanded.
+	l.line.Demand(func(x rules.Action) {
+		if d := began[x.Device]; d != nil {
+			d.out.demand(x.Channel, x.Value)
+		}
+	})
 	for i := range next.Uplinks {
 		if u := next.Uplinks[i]; slices.Contains(ch.UplinksChanged, u.Name) {
 			a.stopUplink(u.Name)

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers/sim"
 )
 
@@ -117,6 +119,33 @@ func TestReloadKeepsOutputs(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		g.end()
 		s.wantSets(t, "0s relay=false", "5s relay=true", "10s relay=true")
+	})
+}
+
+// TestRulesActWhileADeviceIsAway: what a rule demands while its output's device is stopped for a reload, which takes its time, is set when
+// the device is there again.
+func TestRulesActWhileADeviceIsAway(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, x := newSwitchboard(t, onFrom(10*time.Second))
+		s.out.read = func(ctx context.Context, n int) ([]tidegate.Reading, error) {
+			if n > 1 {
+				<-ctx.Done()
+				time.Sleep(2 * time.Second) // a driver that is slow to return
+			}
+			return one(n), ctx.Err()
+		}
+		g := x.start(switching)
+		time.Sleep(9500 * time.Millisecond)
+		changed := strings.Replace(switching, "driver: output}", "driver: output, part: other}", 1)
+		if err := g.Reload(g.ctx, x.load(changed)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		g.end()
+		got := s.out.wasSet()
+		if len(got) == 0 || !strings.HasSuffix(got[len(got)-1], "relay=true") {
+			t.Errorf("sets are %v, want the last to be true", got)
+		}
 	})
 }
 

@@ -276,5 +276,15 @@ func (l *Line) ReplaceRules(set *rules.Set) {
 	})
 }
 
+// Demand hands what the rules demand of each output to f, between two records: no action of a record before is later than that.
+func (l *Line) Demand(f func(rules.Action)) {
+	l.judge.between(func() error {
+		for _, d := range l.judge.rules.Demands() {
+			f(d)
+		}
+		return nil
+	})
+}
+
 // RuleStatus returns how the rules stood when one last changed.
 func (l *Line) RuleStatus() []rules.Status { return l.judge.ruleStatus() }
