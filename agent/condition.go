@@ -28,6 +28,7 @@ var conditions = []condition{
 	{"limit_shrunk", "warning", "the file system is smaller than buffer.max_bytes needs", "lower buffer.max_bytes or move state_dir to a larger disk", "disk_full"},
 	{"dropped", "warning", "readings were dropped and declared as a gap in the last hour", "find out why the uplink or the disk was down for so long, or raise buffer.max_bytes", ""},
 	{"device_fault", "warning", "a device cannot be read", "look at the detail; check power, wiring and address", ""},
+	{"output_fault", "error", "an output is not what the rules demand; it is tried again", "look at the detail; check power, wiring and address", ""},
 	{"uplink_down", "warning", "the uplink is down; readings are buffered", "check network, address and credentials; nothing is lost meanwhile", ""},
 	{"uplink_refused", "error", "the far side refused records; they are set aside", "see `tidegate queue rejected`", ""},
 	{"clock_unsynced", "info", "the clock is not synchronised; times are estimates", "give the gateway a time source (NTP, GNSS)", ""},

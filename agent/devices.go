@@ -28,7 +28,7 @@ func (a *Agent) startReaders(ctx context.Context, l *opened) {
 // it was configured before; nil = it is new.
 func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, before *device) *device {
 	ctx, cancel := context.WithCancel(ctx)
-	d := &device{cancel: cancel, out: newOutput(c.Name, a.log), done: make(chan struct{})}
+	d := &device{cancel: cancel, out: newOutput(c.Name, a.log, a.board), done: make(chan struct{})}
 	if before != nil {
 		d.out.inherit(before.out)
 	}
@@ -65,6 +65,7 @@ func (a *Agent) stopSome(names []string) map[string]*device {
 	for name, d := range out {
 		a.leave(d, deadline)
 		a.board.set("device_fault", name, false, "")
+		a.board.set("output_fault", name, false, "")
 	}
 	return out
 }

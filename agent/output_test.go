@@ -145,14 +145,14 @@ func TestDeviceOpenedAnewIsSetAgain(t *testing.T) {
 				return ctx.Err()
 			}
 			if len(s.out.wasSet()) == 4 {
-				return errors.New("refused") // a Set is not repeated while the device stays open
+				return errors.New("refused") // it is tried again
 			}
 			return nil
 		}
 		g := x.start(switching)
 		time.Sleep(20 * time.Second)
 		g.end()
-		s.wantSets(t, "0s relay=false", "5s relay=true", "9.05s relay=true", "10.15s relay=true")
+		s.wantSets(t, "0s relay=false", "5s relay=true", "9.05s relay=true", "10.15s relay=true", "11.15s relay=true")
 	})
 }
 
@@ -182,5 +182,37 @@ func TestNewestValueWins(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		g.end()
 		s.wantSets(t, "0s relay=false", "5s relay=true", "20.55s relay=false")
+	})
+}
+
+// TestFailedSetIsTriedAgain: a bus that does not answer when an alarm drives a relay is asked again, in growing pauses, until it does; a
+// condition says so meanwhile. A newer value does not wait.
+func TestFailedSetIsTriedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, x := newSwitchboard(t, func(d time.Duration) int64 {
+			if d >= 5*time.Second && d < 200*time.Second || d >= 202*time.Second {
+				return 1
+			}
+			return 0
+		})
+		s.out.set = func(context.Context, tidegate.Value) error {
+			if d := time.Since(s.out.began); d >= 5*time.Second && d < 210*time.Second {
+				return errors.New("no reply")
+			}
+			return nil
+		}
+		g := x.start(switching)
+		time.Sleep(100 * time.Second)
+		if c := g.Status().Conditions; len(c) != 1 || c[0].Code != "output_fault:out" || c[0].Detail != "relay: no reply" {
+			t.Errorf("conditions are %+v", c)
+		}
+		time.Sleep(200 * time.Second)
+		if c := g.conditions(); c != "" {
+			t.Errorf("conditions are %s", c)
+		}
+		g.end()
+		s.wantSets(t, "0s relay=false", "5s relay=true", "6s relay=true", "8s relay=true", "12s relay=true", "20s relay=true", "36s relay=true",
+			"1m8s relay=true", "2m8s relay=true", "3m8s relay=true", "3m20s relay=false", "3m21s relay=false",
+			"3m22s relay=true", "3m23s relay=true", "3m25s relay=true", "3m29s relay=true", "3m37s relay=true")
 	})
 }
