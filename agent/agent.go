@@ -57,6 +57,7 @@ type Agent struct {
 	devices map[string]*device // by name
 	uplinks []*uplink
 	drops   drops
+	reading context.Context // of all devices, those of a Reload too; Run ends it when it stops or fails
 }
 
 // New returns a gateway that does not run yet. cfg is valid: config.Load found no faults.
@@ -109,6 +110,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	base := context.WithoutCancel(ctx)
 	readers, stopReaders := context.WithCancel(base)
 	defer stopReaders()
+	a.mu.Lock()
+	a.reading = readers
+	a.mu.Unlock()
 	a.startReaders(readers, l)
 	defer a.stopReaders(stopReaders)
 

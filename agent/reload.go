@@ -12,8 +12,8 @@ import (
 	"github.com/tidegate-io/tidegate/rules"
 )
 
-// Reload takes over another configuration while the gateway runs: all of it, or nothing where the error says why. What it starts
-// runs until ctx is done, which is the ctx of Run. Devices and uplinks that did not change go on undisturbed; a device that did is
+// Reload takes over another configuration while the gateway runs: all of it, or nothing where the error says why. ctx is that
+// of Run, with which all ends that is started here. Devices and uplinks that did not change go on undisturbed; a device that did is
 // stopped behind its last Read and opened anew.
 func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 	a.reload.Lock()
@@ -22,7 +22,7 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 		return errors.New("the gateway is starting or stopping; try again")
 	}
 	a.mu.Lock()
-	cfg, l := a.cfg, a.opened
+	cfg, l, reading := a.cfg, a.opened, a.reading
 	a.mu.Unlock()
 	ch, restart := config.Diff(cfg, next)
 	if len(restart) > 0 {
@@ -48,7 +48,7 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 	a.mu.Unlock()
 	for i := range next.Devices {
 		if d := &next.Devices[i]; slices.Contains(ch.DevicesAdded, d.Name) || slices.Contains(ch.DevicesChanged, d.Name) {
-			began[d.Name] = a.startReader(ctx, l, d, before[d.Name])
+			began[d.Name] = a.startReader(reading, l, d, before[d.Name])
 		}
 	}
 	if ch.Rules {

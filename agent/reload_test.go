@@ -1,9 +1,13 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -147,6 +151,62 @@ func TestRulesActWhileADeviceIsAway(t *testing.T) {
 			t.Errorf("sets are %v, want the last to be true", got)
 		}
 	})
+}
+
+// TestDevicesOfAReloadEndWithTheLine: where the judge cannot go on, a device that a reload started is closed like any other.
+func TestDevicesOfAReloadEndWithTheLine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlay()
+		var closed bool
+		p.read = func(ctx context.Context, _ int) ([]tidegate.Reading, error) { <-ctx.Done(); return nil, ctx.Err() }
+		p.close = func() error { closed = true; return nil }
+		x := newBed(t, nil, p.driver("waits", 0))
+		const one = "devices:\n  - {name: a, driver: sim}\n"
+		g := x.start(one)
+		time.Sleep(5500 * time.Millisecond)
+		if err := g.Reload(g.ctx, x.load(one+"  - {name: b, driver: waits}\n")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		damageRing(t, filepath.Join(x.rings, "ring-1"))
+		time.Sleep(2 * time.Second)
+		select {
+		case err := <-g.done:
+			if err == nil || !strings.Contains(err.Error(), "judge: ring") {
+				t.Errorf("Run returned %v, want what is wrong with the ring", err)
+			}
+		default:
+			t.Error("Run goes on 2 s after the ring was damaged")
+			g.stop()
+			<-g.done
+		}
+		if !closed {
+			t.Error("the device of the reload was not closed")
+		}
+	})
+}
+
+// damageRing makes the ring of that file hold an entry that never was one.
+func damageRing(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const header, atHead = 4096, 128 // of agent/box
+	var b [8]byte
+	if _, err := f.ReadAt(b[:], atHead); err != nil {
+		t.Fatal(err)
+	}
+	head := binary.NativeEndian.Uint64(b[:])
+	if _, err := f.WriteAt(bytes.Repeat([]byte{0xee}, 64), header+int64(head)); err != nil {
+		t.Fatal(err)
+	}
+	binary.NativeEndian.PutUint64(b[:], head+64)
+	if _, err := f.WriteAt(b[:], atHead); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestReloadOfUplink changes the settings of an uplink: it goes on where it was, under the same epoch.
