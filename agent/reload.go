@@ -60,9 +60,9 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 			d.out.demand(x.Channel, x.Value)
 		}
 	})
+	a.stopUplinks(ch.UplinksChanged)
 	for i := range next.Uplinks {
 		if u := next.Uplinks[i]; slices.Contains(ch.UplinksChanged, u.Name) {
-			a.stopUplink(u.Name)
 			a.startUplink(context.WithoutCancel(ctx), l, u)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -234,6 +235,43 @@ func TestReloadOfUplink(t *testing.T) {
 		}
 		if e := f.receiver.Account().Gateways[0].Epochs; len(e) != 1 {
 			t.Errorf("%d epochs arrived, want 1: %+v", len(e), e)
+		}
+	})
+}
+
+// TestReloadStopsUplinksTogether: three uplinks that wait for what is in flight hold up a reload as long as one.
+func TestReloadStopsUplinksTogether(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		brokers := map[string]*broker{"one.test:1883": newBroker(t), "two.test:1883": newBroker(t), "three.test:1883": newBroker(t)}
+		x := newBed(t, nil)
+		x.parts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return brokers[address].dial(ctx, network, address)
+		}
+		const three = "devices: [{name: a, driver: sim}]\nuplinks:\n" +
+			"  - {name: one, url: \"mqtt://one.test\", compress: none}\n" +
+			"  - {name: two, url: \"mqtt://two.test\", compress: none}\n" +
+			"  - {name: three, url: \"mqtt://three.test\", compress: none}\n"
+		g := x.start(three)
+		time.Sleep(10 * time.Second)
+		for _, b := range brokers {
+			b.setDeaf(true)
+		}
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		if err := g.Reload(g.ctx, x.load(strings.ReplaceAll(three, "none", "gzip"))); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(began); d < 4*time.Second || d > 6*time.Second {
+			t.Errorf("reload took %v, want the 5s that each waits for what is in flight", d)
+		}
+		for _, b := range brokers {
+			b.setDeaf(false)
+			b.cut()
+		}
+		time.Sleep(time.Minute)
+		g.end()
+		if s := g.Status(); len(s.Uplinks) != 3 || s.Uplinks[2].Account.Buffered != 0 {
+			t.Errorf("uplinks are %+v", s.Uplinks)
 		}
 	})
 }

@@ -49,12 +49,17 @@ func (a *Agent) startUplinks(base context.Context, l *opened) (stop func()) {
 		a.mu.Lock()
 		list := append([]*uplink(nil), a.uplinks...)
 		a.mu.Unlock()
-		for _, u := range list {
-			u.cancel()
-		}
-		for _, u := range list {
-			u.done.Wait()
-		}
+		endAll(list)
+	}
+}
+
+// endAll tells the forwarders to stop, and waits up to 5 s for what is in flight on any of them.
+func endAll(list []*uplink) {
+	for _, u := range list {
+		u.cancel()
+	}
+	for _, u := range list {
+		u.done.Wait()
 	}
 }
 
@@ -74,17 +79,18 @@ func (a *Agent) startUplink(base context.Context, l *opened, c config.Uplink) {
 	u.done.Go(func() { a.runUplink(ctx, l, u) })
 }
 
-// stopUplink stops the forwarder of one uplink and waits up to 5 s for what is in flight. Its cursor stays.
-func (a *Agent) stopUplink(name string) {
-	u := a.uplink(name)
-	if u == nil {
-		return
+// stopUplinks stops the forwarders of the named uplinks, together. Their cursors stay.
+func (a *Agent) stopUplinks(names []string) {
+	var list []*uplink
+	for _, name := range names {
+		if u := a.uplink(name); u != nil {
+			list = append(list, u)
+		}
 	}
-	u.cancel()
-	u.done.Wait()
+	endAll(list)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.uplinks = slices.DeleteFunc(a.uplinks, func(x *uplink) bool { return x == u })
+	a.uplinks = slices.DeleteFunc(a.uplinks, func(u *uplink) bool { return slices.Contains(list, u) })
 }
 
 // runUplink forwards until ctx is done.
