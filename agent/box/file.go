@@ -32,8 +32,8 @@ type Sizes struct {
 	Read, Judged int
 }
 
-// OpenPair opens the rings in dir, which is on tmpfs, or makes new ones where they are missing, damaged, of another size, boot or
-// state. dir is made if need be, private to this user. Where dir is not on tmpfs or has no room the rings are plain memory, and
+// OpenPair opens the rings in dir, which is on tmpfs, or makes new ones where they are missing, damaged, of another boot or state.
+// Rings of other sizes are taken as they are, so that what they hold is not lost; sizes count for new ones. dir is made if need be, private to this user. Where dir is not on tmpfs or has no room the rings are plain memory, and
 // Volatile says why: a kill -9 then loses what stands in them.
 func OpenPair(dir string, state [16]byte, sizes Sizes) (*Pair, error) {
 	boot, err := bootID()
@@ -92,6 +92,9 @@ func (p *Pair) openFiles(dir string, state, boot [16]byte, sizes Sizes) error {
 	for i := range rings {
 		want[i].Pair = pair
 		r, err := createFile(paths[i], size[i], want[i])
+		if err != nil && i > 0 { // no half of a pair is left: tmpfs is memory
+			err = errors.Join(err, rings[0].Close(), os.Remove(paths[0]))
+		}
 		if err != nil {
 			return err
 		}

@@ -303,3 +303,49 @@ func TestUnsent(t *testing.T) {
 		t.Error("of 70 uplinks, the first 64 are to be known as unsent")
 	}
 }
+
+// TestHalfAPairIsNotLeft: where ring 2 cannot be made, nothing of ring 1 stays: neither its file nor its mapping.
+func TestHalfAPairIsNotLeft(t *testing.T) {
+	dir := tmpfs(t)
+	if err := os.MkdirAll(filepath.Join(dir, "ring-2", "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p, err := OpenPair(dir, [16]byte{1}, Sizes{})
+	if err != nil || p.Volatile == nil || p.Kept {
+		t.Fatalf("got %v, volatile %v, kept %v; want rings in memory", err, p.Volatile, p.Kept)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ring-1")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("ring-1: %v, want it gone", err)
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(maps, []byte(dir)) {
+		t.Error("ring-1 is still mapped")
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRingsOfOtherSizesAreTaken: a program that wants other sizes takes over what the one before left.
+func TestRingsOfOtherSizesAreTaken(t *testing.T) {
+	dir := tmpfs(t)
+	p := openTest(t, dir, 1)
+	if _, err := p.Read.Put(false, []byte("a Read")); err != nil {
+		t.Fatal(err)
+	}
+	size := p.Read.Size()
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := OpenPair(dir, [16]byte{1}, Sizes{Read: 1 << 20, Judged: 1 << 20})
+	if err != nil || !p.Kept {
+		t.Fatalf("got %v, kept %v (%v)", err, p.Kept, p.Why)
+	}
+	defer p.Close()
+	if b, _, ok, err := p.Read.Next(p.Read.Tail()); string(b) != "a Read" || !ok || err != nil || p.Read.Size() != size {
+		t.Errorf("got %q, %v, %v, size %d; want what was put, size %d", b, ok, err, p.Read.Size(), size)
+	}
+}
