@@ -48,8 +48,10 @@ type Agent struct {
 	reload sync.Mutex // one Reload at a time, and none while starting or stopping; guards steady
 	steady bool       // everything runs, and is not told to stop
 
-	closing  sync.RWMutex // held for reading while the store is read beside the line; guards isClosed
-	isClosed bool         // the store is closed
+	open     context.Context    // done when the store is to be closed: ends what reads it beside the line
+	shut     context.CancelFunc // ends open
+	closing  sync.RWMutex       // held for reading while the store is read beside the line; guards isClosed
+	isClosed bool               // the store is closed
 
 	mu      sync.Mutex // guards all below
 	cfg     *config.Config
@@ -81,6 +83,7 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 		parts.Compactors = 0
 	}
 	a := &Agent{parts: parts, log: parts.Log, cfg: cfg, devices: map[string]*device{}, started: time.Now()}
+	a.open, a.shut = context.WithCancel(context.Background())
 	a.board = newBoard(func() time.Time { return parts.Clock().Wall })
 	a.sync.Store(int64(cfg.Buffer.Sync))
 	return a, nil
@@ -96,12 +99,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	defer func() {
-		a.closing.Lock()
-		defer a.closing.Unlock()
-		a.isClosed = true
-		err = errors.Join(err, l.close())
-	}()
+	defer func() { err = errors.Join(err, a.close(l)) }()
 	a.mu.Lock()
 	a.opened = l
 	a.mu.Unlock()
@@ -126,6 +124,18 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("resume: %w", err)
 	}
 	return a.runLine(ctx, base, l, stopReaders)
+}
+
+// close ends what reads the store beside the line, and closes l; nil = nothing is open.
+func (a *Agent) close(l *opened) error {
+	a.shut()
+	a.closing.Lock()
+	defer a.closing.Unlock()
+	a.isClosed = true
+	if l == nil {
+		return nil
+	}
+	return l.close()
 }
 
 // close gives back what openRings and waitForStore took.

@@ -267,15 +267,27 @@ func segmentsOf(q *buffer.Stats) []status.Segment {
 	return out
 }
 
-// Check reads everything that is stored.
-func (a *Agent) Check(ctx context.Context) (status.Check, error) {
+// Check reads everything that is stored. A stop of the gateway ends it early, with an error.
+func (a *Agent) Check(ctx context.Context) (c status.Check, err error) {
+	err = a.whileOpen(ctx, func(ctx context.Context, l *opened) error {
+		c, err = checkOf(ctx, l.queue)
+		return err
+	})
+	return c, err
+}
+
+// whileOpen calls f with the store, which stays open until f returns; its ctx is done when the gateway stops, too.
+func (a *Agent) whileOpen(ctx context.Context, f func(ctx context.Context, l *opened) error) error {
 	a.closing.RLock()
 	defer a.closing.RUnlock()
 	l := a.running()
 	if l == nil || a.isClosed {
-		return status.Check{}, errors.New("the store is not open")
+		return errors.New("the store is not open")
 	}
-	return checkOf(ctx, l.queue)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(a.open, cancel)()
+	return f(ctx, l)
 }
 
 // checkOf reads everything that q stores.
