@@ -19,7 +19,6 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/lease"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/rules"
-	"github.com/tidegate-io/tidegate/sync/forward"
 )
 
 // Parts are what a gateway is made of beside its configuration. Host is required; zero values of the rest mean what is usual.
@@ -330,6 +329,3 @@ func (a *Agent) drain(l *opened) {
 		}
 	}
 }
-
-// errBeyond reports whether err asks for a new epoch.
-func errBeyond(err error) bool { return errors.Is(err, forward.ErrBeyond) }

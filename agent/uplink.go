@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -100,7 +101,7 @@ func (a *Agent) runUplink(ctx context.Context, l *opened, u *uplink) {
 		switch {
 		case err == nil:
 			return
-		case errBeyond(err):
+		case errors.Is(err, forward.ErrBeyond):
 			if err := l.line.Renumber(ctx); err != nil && ctx.Err() == nil {
 				a.log.Error("begin new epoch", "err", err)
 			}

@@ -147,11 +147,12 @@ func (c *conn) settle(cs []Confirmation) error {
 			return halt("settle records", err)
 		}
 	}
-	return c.note()
+	c.note()
+	return nil
 }
 
 // note brings the figures up to date.
-func (c *conn) note() error {
+func (c *conn) note() {
 	var oldest time.Time
 	if len(c.flights) > 0 {
 		oldest = c.flights[0].at
@@ -159,7 +160,6 @@ func (c *conn) note() error {
 	c.f.stats.update(func(s *Stats) {
 		s.InFlight, s.OldestUnacked, s.BytesPerS = len(c.flights), oldest, c.win.Rate()
 	})
-	return nil
 }
 
 // acknowledged takes note that the next hop has a batch. Identifiers that are not in flight mean nothing.
