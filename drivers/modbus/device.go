@@ -17,6 +17,7 @@ const (
 	silentOnTCP = 4                // as many and a connection is given up: it may be dead without a word
 	silentLong  = 10               // as many and what was learned of the unit is forgotten
 	missesMost  = 3                // Reads in a row without a reply to one request, though the unit answered others
+	probesMost  = 8                // probes ahead of one request; link.RTU wants fewer
 	cutsMost    = 32               // cuts in one Read, so that a map which is all wrong does not hold up the line
 	pauseLeast  = 10 * time.Second // how long a refused request is left alone the first time; then twice as long each time
 	pauseMost   = 10 * time.Minute
@@ -100,14 +101,19 @@ func (d *device) Read(ctx context.Context) ([]tidegate.Reading, error) {
 // ask sends q, and probes ahead of it as long as they have to go: an exception settles one debt only. heard reports whether the
 // unit answered anything.
 func (d *device) ask(ctx context.Context, q link.Request) (body []byte, heard bool, err error) {
-	for p, ok := d.link.Probe(q); ok; p, ok = d.link.Probe(q) {
+	for range probesMost {
+		p, ok := d.link.Probe(q)
+		if !ok {
+			body, err = d.do(ctx, q, q)
+			return body, heard || err == nil || isRefusal(err), err
+		}
 		if _, err := d.do(ctx, p, q); err != nil && !isRefusal(err) {
 			return nil, heard, err
 		}
 		heard = true
 	}
-	body, err = d.do(ctx, q, q)
-	return body, heard || err == nil || isRefusal(err), err
+	return nil, heard, fmt.Errorf("%s: read of %v: not asked: late replies may be under way, and the unit refused %d requests that would settle them",
+		d.where, q, probesMost)
 }
 
 // do carries send over the bus and puts errors into words, which speak of q, for the sake of which it is sent. It tries again at

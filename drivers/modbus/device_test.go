@@ -566,3 +566,59 @@ func TestProbesUntilNothingIsOwed(t *testing.T) {
 		t.Errorf("%s, %v, asked %s", show(rs), err, got)
 	}
 }
+
+// TestProbesEnd: a framing that wants probes for ever does not hold up the Read.
+func TestProbesEnd(t *testing.T) {
+	near, _ := newLine()
+	h := &fakeHost{open: func(context.Context) (drivers.Port, error) { return near, nil }}
+	d := openDevice(t, eight(false), h)
+	o := &owing{left: 1000}
+	d.(*device).link = o
+	want := "unit 3 on /dev/ttyX: read of holding 0..7: not asked: late replies may be under way, and the unit refused 8 requests that would settle them"
+	if _, err := d.Read(t.Context()); err == nil || err.Error() != want || len(o.asked) != probesMost {
+		t.Errorf("asked %d times\ngot  %v\nwant %s", len(o.asked), err, want)
+	}
+}
+
+// TestOutageOfAnyLength: a unit of one register, which refuses to read more than that one, was off for some Reads. Whatever it
+// owes by then, it is read with the second Read after it is back, and the line is not held up.
+func TestOutageOfAnyLength(t *testing.T) {
+	for n := range 31 {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				off := true
+				u := &unitFake{
+					silent: func(slave.Request) bool { return off },
+					refuse: func(q slave.Request) slave.Exception {
+						if q.Quantity > 1 {
+							return 2
+						}
+						return 0
+					},
+				}
+				h, _ := plug(t, u.slave(), false)
+				d := openDevice(t, config(false, Register{Channel: "a", Address: new(7)}), h)
+				for range n {
+					if _, err := d.Read(t.Context()); err == nil {
+						t.Error("a unit that is off was read")
+					}
+				}
+				u.set(func() { off = false })
+				u.take()
+				var rs []tidegate.Reading
+				var err error
+				for range 2 {
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+					rs, err = d.Read(ctx)
+					cancel()
+				}
+				if show(rs) != "a=7" || err != nil {
+					t.Errorf("second Read after the outage: %s, %v", show(rs), err)
+				}
+				if asked := strings.Fields(u.take()); len(asked) > probesMost+2 {
+					t.Errorf("asked %d times: %s", len(asked), asked)
+				}
+			})
+		})
+	}
+}

@@ -58,8 +58,8 @@
 //   - replies of other units, echoes, damaged frames and frames of another shape are passed over, and the timeout goes on;
 //   - as long as a reply is owed, no request of its shape is sent to that unit. Where one is due, a probe goes ahead: a request
 //     of another shape, the values of which are dropped. A unit answers in order, so values for the probe prove that nothing
-//     older can come any more; an exception proves it of the oldest debt only. When four probes get no reply, the debts older
-//     than these are written off, at least four timeouts after they arose. A reply that comes even later could be mistaken;
+//     older can come any more; an exception proves it of the oldest debt only. When four probes bring no values, the debts older
+//     than these are written off: replies to them would be four timeouts late. A reply that comes even later could be mistaken;
 //     only a longer timeout helps against that;
 //   - when a frame came that nobody asked for, the line is listened to for 50 ms before each of the next hundred requests to that
 //     unit, as before the first four: it may send its replies twice.

@@ -23,7 +23,7 @@ const (
 	waryFor = 100
 	// waryAtFirst is the same for a unit of which nothing is known.
 	waryAtFirst = 4
-	// probesMost is how many probes in a row may get no reply before the debts are written off.
+	// probesMost is how many probes in a row may bring no values before the debts are written off.
 	probesMost = 4
 	// owedMost is how many replies may be owed before nothing but probes is sent.
 	owedMost = 8
@@ -41,7 +41,7 @@ type RTU struct {
 
 	owed   []shape // of requests that got no reply so far, oldest first
 	probe  Request // the last one made; zero = none under way
-	probes int     // in a row that got no reply either
+	probes int     // in a row that brought no values either
 	wary   int     // exchanges for which frames nobody asked for are to be expected
 }
 
@@ -200,21 +200,20 @@ func (l *RTU) verdict(q Request, n int, odd error) error {
 }
 
 // account notes what the outcome of q says about replies that are still owed. A unit answers in order, so values prove that no
-// older reply can come any more. An exception has no shape: at least the oldest request of its function is settled by it. After
-// probesMost probes without a reply the debts that are older than these, and so as many timeouts old, are written off: a unit
-// that does not answer probes is asked the real thing again.
+// older reply can come any more. An exception has no shape: at least the oldest request of its function is settled by it, and
+// the one that it seems to answer takes its place. After probesMost probes without values the debts that are older than these
+// are written off: a unit that answers no probe, or refuses them all, is asked the real thing again. Unanswered probes took a
+// timeout each. Refused ones did not, but silence makes debts a timeout apart: what is to come after probesMost exceptions for
+// older ones is later than as many timeouts all the same.
 func (l *RTU) account(q Request, err error) {
-	isProbe := q == l.probe
-	l.probe = Request{}
-	if isProbe && err != nil && !IsException(err) {
-		l.probes++
-	} else if isProbe || err == nil {
-		l.probes = 0
-	}
 	if err == nil {
-		l.owed = l.owed[:0]
+		l.owed, l.probe, l.probes = l.owed[:0], Request{}, 0
 		return
 	}
+	if q == l.probe {
+		l.probes++
+	}
+	l.probe = Request{}
 	l.owed = append(l.owed, q.shape())
 	if IsException(err) {
 		i := slices.IndexFunc(l.owed, func(s shape) bool { return s.table == q.Table })
