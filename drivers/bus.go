@@ -23,6 +23,9 @@ type Bus struct {
 	mu       sync.Mutex    // guards port and isClosed against Close
 	port     Port          // nil = not open; set by the holder of the token, taken away by Close
 	isClosed bool          // Close was called
+
+	keepMu sync.Mutex  // guards kept
+	kept   map[any]any // by key, for Keep
 }
 
 // NewBus returns a bus called name (for messages) whose port is opened by open at the first use and again after it was gone.
@@ -46,6 +49,23 @@ func (b *Bus) Trace(f func(out bool, p []byte)) {
 		return
 	}
 	b.trace.Store(&f)
+}
+
+// Keep returns what is kept on the bus under key, which make makes the first time: what the devices that share the bus have to know
+// of each other. It lives as long as the bus does, over the end of a device and of the port. key is of a type of the caller's own,
+// so that no other package has the same. What is kept may be used within Do only, where one device is alone with it.
+func (b *Bus) Keep(key any, make func() any) any {
+	b.keepMu.Lock()
+	defer b.keepMu.Unlock()
+	v, ok := b.kept[key]
+	if !ok {
+		v = make()
+		if b.kept == nil {
+			b.kept = map[any]any{}
+		}
+		b.kept[key] = v
+	}
+	return v
 }
 
 // Do waits for the bus, opens its port if need be and calls f with it, which then has it alone.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -258,4 +259,26 @@ func TestBusCloseEndsDoInProgress(t *testing.T) {
 			t.Fatalf("second Close: %v", err)
 		}
 	})
+}
+
+// TestKeep: one thing for each key, for as long as the bus lives.
+func TestKeep(t *testing.T) {
+	type mine int
+	b := NewBus("x", nil)
+	made := 0
+	get := func(key any) *int {
+		return b.Keep(key, func() any { made++; return new(int) }).(*int)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() { get(mine(1)) })
+	}
+	wg.Wait()
+	one, other := get(mine(1)), get(mine(2))
+	if one == other || one == get(1) || one != get(mine(1)) || made != 3 {
+		t.Errorf("made %d things, want one each for mine(1), mine(2) and 1", made)
+	}
+	if err := b.Close(); err != nil || get(mine(1)) != one {
+		t.Errorf("forgot it when closed, %v", err)
+	}
 }

@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	silentMost  = 2                // requests in a row without a reply that end a Read
-	silentOnTCP = 4                // as many and a connection is given up: it may be dead without a word
-	silentLong  = 10               // as many and what was learned of the unit is forgotten
-	missesMost  = 3                // Reads in a row without a reply to one request, though the unit answered others
-	probesMost  = 8                // probes ahead of one request; link.RTU wants fewer
-	cutsMost    = 32               // cuts in one Read, so that a map which is all wrong does not hold up the line
-	pauseLeast  = 10 * time.Second // how long a refused request is left alone the first time; then twice as long each time
-	pauseMost   = 10 * time.Minute
-	relearn     = 24 * time.Hour // after which what was learned is tried anew
+	silentMost   = 2                // requests in a row without a reply that end a Read
+	silentOnTCP  = 4                // as many and a connection is given up: it may be dead without a word
+	silentLong   = 10               // as many and what was learned of the unit is forgotten
+	missesMost   = 3                // Reads in a row without a reply to one request, though the unit answered others
+	requestsMost = 8                // one request and the probes ahead of it; link.RTU wants fewer
+	cutsMost     = 32               // cuts in one Read, so that a map which is all wrong does not hold up the line
+	pauseLeast   = 10 * time.Second // how long a refused request is left alone the first time; then twice as long each time
+	pauseMost    = 10 * time.Minute
+	relearn      = 24 * time.Hour // after which what was learned is tried anew
 )
 
 // framing carries one request over a port: link.RTU or link.TCP.
@@ -49,6 +49,7 @@ type device struct {
 	call  func(p drivers.Port) error
 	ran   bool // the bus gave us its port
 	asked link.Request
+	sent  link.Request // asked, or a probe
 	body  []byte
 	err   error
 }
@@ -101,25 +102,22 @@ func (d *device) Read(ctx context.Context) ([]tidegate.Reading, error) {
 // ask sends q, and probes ahead of it as long as they have to go: an exception settles one debt only. heard reports whether the
 // unit answered anything.
 func (d *device) ask(ctx context.Context, q link.Request) (body []byte, heard bool, err error) {
-	for range probesMost {
-		p, ok := d.link.Probe(q)
-		if !ok {
-			body, err = d.do(ctx, q, q)
-			return body, heard || err == nil || isRefusal(err), err
+	for range requestsMost {
+		body, err = d.do(ctx, q)
+		isReply := err == nil || isRefusal(err)
+		heard = heard || isReply
+		if d.sent == q || !isReply {
+			return body, heard, err
 		}
-		if _, err := d.do(ctx, p, q); err != nil && !isRefusal(err) {
-			return nil, heard, err
-		}
-		heard = true
 	}
 	return nil, heard, fmt.Errorf("%s: read of %v: not asked: late replies may be under way, and the unit refused %d requests that would settle them",
-		d.where, q, probesMost)
+		d.where, q, requestsMost)
 }
 
-// do carries send over the bus and puts errors into words, which speak of q, for the sake of which it is sent. It tries again at
-// once where the far end hung up before it could have got the request: many units close a connection that was idle.
-func (d *device) do(ctx context.Context, send, q link.Request) ([]byte, error) {
-	d.asked = send
+// do carries q, or a probe that has to go ahead of it, over the bus and puts errors into words, which speak of q either way. It tries again
+// at once where the far end hung up before it could have got the request: many units close a connection that was idle.
+func (d *device) do(ctx context.Context, q link.Request) ([]byte, error) {
+	d.asked, d.sent = q, q
 	var err error
 	for range 2 {
 		d.ran, d.body, d.err = false, nil, nil
@@ -144,7 +142,7 @@ func (d *device) do(ctx context.Context, send, q link.Request) ([]byte, error) {
 		return nil, fmt.Errorf("%s: read of %v: %w", d.where, q, err)
 	case !d.ran:
 		return nil, fmt.Errorf("%s: %w", d.where, err)
-	case errors.As(d.err, &none) && send != q:
+	case errors.As(d.err, &none) && d.sent != q:
 		none.To = q
 		return nil, fmt.Errorf("%s: %w", d.where, none)
 	case isNoReply(d.err):
@@ -170,10 +168,14 @@ func isNoReply(err error) bool {
 	return errors.As(err, &e)
 }
 
-// exchange is what do has done on the bus.
+// exchange is what do has done on the bus. Whether a probe has to go ahead is seen here only: another device may have left a debt
+// while this one waited for the bus.
 func (d *device) exchange(p drivers.Port) error {
-	d.ran = true
-	d.body, d.err = d.link.Exchange(p, d.asked)
+	d.ran, d.sent = true, d.asked
+	if probe, ok := d.link.Probe(d.asked); ok {
+		d.sent = probe
+	}
+	d.body, d.err = d.link.Exchange(p, d.sent)
 	if _, onTCP := d.link.(*link.TCP); onTCP && isNoReply(d.err) && (d.silent+1)%silentOnTCP == 0 {
 		d.err = fmt.Errorf("%w; connection given up: %w", d.err, drivers.ErrGone)
 	}

@@ -575,7 +575,7 @@ func TestProbesEnd(t *testing.T) {
 	o := &owing{left: 1000}
 	d.(*device).link = o
 	want := "unit 3 on /dev/ttyX: read of holding 0..7: not asked: late replies may be under way, and the unit refused 8 requests that would settle them"
-	if _, err := d.Read(t.Context()); err == nil || err.Error() != want || len(o.asked) != probesMost {
+	if _, err := d.Read(t.Context()); err == nil || err.Error() != want || len(o.asked) != requestsMost {
 		t.Errorf("asked %d times\ngot  %v\nwant %s", len(o.asked), err, want)
 	}
 }
@@ -615,8 +615,63 @@ func TestOutageOfAnyLength(t *testing.T) {
 				if show(rs) != "a=7" || err != nil {
 					t.Errorf("second Read after the outage: %s, %v", show(rs), err)
 				}
-				if asked := strings.Fields(u.take()); len(asked) > probesMost+2 {
+				if asked := strings.Fields(u.take()); len(asked) > requestsMost+1 {
 					t.Errorf("asked %d times: %s", len(asked), asked)
+				}
+			})
+		})
+	}
+}
+
+// TestBlocksShareDebts: two blocks for one unit, or one that was opened anew while another device had the line, ask registers of one shape. The
+// late reply to the one is never taken for the other's.
+func TestBlocksShareDebts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		delay time.Duration // of the reply to the first request
+		waits bool          // the second block waits for the line when the first finds out that there is no reply
+	}{
+		"asked after it":           {1100 * time.Millisecond, false},
+		"asked while it is late":   {1100 * time.Millisecond, true},
+		"late by a timeout":        {2050 * time.Millisecond, true},
+		"late by three timeouts":   {4040 * time.Millisecond, false},
+		"late by three, it waited": {4040 * time.Millisecond, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				s := &slave.Slave{Units: []byte{3}, Values: echoAddress, Fault: func(slave.Request) slave.Fault {
+					if asked++; asked == 1 {
+						return slave.Fault{Delay: tt.delay}
+					}
+					return slave.Fault{}
+				}}
+				h, _ := plug(t, s, false)
+				fast := openDevice(t, config(false, Register{Channel: "f", Address: new(0), Count: new(2)}), h)
+				other := config(false, Register{Channel: "s", Address: new(100), Count: new(2)})
+				slow := openDevice(t, other, h)
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					if rs, err := fast.Read(t.Context()); err == nil {
+						t.Errorf("first Read: %s, want no reply", show(rs))
+					}
+				})
+				if time.Sleep(time.Millisecond); !tt.waits {
+					wg.Wait()
+					slow = openDevice(t, other, h) // as when the block was changed
+				}
+				reads := 0
+				for range 6 {
+					rs, err := slow.Read(t.Context())
+					if err == nil {
+						reads++
+					}
+					if err == nil && show(rs) != "s0=100 s1=101" {
+						t.Errorf("got %s", show(rs))
+					}
+				}
+				wg.Wait()
+				if reads == 0 {
+					t.Error("never read")
 				}
 			})
 		})

@@ -64,5 +64,6 @@
 //   - when a frame came that nobody asked for, the line is listened to for 50 ms before each of the next hundred requests to that
 //     unit, as before the first four: it may send its replies twice.
 //
-// That holds per device block. Two blocks for one unit on one line do not know of each other's debts: write one block.
+// That holds for the unit, in however many device blocks it is read (two blocks are how registers are read at two intervals), and
+// over the reload of a block while another device keeps the line open.
 package modbus

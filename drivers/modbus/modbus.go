@@ -98,16 +98,17 @@ func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, erro
 		return nil, fmt.Errorf("open modbus unit %d: %w", c.Unit, err)
 	}
 	var bus *drivers.Bus
-	var l framing
 	if a.isSerial {
 		bus, err = h.Serial(ctx, a.serial)
-		l = link.NewRTU(byte(c.Unit), c.Timeout, a.serial.Baud)
 	} else {
 		bus, err = h.Dial(ctx, "tcp", a.name)
-		l = link.NewTCP(byte(c.Unit), c.Timeout, uint16(rand.Uint32()))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open modbus unit %d on %s: %w", c.Unit, a.name, err)
+	}
+	var l framing = link.NewTCP(byte(c.Unit), c.Timeout, uint16(rand.Uint32()))
+	if a.isSerial {
+		l = link.NewRTU(bus, byte(c.Unit), c.Timeout, a.serial.Baud)
 	}
 	where := "unit " + strconv.Itoa(c.Unit) + " on " + a.name
 	return newDevice(where, bus, l, values, c.MaxGap, c.MaxQuantity), nil

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidegate-io/tidegate/drivers"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -339,7 +341,7 @@ func TestDebts(t *testing.T) {
 	ends := map[string]error{"ok": nil, "no": NoReply{}, "ex": Exception(6)}
 	for name, steps := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := NewRTU(1, time.Second, 9600)
+			l := NewRTU(drivers.NewBus("line", nil), 1, time.Second, 9600)
 			for i, s := range steps {
 				q := Request{s.table, 65530, s.quantity}
 				p, ok := l.Probe(q)

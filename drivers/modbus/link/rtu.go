@@ -29,21 +29,28 @@ const (
 	owedMost = 8
 )
 
-// RTU speaks RTU frames with one unit on a serial line. It remembers which replies the unit still owes, see Probe.
-// It is not safe for concurrent use.
+// RTU speaks RTU frames with one unit on a serial line. Which replies the unit still owes, see Probe, is kept on the line's bus: all that
+// speak with the unit there, now or later, have to know. It is to be used within Bus.Do.
 type RTU struct {
+	*debts
 	unit    byte
 	timeout time.Duration
 	char    time.Duration // one character on the line
 	gap     time.Duration // silence between frames
 	out     []byte
 	in      []byte
+}
 
+// debts is what is known of one unit's replies that may still come. Whoever has the bus has it.
+type debts struct {
 	owed   []shape // of requests that got no reply so far, oldest first
 	probe  Request // the last one made; zero = none under way
 	probes int     // in a row that brought no values either
 	wary   int     // exchanges for which frames nobody asked for are to be expected
 }
+
+// unitKey is the key of a unit's debts on its bus.
+type unitKey byte
 
 // shape is what replies of one unit can be told apart by.
 type shape struct {
@@ -53,22 +60,23 @@ type shape struct {
 
 func (q Request) shape() shape { return shape{q.Table, q.Bytes()} }
 
-// NewRTU returns the framing for unit (1 to 247) on a line of so many bit/s. timeout runs from the end of the request to the
+// NewRTU returns the framing for unit (1 to 247) on bus, a line of so many bit/s. timeout runs from the end of the request to the
 // reply's first byte.
-func NewRTU(unit byte, timeout time.Duration, baud int) *RTU {
+func NewRTU(bus *drivers.Bus, unit byte, timeout time.Duration, baud int) *RTU {
 	char := bitsPerChar * time.Second / time.Duration(baud)
 	gap := 7 * char / 2
 	if baud > 19200 {
 		gap = 1750 * time.Microsecond // section 2.5.1.1: a fixed value above 19200 bit/s
 	}
 	return &RTU{
-		unit: unit, timeout: timeout, char: char, gap: gap, wary: waryAtFirst,
-		out: make([]byte, 0, 8), in: make([]byte, 4*maxRTU),
+		unit: unit, timeout: timeout, char: char, gap: gap,
+		debts: bus.Keep(unitKey(unit), func() any { return &debts{wary: waryAtFirst} }).(*debts),
+		out:   make([]byte, 0, 8), in: make([]byte, 4*maxRTU),
 	}
 }
 
 // Probe returns a request that must be exchanged ahead of q, because a reply of q's shape is still owed and would be taken for
-// q's; ok is false when none is needed. The probe reads where q does, but has a shape of which no reply is owed; its reply, or
+// q's; ok is false when none is needed. Between Probe and Exchange the bus must not have been another's. The probe reads where q does, but has a shape of which no reply is owed; its reply, or
 // an exception, proves that nothing older can come any more.
 func (l *RTU) Probe(q Request) (p Request, ok bool) {
 	if !slices.Contains(l.owed, q.shape()) && len(l.owed) < owedMost {
