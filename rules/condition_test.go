@@ -181,12 +181,14 @@ func FuzzParse(f *testing.F) {
 func FuzzState(f *testing.F) {
 	f.Add([]byte{1, 1, 0, 5, 0, 0, 0, 0, 8})
 	f.Add([]byte{1, 2, 3, 0, 1, 2, 3, 4})
+	f.Add([]byte{1, 3, 0, 1, 1, 2, 3, 4})
+	f.Add([]byte{1, 4, 2, 1, 1, 2, 3, 4})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		st, err := decodeState(b)
 		if err != nil {
 			return
 		}
-		r := rule{phase: st.phase, raised: st.raised, fired: st.fired, mark: st.mark, since: st.since}
+		r := rule{phase: st.phase, raised: st.raised, fired: st.fired, mark: st.mark, since: st.since, isHeld: st.isHeld}
 		again, err := decodeState(r.appendState(nil))
 		if err != nil || again != st {
 			t.Fatalf("%x: %+v reads back as %+v, %v", b, st, again, err)

@@ -39,6 +39,8 @@ func (m *model) tellAll() []string {
 	var out []string
 	on := make([]bool, len(m.list))
 	since := make([]time.Duration, len(m.list))
+	held := make([]bool, len(m.list))  // what `when` last said
+	spent := make([]bool, len(m.list)) // another channel ended the rule while `when` held, which still does
 	for i := range since {
 		since[i] = -1
 	}
@@ -46,9 +48,15 @@ func (m *model) tellAll() []string {
 		var alarms, actions []string
 		for i, r := range m.list {
 			is, known := holds(r.When, now.reading)
+			if known {
+				held[i], spent[i] = is, spent[i] && is
+			}
 			if !on[i] {
 				if known && !is {
 					since[i] = -1
+				}
+				if spent[i] {
+					continue
 				}
 				if known && is && since[i] < 0 {
 					since[i] = now.boot
@@ -72,7 +80,7 @@ func (m *model) tellAll() []string {
 			if !over {
 				continue
 			}
-			on[i] = false
+			on[i], spent[i] = false, channel != r.When.Channel && held[i]
 			if r.Severity != "" {
 				alarms = append(alarms, fmt.Sprintf("cleared %s %s %q %s=%v", r.Name, r.Severity, r.Text, channel, now.reading.Value))
 			}

@@ -105,7 +105,15 @@ type rule struct {
 	raised   byte          // active: number of the severity of the alarm that stands, 0 = none does
 	since    time.Duration // pending: boot time at which When began to hold
 	fired    uint64        // how often it became active
-	dirty    bool          // listed in Set.dirty
+	// isHeld: active: When was last seen to hold, followed only where another channel ends the rule. Idle: that channel ended it while
+	// When held, which must be seen not to hold before the rule starts again.
+	isHeld bool
+	dirty  bool // listed in Set.dirty
+}
+
+// endsElsewhere reports whether it is another channel than that of When that ends r.
+func (r *rule) endsElsewhere() bool {
+	return !r.Clear.IsZero() && r.Clear.Channel != r.When.Channel
 }
 
 // watch says that rule looks at a channel, with which of its conditions.
@@ -217,11 +225,14 @@ func (s *Set) step(w watch, v tidegate.Value, boot time.Duration) {
 		}
 		switch r.When.test(v) {
 		case no:
-			if r.phase == pending {
-				r.phase = idle
+			if r.phase == pending || r.isHeld {
+				r.phase, r.isHeld = idle, false
 				s.touch(r)
 			}
 		case yes:
+			if r.isHeld {
+				return
+			}
 			if r.phase == idle {
 				r.phase, r.since = pending, boot
 				s.touch(r)
@@ -231,6 +242,10 @@ func (s *Set) step(w watch, v tidegate.Value, boot time.Duration) {
 			}
 		}
 	case active:
+		if v := r.When.test(v); w.when && r.endsElsewhere() && v != unknown && r.isHeld != (v == yes) {
+			r.isHeld = !r.isHeld
+			s.touch(r)
+		}
 		if r.Clear.IsZero() && r.When.test(v) == no || w.clear && r.Clear.test(v) == yes {
 			s.end(r, v)
 		}
@@ -239,7 +254,7 @@ func (s *Set) step(w watch, v tidegate.Value, boot time.Duration) {
 
 // fire makes r active.
 func (s *Set) fire(r *rule, v tidegate.Value) {
-	r.phase, r.raised = active, r.severity
+	r.phase, r.raised, r.isHeld = active, r.severity, true
 	r.fired++
 	s.touch(r)
 	if r.raised != 0 {
@@ -254,7 +269,7 @@ func (s *Set) fire(r *rule, v tidegate.Value) {
 // end makes r idle again.
 func (s *Set) end(r *rule, v tidegate.Value) {
 	raised := r.raised
-	r.phase, r.raised = idle, 0
+	r.phase, r.raised, r.isHeld = idle, 0, r.isHeld && r.endsElsewhere()
 	s.touch(r)
 	if raised != 0 {
 		channel := r.When.Channel

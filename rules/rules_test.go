@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -143,6 +144,104 @@ func TestClearOnAnotherChannel(t *testing.T) {
 	want := "raised leak error \"leak\" cellar.water=1\ncleared leak error \"leak\" panel.reset=true\n"
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestClearHoldsBeside has a reset that stays pressed while the condition holds: the rule ends once and does not flap, whether or not the
+// gateway starts again between any two records.
+func TestClearHoldsBeside(t *testing.T) {
+	type step struct{ reading, want string }
+	tests := map[string]struct {
+		hold  time.Duration
+		steps []step
+	}{
+		"both hold: raised once, cleared once": {0, []step{
+			{"wet", "raised"},
+			{"reset", "cleared"},
+			{"wet", ""},
+			{"reset", ""},
+			{"wet", ""},
+			{"reset", ""},
+			{"dry", ""},
+			{"reset", ""},
+			{"wet", "raised"},
+			{"wet", ""},
+			{"reset", "cleared"},
+			{"wet", ""},
+		}},
+		"with for: neither": {2 * time.Second, []step{
+			{"wet", ""},
+			{"wet", ""},
+			{"wet", "raised"},
+			{"reset", "cleared"},
+			{"wet", ""},
+			{"wet", ""},
+			{"wet", ""},
+			{"wet", ""},
+			{"dry", ""},
+			{"wet", ""},
+			{"wet", ""},
+			{"wet", "raised"},
+		}},
+		"dry before the reset: armed, also for what reports changes only": {0, []step{
+			{"wet", "raised"}, {"dry", ""}, {"reset", "cleared"}, {"wet", "raised"}, {"reset", "cleared"}, {"wet", ""},
+		}},
+		"dry for a while only": {0, []step{
+			{"wet", "raised"}, {"dry", ""}, {"wet", ""}, {"reset", "cleared"}, {"wet", ""}, {"dry", ""}, {"wet", "raised"},
+		}},
+		"a fault is not dry": {0, []step{
+			{"wet", "raised"}, {"fault", ""}, {"reset", "cleared"}, {"fault", ""}, {"wet", ""}, {"dry", ""}, {"wet", "raised"},
+		}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			leak := Rule{
+				Name: "leak", When: must(t, "cellar.water > 0"), For: tt.hold, Clear: must(t, "panel.reset == true"), Severity: SeverityError, Text: "leak",
+			}
+			s := newSet(t, leak)
+			store := map[string][]byte{}
+			for i, st := range tt.steps {
+				rd := map[string]tidegate.Reading{
+					"wet":   {Device: "cellar", Channel: "water", Value: tidegate.Float(1)},
+					"dry":   {Device: "cellar", Channel: "water", Value: tidegate.Float(0)},
+					"fault": {Device: "cellar", Channel: "water", Fault: "x"},
+					"reset": {Device: "panel", Channel: "reset", Value: tidegate.Bool(true)},
+				}[st.reading]
+				o := s.Apply(record(time.Duration(i)*time.Second, rd))
+				if got, _, _ := strings.Cut(tell(o), " "); got != st.want {
+					t.Errorf("step %d, %s: got %q, want %q", i, st.reading, got, st.want)
+				}
+				for _, c := range o.Changed {
+					store[c.Rule] = slices.Clone(c.Body)
+				}
+				s = newSet(t, leak)
+				if body := store["leak"]; body != nil {
+					if _, err := s.Restore([]State{{Rule: "leak", Body: body}}, true); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestStateOfBefore: what was stored before rules remembered whether `when` held is read.
+func TestStateOfBefore(t *testing.T) {
+	leak := Rule{Name: "leak", When: must(t, "cellar.water > 0"), Clear: must(t, "panel.reset == true"), Severity: SeverityError, Text: "leak"}
+	mark := binary.BigEndian.AppendUint32(nil, fingerprint(leak))
+	for want, body := range map[string][]byte{
+		"raised":  append([]byte{1, 0, 0, 1}, mark...),
+		"cleared": append([]byte{1, 2, 3, 1}, mark...),
+	} {
+		s := newSet(t, leak)
+		if o, err := s.Restore([]State{{Rule: "leak", Body: body}}, true); err != nil || len(o.Changed) != 0 {
+			t.Fatalf("%s: %v, changed %v", want, err, o.Changed)
+		}
+		got, _, _ := strings.Cut(tell(s.Apply(record(0, tidegate.Reading{Device: "cellar", Channel: "water", Value: tidegate.Float(1)},
+			tidegate.Reading{Device: "panel", Channel: "reset", Value: tidegate.Bool(want == "cleared")}))), " ")
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 
@@ -314,8 +413,9 @@ func TestRestoreOfDamagedState(t *testing.T) {
 	}{
 		"empty":           {nil, "0 bytes long, want at least 3"},
 		"other version":   {[]byte{9, 0, 0}, "got version 9, want 1"},
-		"unknown phase":   {[]byte{1, 3, 0}, "phase 3 with severity 0"},
+		"unknown phase":   {[]byte{1, 5, 0}, "phase 5 with severity 0"},
 		"alarm when idle": {[]byte{1, 0, 3}, "phase 0 with severity 3"},
+		"alarm when held": {[]byte{1, 3, 3}, "phase 3 with severity 3"},
 		"no count":        {[]byte{1, 0, 0}, "cut short"},
 		"no fingerprint":  {[]byte{1, 0, 0, 5, 1, 2}, "cut short"},
 		"no timer":        {good()[:9], "cut short"},

@@ -21,12 +21,18 @@ type State struct {
 // The body of a State, version 1:
 //
 //	byte     version, 1
-//	byte     phase: 0 idle, 1 pending, 2 active
+//	byte     0 idle, 1 pending, 2 active, 3 idle but `when` must be seen not to hold first, 4 active but `when` was last seen not to hold
 //	byte     severity of the alarm that stands: 0 none, 1 info, 2 warning, 3 error
 //	uvarint  how often the rule became active
 //	uint32   fingerprint of `when` and `for`, big endian
 //	varint   pending only: boot time in microseconds since when the condition holds
 const stateVersion = 1
+
+// What follows the phases in the second byte of a State; a reader that knows only phases starts such a rule anew.
+const (
+	idleHeld     = byte(active) + 1 // idle, and isHeld
+	activeUnheld = byte(active) + 2 // active, and not isHeld
+)
 
 // fingerprint tells a rule's condition and duration from others.
 func fingerprint(r Rule) uint32 {
@@ -36,7 +42,14 @@ func fingerprint(r Rule) uint32 {
 }
 
 func (r *rule) appendState(b []byte) []byte {
-	b = append(b, stateVersion, byte(r.phase), r.raised)
+	phase := byte(r.phase)
+	switch {
+	case r.phase == idle && r.isHeld:
+		phase = idleHeld
+	case r.phase == active && !r.isHeld:
+		phase = activeUnheld
+	}
+	b = append(b, stateVersion, phase, r.raised)
 	b = binary.AppendUvarint(b, r.fired)
 	b = binary.BigEndian.AppendUint32(b, r.mark)
 	if r.phase == pending {
@@ -52,6 +65,7 @@ type stored struct {
 	fired  uint64
 	mark   uint32
 	since  time.Duration
+	isHeld bool
 }
 
 func decodeState(b []byte) (stored, error) {
@@ -61,7 +75,13 @@ func decodeState(b []byte) (stored, error) {
 	if b[0] != stateVersion {
 		return stored{}, fmt.Errorf("%w: got version %d, want %d", ErrState, b[0], stateVersion)
 	}
-	st := stored{phase: phase(b[1]), raised: b[2]}
+	st := stored{phase: phase(b[1]), raised: b[2], isHeld: b[1] == byte(active)}
+	switch b[1] {
+	case idleHeld:
+		st.phase, st.isHeld = idle, true
+	case activeUnheld:
+		st.phase = active
+	}
 	if st.phase > active || int(st.raised) >= len(severities) || st.raised != 0 && st.phase != active {
 		return stored{}, fmt.Errorf("%w: phase %d with severity %d", ErrState, b[1], b[2])
 	}
@@ -124,7 +144,10 @@ func (s *Set) Restore(states []State, sameBoot bool) (Outcome, error) {
 		case err != nil:
 			s.touch(r)
 		default:
-			r.phase, r.raised, r.fired, r.since = st.phase, st.raised, st.fired, st.since
+			r.phase, r.raised, r.fired, r.since, r.isHeld = st.phase, st.raised, st.fired, st.since, st.isHeld
+			if st.mark != r.mark { // nothing was seen of this condition yet
+				r.isHeld = r.phase == active && !r.endsElsewhere()
+			}
 			if r.phase == pending && (!sameBoot || st.mark != r.mark) {
 				r.phase, r.since = idle, 0
 			}
