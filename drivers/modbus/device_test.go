@@ -677,3 +677,25 @@ func TestBlocksShareDebts(t *testing.T) {
 		})
 	}
 }
+
+// TestEndOfContextLeavesTheLine: a Read that is ended while it listens for silence neither asks nor closes the port that others share.
+func TestEndOfContextLeavesTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &unitFake{}
+		h, opened := plug(t, u.slave(), false)
+		d := openDevice(t, eight(false), h)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		want := "unit 3 on /dev/ttyX: read of holding 0..7: bus /dev/ttyX: context deadline exceeded (listen: i/o timeout)"
+		if _, err := d.Read(ctx); err == nil || err.Error() != want || errors.Is(err, drivers.ErrGone) {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+		if got := u.take(); got != "" {
+			t.Errorf("asked %q after the end", got)
+		}
+		read(t, u, d, "", "3:0+8")
+		if *opened != 1 {
+			t.Errorf("opened %d times, want once", *opened)
+		}
+	})
+}

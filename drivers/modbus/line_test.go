@@ -43,6 +43,7 @@ type end struct {
 	in, out *half
 	mu      sync.Mutex
 	read    time.Time
+	write   time.Time
 }
 
 // newLine returns both ends of a line.
@@ -83,6 +84,12 @@ func (e *end) Read(b []byte) (int, error) {
 }
 
 func (e *end) Write(b []byte) (int, error) {
+	e.mu.Lock()
+	deadline := e.write
+	e.mu.Unlock()
+	if !deadline.IsZero() && !time.Now().Before(deadline) {
+		return 0, os.ErrDeadlineExceeded
+	}
 	closed := false
 	e.out.change(func() {
 		if closed = e.out.closed; !closed {
@@ -109,7 +116,12 @@ func (e *end) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-func (e *end) SetWriteDeadline(time.Time) error { return nil }
+func (e *end) SetWriteDeadline(t time.Time) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.write = t
+	return nil
+}
 
 var errNotHere = errors.New("not on this host")
 

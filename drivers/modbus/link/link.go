@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 
@@ -181,6 +182,12 @@ type foreign byte
 
 // Error returns the words.
 func (f foreign) Error() string { return fmt.Sprintf("a reply of unit %d", byte(f)) }
+
+// isUnsent reports whether a Write of which n bytes went out ended because its time was over before it began, as when its ctx is done: the
+// port is as it was, and the request was not made.
+func isUnsent(n int, err error) bool {
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, drivers.ErrGone)
+}
 
 // gone returns an error wrapping drivers.ErrGone and err, which came of doing something with the port.
 func gone(doing string, err error) error {

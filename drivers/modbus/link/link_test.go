@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers"
@@ -360,6 +365,52 @@ func TestDebts(t *testing.T) {
 					l.account(q, err)
 				}
 			}
+		})
+	}
+}
+
+// lateport takes part of what is written, or nothing, because the deadline has passed.
+type lateport struct {
+	drivers.Port
+	takes int
+	err   error
+}
+
+func (p *lateport) SetReadDeadline(time.Time) error  { return nil }
+func (p *lateport) SetWriteDeadline(time.Time) error { return nil }
+func (p *lateport) Read([]byte) (int, error) {
+	time.Sleep(time.Second)
+	return 0, os.ErrDeadlineExceeded
+}
+func (p *lateport) Write([]byte) (int, error) { return p.takes, p.err }
+
+// TestWriteWhoseTimeIsOver: where nothing went out because ctx was done, the port others share is left alone, and no reply is owed.
+func TestWriteWhoseTimeIsOver(t *testing.T) {
+	stuck := fmt.Errorf("%w: the port takes no more: %w", drivers.ErrGone, os.ErrDeadlineExceeded)
+	for name, tt := range map[string]struct {
+		port lateport
+		gone bool
+	}{
+		"over before":     {lateport{takes: 0, err: os.ErrDeadlineExceeded}, false},
+		"half is out":     {lateport{takes: 3, err: os.ErrDeadlineExceeded}, true},
+		"stuck in it":     {lateport{takes: 0, err: stuck}, true},
+		"something wrong": {lateport{takes: 0, err: io.ErrClosedPipe}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := Request{Holding, 0, 1}
+				rtu := NewRTU(drivers.NewBus("line", nil), 1, time.Second, 9600)
+				for name, l := range map[string]interface {
+					Exchange(p drivers.Port, q Request) ([]byte, error)
+				}{"RTU": rtu, "TCP": NewTCP(1, time.Second, 0)} {
+					if _, err := l.Exchange(&tt.port, q); err == nil || errors.Is(err, drivers.ErrGone) != tt.gone {
+						t.Errorf("%s: %v, want it gone: %v", name, err, tt.gone)
+					}
+				}
+				if _, owes := rtu.Probe(q); owes != tt.gone {
+					t.Errorf("a reply is owed: %v", owes)
+				}
+			})
 		})
 	}
 }

@@ -80,6 +80,7 @@ func NewRTU(bus *drivers.Bus, unit byte, timeout time.Duration, baud int) *RTU {
 // an exception, proves that nothing older can come any more.
 func (l *RTU) Probe(q Request) (p Request, ok bool) {
 	if !slices.Contains(l.owed, q.shape()) && len(l.owed) < owedMost {
+		l.probe = Request{}
 		return Request{}, false
 	}
 	step := 1
@@ -107,17 +108,20 @@ func (l *RTU) Exchange(p drivers.Port, q Request) ([]byte, error) {
 		return nil, gone("set deadline", err)
 	}
 	var body []byte
-	_, err := p.Write(l.out)
-	if err != nil {
+	n, err := p.Write(l.out)
+	switch {
+	case isUnsent(n, err):
+		return nil, fmt.Errorf("write: %w", err)
+	case err != nil:
 		err = gone("write", err)
-	} else {
+	default:
 		body, err = l.reply(p, q)
 	}
 	l.account(q, err)
 	return body, err
 }
 
-// settle listens until the line has been silent for one gap, and drops what comes.
+// settle listens until the line has been silent for one gap, and drops what comes. An end of its ctx is no silence.
 func (l *RTU) settle(p drivers.Port) error {
 	gap := l.gap
 	if l.wary > 0 {
@@ -132,6 +136,8 @@ func (l *RTU) settle(p drivers.Port) error {
 		m, err := p.Read(l.in)
 		n += m
 		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && time.Since(now) < gap:
+			return fmt.Errorf("listen: %w", err)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if n >= minException {
 				l.wary = waryFor

@@ -50,7 +50,9 @@ func (t *TCP) Exchange(p drivers.Port, q Request) ([]byte, error) {
 	if err := errors.Join(p.SetWriteDeadline(deadline), p.SetReadDeadline(deadline)); err != nil {
 		return nil, gone("set deadline", err)
 	}
-	switch _, err := p.Write(t.out); {
+	switch n, err := p.Write(t.out); {
+	case isUnsent(n, err):
+		return nil, fmt.Errorf("write: %w", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, gone("write", err)
 	case err != nil:
