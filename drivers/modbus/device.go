@@ -27,7 +27,7 @@ const (
 // framing carries one request over a port: link.RTU or link.TCP.
 type framing interface {
 	Exchange(p drivers.Port, q link.Request) ([]byte, error)
-	Probe(q link.Request) (p link.Request, ok bool)
+	Probe(q link.Request, spans []link.Request) (p link.Request, ok bool)
 }
 
 // device is one unit that is read.
@@ -39,6 +39,7 @@ type device struct {
 	values   []value            // sorted as they lie
 	readings []tidegate.Reading // in the order of the configuration, used again by each Read
 	first    []request          // the plan before anything was learned
+	spans    []link.Request     // what first reads
 	plan     []request
 	learned  time.Time // when plan began to differ from first; zero = it does not
 	next     int       // index in plan of the request that the next Read begins with
@@ -59,6 +60,9 @@ func newDevice(where string, bus *drivers.Bus, l framing, values []value, maxGap
 	sortValues(values)
 	d := &device{where: where, bus: bus, link: l, values: values, readings: make([]tidegate.Reading, len(values))}
 	d.first = plan(values, maxGap, maxQuantity)
+	for i := range d.first {
+		d.spans = append(d.spans, d.first[i].Request)
+	}
 	d.plan = slices.Clone(d.first)
 	d.call = d.exchange
 	return d
@@ -172,7 +176,7 @@ func isNoReply(err error) bool {
 // while this one waited for the bus.
 func (d *device) exchange(p drivers.Port) error {
 	d.ran, d.sent = true, d.asked
-	if probe, ok := d.link.Probe(d.asked); ok {
+	if probe, ok := d.link.Probe(d.asked, d.spans); ok {
 		d.sent = probe
 	}
 	d.body, d.err = d.link.Exchange(p, d.sent)

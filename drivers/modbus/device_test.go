@@ -542,7 +542,7 @@ type owing struct {
 	asked []link.Request
 }
 
-func (o *owing) Probe(link.Request) (p link.Request, ok bool) {
+func (o *owing) Probe(link.Request, []link.Request) (p link.Request, ok bool) {
 	return link.Request{Table: link.Holding, Address: 0, Quantity: 90 + o.left}, o.left > 0
 }
 
@@ -696,6 +696,34 @@ func TestEndOfContextLeavesTheLine(t *testing.T) {
 		read(t, u, d, "", "3:0+8")
 		if *opened != 1 {
 			t.Errorf("opened %d times, want once", *opened)
+		}
+	})
+}
+
+// TestProbesReadWhatIsConfigured: as long as there is a shape within what is read anyway, a probe touches no other register.
+func TestProbesReadWhatIsConfigured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &unitFake{silent: func(slave.Request) bool { return true }}
+		h, _ := plug(t, u.slave(), false)
+		d := openDevice(t, config(false,
+			Register{Channel: "a", Address: new(7)}, Register{Channel: "b", Address: new(20), Count: new(5)},
+			Register{Channel: "c", Table: "coil", Address: new(3), Count: new(30)}, Register{Channel: "d", Table: "coil", Address: new(90)}), h)
+		for range 4 {
+			if _, err := d.Read(t.Context()); err == nil {
+				t.Error("a unit that is off was read")
+			}
+		}
+		// Asked are both rows of coils, then a and b; then all is owed, and shapes within the longer rows are what is left.
+		if got, want := u.take(), "1:3+30 1:90+1 3:7+1 3:20+5 1:3+9"; got != want {
+			t.Errorf("asked %q, want %q", got, want)
+		}
+		_, _ = d.Read(t.Context())
+		if got, want := u.take(), "1:3+17"; got != want {
+			t.Errorf("asked %q, want %q", got, want)
+		}
+		_, _ = d.Read(t.Context())
+		if got, want := u.take(), "3:20+2"; got != want {
+			t.Errorf("asked %q for the sake of holding 7, want %q", got, want)
 		}
 	})
 }

@@ -57,7 +57,8 @@
 //     rest of a frame, a reply that came after its timeout, noise;
 //   - replies of other units, echoes, damaged frames and frames of another shape are passed over, and the timeout goes on;
 //   - as long as a reply is owed, no request of its shape is sent to that unit. Where one is due, a probe goes ahead: a request
-//     of another shape, the values of which are dropped. A unit answers in order, so values for the probe prove that nothing
+//     of another shape, the values of which are dropped. It reads a part of what is configured, if that has a shape left; a unit
+//     of a single register, or one that owes many replies, is asked for registers behind, as many as make another shape. A unit answers in order, so values for the probe prove that nothing
 //     older can come any more; an exception proves it of the oldest debt only. When four probes bring no values, the debts older
 //     than these are written off: replies to them would be four timeouts late. A reply that comes even later could be mistaken;
 //     only a longer timeout helps against that;

@@ -349,7 +349,7 @@ func TestDebts(t *testing.T) {
 			l := NewRTU(drivers.NewBus("line", nil), 1, time.Second, 9600)
 			for i, s := range steps {
 				q := Request{s.table, 65530, s.quantity}
-				p, ok := l.Probe(q)
+				p, ok := l.Probe(q, nil)
 				got := ""
 				if ok {
 					got = strconv.Itoa(p.Quantity)
@@ -407,7 +407,7 @@ func TestWriteWhoseTimeIsOver(t *testing.T) {
 						t.Errorf("%s: %v, want it gone: %v", name, err, tt.gone)
 					}
 				}
-				if _, owes := rtu.Probe(q); owes != tt.gone {
+				if _, owes := rtu.Probe(q, nil); owes != tt.gone {
 					t.Errorf("a reply is owed: %v", owes)
 				}
 			})

@@ -76,24 +76,42 @@ func NewRTU(bus *drivers.Bus, unit byte, timeout time.Duration, baud int) *RTU {
 }
 
 // Probe returns a request that must be exchanged ahead of q, because a reply of q's shape is still owed and would be taken for
-// q's; ok is false when none is needed. Between Probe and Exchange the bus must not have been another's. The probe reads where q does, but has a shape of which no reply is owed; its reply, or
-// an exception, proves that nothing older can come any more.
-func (l *RTU) Probe(q Request) (p Request, ok bool) {
+// q's; ok is false when none is needed. Between Probe and Exchange the bus must not have been another's. The probe has a shape of which no
+// reply is owed; its reply, or an exception, proves that nothing older can come any more. It reads less than q does or, where replies of
+// all these shapes are owed, the beginning of one of spans, which are read anyway; only where that does not do either, more than q.
+func (l *RTU) Probe(q Request, spans []Request) (p Request, ok bool) {
 	if !slices.Contains(l.owed, q.shape()) && len(l.owed) < owedMost {
 		l.probe = Request{}
 		return Request{}, false
 	}
+	l.probe, ok = l.within(q, q)
+	for i := 0; i < len(spans) && !ok; i++ {
+		if spans[i].Table == q.Table {
+			l.probe, ok = l.within(spans[i], q)
+		}
+	}
+	if !ok {
+		beyond := q
+		beyond.Quantity = Addresses
+		l.probe, _ = l.within(beyond, q)
+		l.probe.Address = min(q.Address, Addresses-l.probe.Quantity)
+	}
+	return l.probe, true
+}
+
+// within returns the least request at the beginning of span that replies to q and replies owed cannot be taken for.
+func (l *RTU) within(span, q Request) (p Request, ok bool) {
 	step := 1
 	if q.Table.IsBits() {
 		step = 8
 	}
-	p = Request{Table: q.Table, Address: q.Address, Quantity: 1}
-	for p.shape() == q.shape() || slices.Contains(l.owed, p.shape()) {
-		p.Quantity += step
+	p = span
+	for p.Quantity = 1; p.Quantity <= span.Quantity; p.Quantity += step {
+		if p.shape() != q.shape() && !slices.Contains(l.owed, p.shape()) {
+			return p, true
+		}
 	}
-	p.Address = min(p.Address, Addresses-p.Quantity)
-	l.probe = p
-	return p, true
+	return Request{}, false
 }
 
 // Exchange sends q and returns the bytes of its values, valid until the next Exchange. Else its error is an Exception, a

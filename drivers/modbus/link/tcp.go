@@ -36,7 +36,7 @@ func NewTCP(unit byte, timeout time.Duration, id uint16) *TCP {
 }
 
 // Probe never wants one: transaction numbers tell late replies.
-func (*TCP) Probe(Request) (p Request, ok bool) { return Request{}, false }
+func (*TCP) Probe(Request, []Request) (p Request, ok bool) { return Request{}, false }
 
 // Exchange sends q and returns the bytes of its values, valid until the next Exchange. Else its error is an Exception, a
 // NoReply, wraps drivers.ErrGone, or says what came that is no reply. A stream that is out of step is gone: nothing but a new
