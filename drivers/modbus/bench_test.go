@@ -125,7 +125,10 @@ type instant struct{ body [250]byte }
 func (f *instant) Exchange(_ drivers.Port, q link.Request) ([]byte, error) {
 	return f.body[:q.Bytes()], nil
 }
-func (*instant) Probe(link.Request, []link.Request) (link.Request, bool) { return link.Request{}, false }
+
+func (*instant) Probe(link.Request, []link.Request) (link.Request, bool) {
+	return link.Request{}, false
+}
 
 // BenchmarkDecode is a Read without line, connection and bus.
 func BenchmarkDecode(b *testing.B) {

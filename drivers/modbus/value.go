@@ -147,7 +147,10 @@ func (v *value) float(f float64) (val tidegate.Value, fault string) {
 		return tidegate.Value{}, "the device says " + formatNumber(f) + ": it has no value"
 	}
 	if v.scaled {
-		f = (f*v.factor + v.addend) / v.divisor
+		raw := f
+		if f = (f*v.factor + v.addend) / v.divisor; !isFinite(f) {
+			return tidegate.Value{}, "got " + formatNumber(raw) + ", which scale and offset take beyond the range of a number"
+		}
 	}
 	return v.bounded(tidegate.Float(f), f)
 }
