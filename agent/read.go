@@ -23,12 +23,13 @@ import (
 const FaultChannel = "_device"
 
 const (
-	// idleShare is how many times as long as its failed Read took a device that does not answer leaves its bus alone: with the Reads
-	// before it is found out, it takes at most 5 % of the time.
+	// idleShare is how many times as long as its failed Read had it a device that does not answer leaves a bus to the others there: with
+	// the Reads before it is found out, it takes at most 5 % of the time.
 	idleShare = 24
 	// Bounds of the wait after a failed Read or Open.
 	firstPause = 50 * time.Millisecond
 	quickPause = time.Second      // where failing costs nothing: a port that is not there
+	solePause  = 5 * time.Second  // where it costs nobody but the device itself: a bus that no other uses
 	longPause  = 10 * time.Minute // where it costs the bus much: two requests of 12 s each and no reply
 	panicPause = time.Minute      // where the driver panics again and again
 	// readMost is how long a Read may take of a device that is read on a schedule; 10 times its interval, if that is more. It is more
@@ -59,7 +60,8 @@ type reader struct {
 	board  *board
 	log    *slog.Logger
 
-	failures int // in a row
+	failures int           // in a row
+	meter    drivers.Meter // what the device takes of its buses
 
 	say      sync.Mutex // guards what follows; held while something is put into the ring
 	buf      []byte     // reused
@@ -67,28 +69,29 @@ type reader struct {
 	saidAt   time.Duration
 	left     bool // nothing more may be put: see leave
 
-	mu     sync.Mutex // guards state, newest and since
+	mu     sync.Mutex // guards all below
 	state  status.Device
 	newest []tidegate.Reading // of each channel, in the order in which they came first
+	took   time.Duration      // by the last call of the driver that returned
 	since  time.Time          // when the call of the driver began that has not returned; zero = there is none
 }
 
 // run reads until ctx is done.
 func (r *reader) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		cost, err := r.session(ctx)
+		err := r.session(drivers.WithMeter(ctx, &r.meter))
 		if ctx.Err() != nil {
 			return
 		}
 		r.fault(err)
-		wait(ctx, r.pause(cost, err))
+		wait(ctx, r.pause(err))
 	}
 }
 
-// session opens the device and reads it until it must be opened anew; cost is how long the call took that said so.
-func (r *reader) session(ctx context.Context) (cost time.Duration, err error) {
-	start := r.enter()
-	defer func() { cost = time.Since(start); r.exit() }()
+// session opens the device and reads it until it must be opened anew, which the error says.
+func (r *reader) session(ctx context.Context) (err error) {
+	r.enter()
+	defer r.exit()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer func() {
@@ -99,7 +102,7 @@ func (r *reader) session(ctx context.Context) (cost time.Duration, err error) {
 	}()
 	dev, err := r.config.Open(ctx, r.host)
 	if err != nil {
-		return 0, fmt.Errorf("open: %w", err)
+		return fmt.Errorf("open: %w", err)
 	}
 	defer func() {
 		if e := dev.Close(); e != nil {
@@ -112,7 +115,7 @@ func (r *reader) session(ctx context.Context) (cost time.Duration, err error) {
 	}
 	next := time.Now()
 	for {
-		start = r.enter()
+		r.enter()
 		list, err := r.read(ctx, dev)
 		r.exit()
 		if len(list) > 0 {
@@ -120,12 +123,12 @@ func (r *reader) session(ctx context.Context) (cost time.Duration, err error) {
 		}
 		switch {
 		case ctx.Err() != nil:
-			return 0, nil
+			return nil
 		case errors.Is(err, drivers.ErrGone):
-			return 0, err
+			return err
 		case err != nil:
 			r.fault(err)
-			wait(ctx, r.pause(time.Since(start), err))
+			wait(ctx, r.pause(err))
 			next = time.Now()
 			continue
 		}
@@ -137,73 +140,9 @@ func (r *reader) session(ctx context.Context) (cost time.Duration, err error) {
 			wait(ctx, firstPause) // a driver that neither waits nor reports must not spin
 		}
 		if ctx.Err() != nil {
-			return 0, nil
+			return nil
 		}
 	}
-}
-
-// read reads dev once, within the time that a Read may take.
-func (r *reader) read(ctx context.Context, dev drivers.Device) ([]tidegate.Reading, error) {
-	most := r.most()
-	if most == 0 {
-		return dev.Read(ctx)
-	}
-	limited, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	list, err := dev.Read(limited)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("no answer within %v: %w", most, err)
-	}
-	return list, err
-}
-
-// most returns how long a Read may take; 0 = as long as it likes, because it waits for the device.
-func (r *reader) most() time.Duration {
-	if r.every == 0 {
-		return 0
-	}
-	return max(readMost, 10*r.every)
-}
-
-// enter notes that a call of the driver begins, and returns when.
-func (r *reader) enter() time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.since = time.Now()
-	return r.since
-}
-
-// exit notes that it has returned.
-func (r *reader) exit() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.since = time.Time{}
-}
-
-// watch reports the device as faulty while a call of its driver does not return although it was told to: for ever, perhaps.
-func (r *reader) watch() {
-	most := r.most()
-	r.mu.Lock()
-	since := r.since
-	r.mu.Unlock()
-	if most == 0 || since.IsZero() || time.Since(since) < most+leaveGrace {
-		return
-	}
-	r.fault(fmt.Errorf("the driver has not returned for more than %v; only a restart of the gateway frees it", most))
-}
-
-// leave makes sure that the reader puts nothing more into the ring, whatever its driver does.
-func (r *reader) leave() {
-	r.say.Lock()
-	defer r.say.Unlock()
-	r.left = true
-}
-
-// hasLeft reports whether leave was called.
-func (r *reader) hasLeft() bool {
-	r.say.Lock()
-	defer r.say.Unlock()
-	return r.left
 }
 
 // due returns the next time on the device's grid. Times that were missed are left out, not made up for.
@@ -218,8 +157,10 @@ func (r *reader) due(last time.Time) time.Time {
 	return next
 }
 
-// pause returns how long to wait after a failure that took cost.
-func (r *reader) pause(cost time.Duration, err error) time.Duration {
+// pause returns how long to wait after the last call of the driver, which failed with err. What counts is how long it had a bus that
+// others wait for; waiting for their turns costs them nothing.
+func (r *reader) pause(err error) time.Duration {
+	use := r.meter.Take()
 	r.failures++
 	grown := firstPause << min(r.failures-1, 15)
 	quick := min(grown, quickPause)
@@ -232,8 +173,14 @@ func (r *reader) pause(cost time.Duration, err error) time.Duration {
 		return max(quick, r.every)
 	case r.every == 0:
 		return quick // its Read waits for the device, which costs the bus nothing
+	case use.IsShared:
+		return max(quick, min(idleShare*use.Held, longPause))
+	case use.Turns == 0: // no bus of ours, or it did not get it
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		use.Held = r.took
 	}
-	return max(quick, min(idleShare*cost, longPause))
+	return max(quick, min(idleShare*use.Held, solePause))
 }
 
 func wait(ctx context.Context, d time.Duration) {

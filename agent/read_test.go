@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,6 +102,57 @@ func busyLine(t *testing.T, timeout, d time.Duration, dead byte) (busy time.Dura
 		}
 	})
 	return busy, reads
+}
+
+// TestSoleDevice has a unit that does not answer for half an hour, alone on its connection or with another: alone it is asked again soon and
+// so read again soon, as that costs nobody anything.
+func TestSoleDevice(t *testing.T) {
+	const away, back = 30 * time.Minute, 6100 * time.Millisecond
+	for name, tt := range map[string]struct {
+		units       int
+		least, most int // requests to it while it is away
+	}{
+		"alone":          {1, 250, 360},
+		"beside another": {2, 60, 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				began := time.Now()
+				var asked atomic.Int32
+				s := &slave.Slave{
+					Units: []byte{1, 2}, Values: func(_ slave.Request, out []uint16) slave.Exception { clear(out); return slave.NoException },
+					Fault: func(q slave.Request) slave.Fault {
+						if d := time.Since(began); q.Unit == 1 && d > time.Minute && d < time.Minute+away {
+							asked.Add(1)
+							return slave.Fault{Kind: slave.Silent}
+						}
+						return slave.Fault{}
+					},
+				}
+				x := newBed(t, nil)
+				var served sync.WaitGroup
+				x.host.Ports = map[string]drivertest.Opener{"tcp://far.test:502": func(context.Context) (drivers.Port, error) {
+					near, far := net.Pipe()
+					served.Go(func() { _ = s.ServeTCP(context.Background(), far) }) // ends with the pipe
+					return near, nil
+				}}
+				text := "devices:\n"
+				for u := range tt.units {
+					text += fmt.Sprintf("  - {name: m%d, driver: modbus, every: 1s, address: 'tcp://far.test', unit: %d, registers: [{channel: v, address: 0}]}\n", u+1, u+1)
+				}
+				g := x.start(text)
+				time.Sleep(time.Minute + away + back)
+				if n := int(asked.Load()); n < tt.least || n > tt.most {
+					t.Errorf("asked %d times in %v, want %d to %d", n, away, tt.least, tt.most)
+				}
+				if state := g.device("m1").State; tt.units == 1 && state != "ok" {
+					t.Errorf("%v after it is back it is %s", back, state)
+				}
+				g.end()
+				served.Wait()
+			})
+		})
+	}
 }
 
 // TestGoneDeviceIsReadAgain plugs devices out and in again: they are read within 3 s after they are back.

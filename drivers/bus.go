@@ -16,6 +16,7 @@ type Bus struct {
 	open  func(ctx context.Context) (Port, error)
 	trace atomic.Pointer[func(out bool, b []byte)]
 	busy  atomic.Int64 // nanoseconds in Do, for Busy
+	users atomic.Int32 // devices, as far as their hosts say; for Meters
 
 	turn     chan struct{} // holds one token: whoever has it may use port, failed and failure
 	failed   time.Time     // when the port was last not to be opened; owned by the holder of the token
@@ -41,6 +42,12 @@ func (b *Bus) Name() string { return b.name }
 
 // Busy returns for how long the bus was in use so far, waiting not counted.
 func (b *Bus) Busy() time.Duration { return time.Duration(b.busy.Load()) }
+
+// Join notes that one more device uses b, until ctx is done. A Host calls it for each device that it gives b to.
+func (b *Bus) Join(ctx context.Context) {
+	b.users.Add(1)
+	context.AfterFunc(ctx, func() { b.users.Add(-1) })
+}
 
 // Trace makes f see all bytes that go out (written) or come in (read), until Trace(nil). f must not keep p.
 func (b *Bus) Trace(f func(out bool, p []byte)) {
@@ -85,7 +92,13 @@ func (b *Bus) Do(ctx context.Context, f func(p Port) error) error {
 	}
 	defer func() { b.turn <- struct{}{} }()
 	start := time.Now()
-	defer func() { b.busy.Add(int64(time.Since(start))) }()
+	defer func() {
+		held := time.Since(start)
+		b.busy.Add(int64(held))
+		if m, ok := ctx.Value(meterKey{}).(*Meter); ok {
+			m.add(held, b.users.Load() > 1)
+		}
+	}()
 	p, err := b.hold(ctx, arrived)
 	switch {
 	case err != nil && ctx.Err() != nil:

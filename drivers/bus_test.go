@@ -282,3 +282,50 @@ func TestKeep(t *testing.T) {
 		t.Errorf("forgot it when closed, %v", err)
 	}
 }
+
+// TestMeter: what a device takes of a bus is the time in which it had it, not the time in which it waited for another's turn.
+func TestMeter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBus("x", func(context.Context) (Port, error) {
+			time.Sleep(time.Second)
+			c, _ := net.Pipe()
+			return c, nil
+		})
+		var mine, others Meter
+		ctx, end := context.WithCancel(t.Context())
+		b.Join(ctx)
+		hold := func(ctx context.Context, m *Meter, d time.Duration) {
+			if err := b.Do(WithMeter(ctx, m), func(Port) error { time.Sleep(d); return nil }); err != nil {
+				t.Error(err)
+			}
+		}
+		hold(ctx, &mine, time.Second)
+		if got, want := mine.Take(), (Use{Turns: 1, Held: 2 * time.Second}); got != want {
+			t.Errorf("alone: %+v, want %+v", got, want)
+		}
+		other, leave := context.WithCancel(t.Context())
+		b.Join(other)
+		var wg sync.WaitGroup
+		wg.Go(func() { hold(other, &others, time.Minute) })
+		time.Sleep(time.Second)
+		hold(ctx, &mine, 3*time.Second)
+		hold(ctx, &mine, 4*time.Second)
+		wg.Wait()
+		if got, want := mine.Take(), (Use{Turns: 2, Held: 7 * time.Second, IsShared: true}); got != want {
+			t.Errorf("beside another: %+v, want %+v", got, want)
+		}
+		leave()
+		synctest.Wait()
+		hold(ctx, &mine, 0)
+		if got, want := mine.Take(), (Use{Turns: 1}); got != want {
+			t.Errorf("alone again: %+v, want %+v", got, want)
+		}
+		end()
+		if err := b.Do(WithMeter(ctx, &mine), nil); err == nil || mine.Take() != (Use{}) {
+			t.Errorf("a turn that was not had counts, %v", err)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -122,6 +122,7 @@ func (h *Host) join(ctx context.Context, key, settings string, bus *drivers.Bus)
 	}
 	u := &use{done: ctx.Done()}
 	s.uses[u] = struct{}{}
+	s.bus.Join(ctx)
 	context.AfterFunc(ctx, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()

@@ -92,6 +92,7 @@ func (h *Host) bus(ctx context.Context, name string) (*drivers.Bus, error) {
 		h.buses[name] = b
 	}
 	b.users++
+	b.bus.Join(ctx)
 	context.AfterFunc(ctx, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()

@@ -1,0 +1,45 @@
+package drivers
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A Meter adds up what the calls of Bus.Do with one ctx took of their buses. It is safe for concurrent use.
+type Meter struct {
+	mu    sync.Mutex // guards total
+	total Use
+}
+
+// Use is what was taken of buses.
+type Use struct {
+	Turns    int           // calls of Do that got a bus
+	Held     time.Duration // in these, waiting for the bus not counted
+	IsShared bool          // one of the buses had other users
+}
+
+// meterKey is the key of a ctx's Meter.
+type meterKey struct{}
+
+// WithMeter returns a ctx like ctx, calls of Bus.Do with which m adds up.
+func WithMeter(ctx context.Context, m *Meter) context.Context {
+	return context.WithValue(ctx, meterKey{}, m)
+}
+
+// Take returns what was added up since the last Take.
+func (m *Meter) Take() Use {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	u := m.total
+	m.total = Use{}
+	return u
+}
+
+func (m *Meter) add(held time.Duration, isShared bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.total.Turns++
+	m.total.Held += held
+	m.total.IsShared = m.total.IsShared || isShared
+}
