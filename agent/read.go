@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -67,7 +68,9 @@ type reader struct {
 	buf      []byte     // reused
 	saidText string
 	saidAt   time.Duration
-	left     bool // nothing more may be put: see leave
+	told     map[string]told    // faults of channels, while they last
+	news     []tidegate.Reading // reused
+	left     bool               // nothing more may be put: see leave
 
 	mu     sync.Mutex // guards all below
 	state  status.Device
@@ -206,8 +209,44 @@ func (r *reader) put(list []tidegate.Reading) {
 			list[i].Time = time.Time{}
 		}
 	}
-	r.putLocked(list, now)
+	r.putLocked(r.newsLocked(list, now), now)
 	r.note(list, now)
+}
+
+// told is a fault of a channel that was put into the ring.
+type told struct {
+	text string
+	at   time.Duration // boot time
+}
+
+// newsLocked returns list without the faults that were reported within sayAgain by the same words: what is refused for months must not fill
+// the buffer at the rate of the polls. It leaves alone what a talker says, whose faults are of one line each.
+func (r *reader) newsLocked(list []tidegate.Reading, now clock.Stamp) []tidegate.Reading {
+	hasFault := func(x tidegate.Reading) bool { return x.Fault != "" }
+	if r.every == 0 || len(r.told) == 0 && !slices.ContainsFunc(list, hasFault) {
+		return list
+	}
+	if r.told == nil {
+		r.told = map[string]told{}
+	}
+	r.news = r.news[:0]
+	for i := range list {
+		x := &list[i]
+		before, ok := r.told[x.Channel]
+		switch {
+		case x.Fault == "":
+			delete(r.told, x.Channel)
+		case ok && before.text == x.Fault && now.Boot-before.at < sayAgain:
+			continue
+		default:
+			r.told[x.Channel] = told{strings.Clone(x.Fault), now.Boot}
+		}
+		r.news = append(r.news, *x)
+	}
+	if len(r.news) == len(list) {
+		return list
+	}
+	return r.news
 }
 
 // putLocked puts list, cut where it is too long for one record; a value that is too long for any becomes a fault.

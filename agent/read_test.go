@@ -344,6 +344,69 @@ func TestFaultIsReported(t *testing.T) {
 	})
 }
 
+// TestFaultOfChannelIsReported when it begins, when it changes, once a minute while it lasts, and when it begins again; the other channels of
+// the Read with each. A talker's faults are told each.
+func TestFaultOfChannelIsReported(t *testing.T) {
+	for name, tt := range map[string]struct {
+		every time.Duration
+		want  string
+	}{
+		"polled": {time.Second, "1m0s refused, 2m0s refused, 3m0s refused, 3m30s other, 4m30s other, 5m10s other"},
+		"talker": {0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newBroker(t)
+				f := newFar(t, b)
+				p := newPlay()
+				faults := 0
+				p.read = func(_ context.Context, n int) ([]tidegate.Reading, error) {
+					if tt.every == 0 {
+						time.Sleep(time.Second)
+					}
+					list := []tidegate.Reading{{Channel: "c"}, one(n)[0]}
+					switch d := time.Since(p.began); {
+					case d >= time.Minute && d < 3*time.Minute+30*time.Second:
+						list[0].Fault = "refused"
+					case d >= 3*time.Minute+30*time.Second && d < 5*time.Minute, d >= 5*time.Minute+10*time.Second && d < 5*time.Minute+20*time.Second:
+						list[0].Fault = "other"
+					default:
+						list[0].Value = tidegate.Int(7)
+						return list, nil
+					}
+					faults++
+					return list, nil
+				}
+				g := newBed(t, b, p.driver("ill", tt.every)).start("devices: [{name: a, driver: ill}]\n" + oneUplink)
+				time.Sleep(2*time.Minute + 30*time.Second)
+				if s := g.device("a"); s.State != "fault" || s.LastError != "c: refused" || s.Values[0].Fault != "refused" {
+					t.Errorf("device is %+v while its fault is not told", s)
+				}
+				time.Sleep(4 * time.Minute)
+				g.end()
+				f.check(t, 0)
+				var got []string
+				counts := 0
+				for _, s := range f.records() {
+					for _, r := range s.Record.Readings {
+						if r.Channel == "n" {
+							counts++
+						} else if r.Fault != "" {
+							got = append(got, fmt.Sprintf("%v %s", s.Record.Time.Sub(p.began).Truncate(time.Second), r.Fault))
+						}
+					}
+				}
+				if tt.every > 0 && strings.Join(got, ", ") != tt.want || tt.every == 0 && len(got) != faults {
+					t.Errorf("faults arrived %d of %d times: %s\nwant %s", len(got), faults, strings.Join(got, ", "), tt.want)
+				}
+				if n := len(p.times()); counts < n-1 {
+					t.Errorf("%d values of the other channel in %d Reads", counts, n)
+				}
+			})
+		})
+	}
+}
+
 // TestHangingRead has drivers that do not return: one gives up when it is told to, the other never does. The fault is reported, other
 // devices go on, and the gateway stops in order.
 func TestHangingRead(t *testing.T) {
