@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/box"
@@ -48,7 +47,7 @@ const (
 var errPanic = errors.New("driver panicked")
 
 // A reader reads one device for as long as it is configured: opens it, reads it on its schedule, and puts every Read into ring 1
-// before it asks again. Errors become fault readings and a pause. It runs in one goroutine, but for watch, leave and status.
+// before it asks again. Errors become fault readings and a pause. It runs in one goroutine at a time, but for watch, leave and status.
 type reader struct {
 	name   string
 	driver string
@@ -62,6 +61,7 @@ type reader struct {
 	log    *slog.Logger
 
 	failures int           // in a row
+	hangs    int           // calls of the driver that were given up
 	meter    drivers.Meter // what the device takes of its buses
 
 	say      sync.Mutex // guards what follows; held while something is put into the ring
@@ -76,51 +76,66 @@ type reader struct {
 	state  status.Device
 	newest []tidegate.Reading // of each channel, in the order in which they came first
 	took   time.Duration      // by the last call of the driver that returned
+	now    *session           // the one that is not given up
 	since  time.Time          // when the call of the driver began that has not returned; zero = there is none
+	limit  time.Duration      // how long that may take; 0 = as long as it likes
 }
 
 // run reads until ctx is done.
 func (r *reader) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := r.session(drivers.WithMeter(ctx, &r.meter))
+		err := r.try(drivers.WithMeter(ctx, &r.meter))
 		if ctx.Err() != nil {
 			return
 		}
 		r.fault(err)
 		wait(ctx, r.pause(err))
+		for r.hangs >= hangsMost && ctx.Err() == nil {
+			r.fault(err)
+			wait(ctx, sayAgain)
+		}
 	}
 }
 
-// session opens the device and reads it until it must be opened anew, which the error says.
-func (r *reader) session(ctx context.Context) (err error) {
-	r.enter()
-	defer r.exit()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// session opens the device and reads it until it must be opened anew, which the error says. Once it was given up it touches nothing more
+// than its device.
+func (r *reader) session(ctx context.Context, own *session) (err error) {
+	defer r.exit(own)
 	defer func() {
 		if p := recover(); p != nil {
 			r.log.Error("driver panicked", "device", r.name, "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("%w: %v: %w", errPanic, p, drivers.ErrGone)
 		}
 	}()
+	r.enter(own, readMost)
 	dev, err := r.config.Open(ctx, r.host)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	defer func() {
+		r.enter(own, readMost)
 		if e := dev.Close(); e != nil {
 			r.log.Debug("close device", "device", r.name, "err", e)
 		}
 	}()
+	if !r.exit(own) {
+		return nil
+	}
 	if s, ok := dev.(drivers.Setter); ok {
 		r.out.attach(s)
-		defer r.out.detach()
+		defer func() {
+			if r.exit(own) {
+				r.out.detach()
+			}
+		}()
 	}
 	next := time.Now()
 	for {
-		r.enter()
+		r.enter(own, r.most())
 		list, err := r.read(ctx, dev)
-		r.exit()
+		if !r.exit(own) {
+			return nil
+		}
 		if len(list) > 0 {
 			r.put(list)
 		}
@@ -136,16 +151,21 @@ func (r *reader) session(ctx context.Context) (err error) {
 			continue
 		}
 		r.well()
-		if r.every > 0 {
-			next = r.due(next)
-			wait(ctx, time.Until(next))
-		} else if len(list) == 0 {
-			wait(ctx, firstPause) // a driver that neither waits nor reports must not spin
-		}
-		if ctx.Err() != nil {
+		if next = r.rest(ctx, next, len(list)); ctx.Err() != nil {
 			return nil
 		}
 	}
+}
+
+// rest waits after a Read that went well and brought n readings, and returns when the next was due.
+func (r *reader) rest(ctx context.Context, last time.Time, n int) (next time.Time) {
+	if r.every > 0 {
+		next = r.due(last)
+		wait(ctx, time.Until(next))
+	} else if n == 0 {
+		wait(ctx, firstPause) // a driver that neither waits nor reports must not spin
+	}
+	return next
 }
 
 // due returns the next time on the device's grid. Times that were missed are left out, not made up for.
@@ -170,6 +190,8 @@ func (r *reader) pause(err error) time.Duration {
 	switch {
 	case errors.Is(err, errPanic):
 		return min(grown, panicPause)
+	case errors.Is(err, errHung):
+		return quickPause
 	case r.failures == 1 && errors.Is(err, drivers.ErrGone):
 		return quick // perhaps it is there again at once
 	case r.failures == 1:
@@ -308,75 +330,4 @@ func (r *reader) well() {
 	r.saidText = ""
 	r.log.Info("device is read again", "device", r.name)
 	r.board.set("device_fault", r.name, false, "")
-}
-
-// note keeps counts and newest values for the status.
-func (r *reader) note(list []tidegate.Reading, now clock.Stamp) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := &r.state
-	s.LastRead = now.Wall
-	s.Reads++
-	s.State, s.LastError = "ok", ""
-	for i := range list {
-		x := &list[i]
-		if x.Fault != "" {
-			s.Faults++
-			s.State, s.LastError = "fault", x.Channel+": "+x.Fault
-		} else {
-			s.Readings++
-		}
-		r.newestLocked(i, x, now)
-	}
-}
-
-// Bounds of what the status shows of a device: channels, and bytes of a text.
-const (
-	shownValues = 64
-	shownBytes  = 200
-)
-
-// newestLocked keeps x, which came i-th: most devices report the same channels each time.
-func (r *reader) newestLocked(i int, x *tidegate.Reading, now clock.Stamp) {
-	if i >= len(r.newest) || r.newest[i].Channel != x.Channel {
-		i = slices.IndexFunc(r.newest, func(y tidegate.Reading) bool { return y.Channel == x.Channel })
-		if i < 0 && len(r.newest) < shownValues {
-			i = len(r.newest)
-			r.newest = append(r.newest, tidegate.Reading{})
-		}
-		if i < 0 {
-			return
-		}
-	}
-	r.newest[i] = *x
-	r.newest[i].Time = now.Wall
-}
-
-// status returns the device's state.
-func (r *reader) status() status.Device {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.state
-	for i := range r.newest {
-		x := &r.newest[i]
-		v := status.Value{Channel: x.Channel, Unit: x.Unit, Fault: x.Fault, Time: x.Time}
-		if x.Fault == "" {
-			v.Value = shown(x.Value)
-		}
-		s.Values = append(s.Values, v)
-	}
-	return s
-}
-
-// shown returns v as text, cut where it is long.
-func shown(v tidegate.Value) string {
-	text, ok := v.Text()
-	if !ok || len(text) <= shownBytes {
-		return v.String()
-	}
-	n := shownBytes
-	for v.Kind() == tidegate.KindText && n > 0 && !utf8.RuneStart(text[n]) {
-		n--
-	}
-	return tidegate.RawValue(v.Kind(), 0, text[:n]).String() + "..."
 }

@@ -112,7 +112,7 @@ func TestSoleDevice(t *testing.T) {
 		units       int
 		least, most int // requests to it while it is away
 	}{
-		"alone":          {1, 250, 360},
+		"alone":          {1, 250, 400},
 		"beside another": {2, 60, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -407,15 +407,33 @@ func TestFaultOfChannelIsReported(t *testing.T) {
 	}
 }
 
-// TestHangingRead has drivers that do not return: one gives up when it is told to, the other never does. The fault is reported, other
-// devices go on, and the gateway stops in order.
-func TestHangingRead(t *testing.T) {
+// TestHangingDriver has drivers that do not return from a call: one gives up when it is told to, the others never do and are left behind. The
+// fault is reported, the device is opened anew, five times at most; other devices go on, and the gateway stops in order.
+func TestHangingDriver(t *testing.T) {
+	const anew = "; it is left behind, and the device opened anew"
+	const long = "the driver has not returned for more than 2m30s"
 	for name, tt := range map[string]struct {
-		obeys bool
-		fault string
+		every   time.Duration
+		where   string // the call that hangs
+		from    int    // the first such call to hang
+		to      int    // and the last
+		obeys   bool
+		lasts   time.Duration
+		faults  tally
+		opens   int
+		isFault bool // at the end
 	}{
-		"given up after 150 s": {true, "no answer within 2m30s: context deadline exceeded"},
-		"that never returns":   {false, "the driver has not returned for more than 2m30s; only a restart of the gateway frees it"},
+		"in Read, given up after 150 s": {time.Second, "read", 10, 10, true, 4 * time.Minute, tally{"no answer within 2m30s: context deadline exceeded": 1}, 1, false},
+		"in Read, once":                 {time.Second, "read", 10, 10, false, 4 * time.Minute, tally{long + anew: 1}, 2, false},
+		"in Open, once":                 {time.Second, "open", 1, 1, false, 4 * time.Minute, tally{long + anew: 1}, 2, false},
+		"in Open of a talker, twice":    {0, "open", 1, 2, false, 8 * time.Minute, tally{long + anew: 2}, 3, false},
+		"in Close": {time.Second, "close", 1, 1, false, 4 * time.Minute, tally{
+			long + anew: 1,
+		}, 2, false},
+		"in Read, four times": {time.Second, "read", 10, 13, false, 12 * time.Minute, tally{long + anew: 4}, 5, false},
+		"in Read, for ever": {time.Second, "read", 10, 1000, false, 16 * time.Minute, tally{
+			long + anew: 4, long + ", for the 5th time; it is left alone until the gateway is restarted": 3,
+		}, 5, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -423,22 +441,40 @@ func TestHangingRead(t *testing.T) {
 				f := newFar(t, b)
 				p := newPlay()
 				release := make(chan struct{})
-				p.read = func(ctx context.Context, n int) ([]tidegate.Reading, error) {
-					if n != 10 {
-						return one(n), nil
-					}
-					if tt.obeys {
+				hang := func(ctx context.Context, where string, n int) error {
+					switch {
+					case where != tt.where || n < tt.from || n > tt.to:
+						return nil
+					case tt.obeys:
 						<-ctx.Done()
-						return nil, ctx.Err()
+						return ctx.Err()
 					}
 					<-release
-					return one(-1), nil
+					return nil
 				}
-				x := newBed(t, b, p.driver("stuck", time.Second))
+				p.open = func(ctx context.Context) error { return hang(ctx, "open", len(p.opened())) }
+				closes := 0
+				p.close = func() error { closes++; return hang(t.Context(), "close", closes) }
+				p.read = func(ctx context.Context, n int) ([]tidegate.Reading, error) {
+					if tt.every == 0 {
+						time.Sleep(time.Second)
+					}
+					if tt.where == "close" && n == 10 {
+						return nil, fmt.Errorf("unplugged: %w", drivers.ErrGone)
+					}
+					if err := hang(ctx, "read", n); err != nil {
+						return nil, err
+					}
+					return one(n), nil
+				}
+				x := newBed(t, b, p.driver("stuck", tt.every))
 				g := x.start("devices: [{name: a, driver: stuck}, {name: b, driver: sim}]\n" + oneUplink)
-				time.Sleep(4*time.Minute + 500*time.Millisecond)
-				if s := g.device("a"); (s.State == "ok") != tt.obeys {
+				time.Sleep(tt.lasts + 500*time.Millisecond)
+				if s := g.device("a"); (s.State == "fault") != tt.isFault {
 					t.Errorf("device is %+v", s)
+				}
+				if n := len(p.opened()); n != tt.opens {
+					t.Errorf("opened %d times, want %d", n, tt.opens)
 				}
 				began := time.Now()
 				g.end()
@@ -449,20 +485,45 @@ func TestHangingRead(t *testing.T) {
 				close(release) // whatever it returns now goes nowhere
 				time.Sleep(time.Second)
 				f.check(t, 0)
-				want := tally{tt.fault: 1}
-				if !tt.obeys {
-					want[tt.fault] = 2 // after 2m33s or up to 5 s later, and a minute after that
+				if got := f.texts("a", "_device"); fmt.Sprint(got) != fmt.Sprint(tt.faults) {
+					t.Errorf("faults are %v, want %v", got, tt.faults)
 				}
-				if got := f.texts("a", "_device"); fmt.Sprint(got) != fmt.Sprint(want) {
-					t.Errorf("faults are %v, want %v", got, want)
-				}
-				f.wantCounts(t, "b", 241)
+				f.wantCounts(t, "b", int(tt.lasts/time.Second)+1)
 				if s.Account.Lost != 0 || s.Account.Buffered != 0 {
 					t.Errorf("account is %+v", s.Account)
 				}
 			})
 		})
 	}
+}
+
+// TestSessionLeftBehind: what a call that was given up returns in the end is not taken, and its device's outputs are not the new one's.
+func TestSessionLeftBehind(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker(t)
+		f := newFar(t, b)
+		p := newPlay()
+		p.read = func(_ context.Context, n int) ([]tidegate.Reading, error) {
+			if n == 10 {
+				time.Sleep(5 * time.Minute)
+				return one(-1), nil
+			}
+			return one(n), nil
+		}
+		g := newBed(t, b, p.driver("stuck", time.Second)).start("devices: [{name: a, driver: stuck}]\n" +
+			"rules: [{name: late, when: a.n > 300, do: [{set: {channel: a.relay, value: true}}]}]\n" + oneUplink)
+		time.Sleep(8*time.Minute + 500*time.Millisecond)
+		g.end()
+		f.check(t, 0)
+		for _, s := range f.records() {
+			if r := s.Record.Readings[0]; r.Device == "a" && r.Value == tidegate.Int(-1) {
+				t.Error("the value of the call that was given up arrived")
+			}
+		}
+		if got := p.wasSet(); len(got) != 1 || !strings.HasSuffix(got[0], "relay=true") {
+			t.Errorf("set %q, want the relay once after the first session has ended", got)
+		}
+	})
 }
 
 // TestLongReads cuts what is too long for one record, in order, and makes faults of values that are too long for any.

@@ -2,12 +2,49 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
 )
+
+// hangsMost is how many calls of a device's driver are given up before the device is left alone: each may hold memory and a goroutine.
+const hangsMost = 5
+
+// errHung is wrapped by the error of a driver that does not return.
+var errHung = errors.New("the driver has not returned")
+
+// A session is one run of reader.session, which is given up when its driver does not return.
+type session struct {
+	hung chan error // takes the error of giving up
+	left bool       // it is given up; guarded by reader.mu
+}
+
+// try runs one session in a goroutine of its own, and leaves it behind when its driver does not return.
+func (r *reader) try(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	own := &session{hung: make(chan error, 1)}
+	r.mu.Lock()
+	r.now = own
+	r.mu.Unlock()
+	done := make(chan error, 1)
+	go func() { done <- r.session(ctx, own) }()
+	select {
+	case err := <-done:
+		return err
+	case err := <-own.hung:
+		cancel()
+		r.out.detach()
+		r.hangs++
+		if r.hangs >= hangsMost {
+			return fmt.Errorf("%w, for the %dth time; it is left alone until the gateway is restarted", err, r.hangs)
+		}
+		return fmt.Errorf("%w; it is left behind, and the device opened anew", err)
+	}
+}
 
 // read reads dev once, within the time that a Read may take.
 func (r *reader) read(ctx context.Context, dev drivers.Device) ([]tidegate.Reading, error) {
@@ -32,33 +69,36 @@ func (r *reader) most() time.Duration {
 	return max(readMost, 10*r.every)
 }
 
-// enter notes that a call of the driver begins.
-func (r *reader) enter() {
-	r.meter.Take()
+// enter notes that a call of the driver begins, which may take as long as limit; 0 = as long as it likes.
+func (r *reader) enter(own *session, limit time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.since, r.took = time.Now(), 0
-}
-
-// exit notes that it has returned.
-func (r *reader) exit() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.since.IsZero() {
-		r.since, r.took = time.Time{}, time.Since(r.since)
-	}
-}
-
-// watch reports the device as faulty while a call of its driver does not return although it was told to: for ever, perhaps.
-func (r *reader) watch() {
-	most := r.most()
-	r.mu.Lock()
-	since := r.since
-	r.mu.Unlock()
-	if most == 0 || since.IsZero() || time.Since(since) < most+leaveGrace {
+	if own.left {
 		return
 	}
-	r.fault(fmt.Errorf("the driver has not returned for more than %v; only a restart of the gateway frees it", most))
+	r.meter.Take()
+	r.since, r.limit, r.took = time.Now(), limit, 0
+}
+
+// exit notes that it has returned, and reports whether the session goes on. Only within a call can it be given up.
+func (r *reader) exit(own *session) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !own.left && !r.since.IsZero() {
+		r.since, r.took = time.Time{}, time.Since(r.since)
+	}
+	return !own.left
+}
+
+// watch gives up the session whose driver does not return although it was told to: for ever, perhaps.
+func (r *reader) watch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since.IsZero() || r.limit == 0 || time.Since(r.since) < r.limit+leaveGrace {
+		return
+	}
+	r.now.left, r.since = true, time.Time{}
+	r.now.hung <- fmt.Errorf("%w for more than %v", errHung, r.limit)
 }
 
 // leave makes sure that the reader puts nothing more into the ring, whatever its driver does.
