@@ -83,6 +83,7 @@ type reader struct {
 
 // run reads until ctx is done.
 func (r *reader) run(ctx context.Context) {
+	r.meter.Device = r.name
 	for ctx.Err() == nil {
 		err := r.try(drivers.WithMeter(ctx, &r.meter))
 		if ctx.Err() != nil {

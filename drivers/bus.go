@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,6 @@ type Bus struct {
 	open  func(ctx context.Context) (Port, error)
 	trace atomic.Pointer[func(out bool, b []byte)]
 	busy  atomic.Int64 // nanoseconds in Do, for Busy
-	users atomic.Int32 // devices, as far as their hosts say; for Meters
 
 	turn     chan struct{} // holds one token: whoever has it may use port, failed and failure
 	failed   time.Time     // when the port was last not to be opened; owned by the holder of the token
@@ -25,8 +25,26 @@ type Bus struct {
 	port     Port          // nil = not open; set by the holder of the token, taken away by Close
 	isClosed bool          // Close was called
 
-	keepMu sync.Mutex  // guards kept
+	keepMu sync.Mutex  // guards what follows
 	kept   map[any]any // by key, for Keep
+	users  []*user     // as far as hosts say
+	count  atomic.Int32
+}
+
+// A user is one device that has the bus from its Host, until its ctx is done.
+type user struct {
+	name   string
+	done   <-chan struct{}
+	isSole bool // by Claim
+}
+
+func (u *user) isGone() bool {
+	select {
+	case <-u.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // NewBus returns a bus called name (for messages) whose port is opened by open at the first use and again after it was gone.
@@ -43,10 +61,56 @@ func (b *Bus) Name() string { return b.name }
 // Busy returns for how long the bus was in use so far, waiting not counted.
 func (b *Bus) Busy() time.Duration { return time.Duration(b.busy.Load()) }
 
-// Join notes that one more device uses b, until ctx is done. A Host calls it for each device that it gives b to.
-func (b *Bus) Join(ctx context.Context) {
-	b.users.Add(1)
-	context.AfterFunc(ctx, func() { b.users.Add(-1) })
+// Join notes that one more device uses b, until ctx is done. A Host calls it for each device that it gives b to. The error says that another
+// device has claimed b for itself.
+func (b *Bus) Join(ctx context.Context) error {
+	b.keepMu.Lock()
+	defer b.keepMu.Unlock()
+	b.sweepLocked()
+	for _, u := range b.users {
+		if u.isSole && u.done != ctx.Done() {
+			return b.taken(u)
+		}
+	}
+	u := &user{name: "another device", done: ctx.Done()}
+	if m, ok := ctx.Value(meterKey{}).(*Meter); ok && m.Device != "" {
+		u.name = "device " + m.Device
+	}
+	b.users = append(b.users, u)
+	b.count.Store(int32(len(b.users)))
+	context.AfterFunc(ctx, func() {
+		b.keepMu.Lock()
+		defer b.keepMu.Unlock()
+		b.sweepLocked()
+	})
+	return nil
+}
+
+// Claim makes the device with ctx, which has joined, the only user of b until ctx is done: one that waits for bytes within Do would keep
+// all others from it for ever. The error says which device uses b already.
+func (b *Bus) Claim(ctx context.Context) error {
+	b.keepMu.Lock()
+	defer b.keepMu.Unlock()
+	b.sweepLocked()
+	for _, u := range b.users {
+		if u.done != ctx.Done() {
+			return b.taken(u)
+		}
+	}
+	for _, u := range b.users {
+		u.isSole = true
+	}
+	return nil
+}
+
+func (b *Bus) taken(u *user) error {
+	return fmt.Errorf("%s is used by %s, and one of both needs it for itself; give each a port of its own", b.name, u.name)
+}
+
+// sweepLocked forgets the users whose ctx is done: a device that is opened again at once must not meet its own past.
+func (b *Bus) sweepLocked() {
+	b.users = slices.DeleteFunc(b.users, (*user).isGone)
+	b.count.Store(int32(len(b.users)))
 }
 
 // Trace makes f see all bytes that go out (written) or come in (read), until Trace(nil). f must not keep p.
@@ -96,7 +160,7 @@ func (b *Bus) Do(ctx context.Context, f func(p Port) error) error {
 		held := time.Since(start)
 		b.busy.Add(int64(held))
 		if m, ok := ctx.Value(meterKey{}).(*Meter); ok {
-			m.add(held, b.users.Load() > 1)
+			m.add(held, b.count.Load() > 1)
 		}
 	}()
 	p, err := b.hold(ctx, arrived)

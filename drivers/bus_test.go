@@ -3,6 +3,7 @@ package drivers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -293,7 +294,9 @@ func TestMeter(t *testing.T) {
 		})
 		var mine, others Meter
 		ctx, end := context.WithCancel(t.Context())
-		b.Join(ctx)
+		if err := b.Join(ctx); err != nil {
+			t.Fatal(err)
+		}
 		hold := func(ctx context.Context, m *Meter, d time.Duration) {
 			if err := b.Do(WithMeter(ctx, m), func(Port) error { time.Sleep(d); return nil }); err != nil {
 				t.Error(err)
@@ -304,7 +307,9 @@ func TestMeter(t *testing.T) {
 			t.Errorf("alone: %+v, want %+v", got, want)
 		}
 		other, leave := context.WithCancel(t.Context())
-		b.Join(other)
+		if err := b.Join(other); err != nil {
+			t.Fatal(err)
+		}
 		var wg sync.WaitGroup
 		wg.Go(func() { hold(other, &others, time.Minute) })
 		time.Sleep(time.Second)
@@ -327,5 +332,49 @@ func TestMeter(t *testing.T) {
 		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestClaim: a device that needs the port for itself and another do not get it together, whichever comes first.
+func TestClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		device := func(name string) (context.Context, context.CancelFunc) {
+			return context.WithCancel(WithMeter(t.Context(), &Meter{Device: name}))
+		}
+		b := NewBus("/dev/ttyUSB0", nil)
+		join := func(ctx context.Context, isSole bool) string {
+			err := b.Join(ctx)
+			if err == nil && isSole {
+				err = b.Claim(ctx)
+			}
+			if err != nil {
+				return err.Error()
+			}
+			return ""
+		}
+		const taken = "/dev/ttyUSB0 is used by device %s, and one of both needs it for itself; give each a port of its own"
+		talker, endTalker := device("talker")
+		meter, endMeter := device("meter")
+		if got := join(talker, true); got != "" {
+			t.Error(got)
+		}
+		if got, want := join(meter, false), fmt.Sprintf(taken, "talker"); got != want {
+			t.Errorf("got %s\nwant %s", got, want)
+		}
+		endTalker()
+		talker, endTalker = device("talker") // opened again at once
+		if got := join(talker, true); got != "" {
+			t.Error(got)
+		}
+		endTalker()
+		if got := join(meter, false); got != "" {
+			t.Error(got)
+		}
+		talker, endTalker = device("talker")
+		if got, want := join(talker, true), fmt.Sprintf(taken, "meter"); got != want {
+			t.Errorf("got %s\nwant %s", got, want)
+		}
+		endTalker()
+		endMeter()
 	})
 }

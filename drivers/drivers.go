@@ -51,6 +51,18 @@ type Channeler interface {
 	Channels() []Channel
 }
 
+// A PortUser is a Config that says which ports its device uses, so that devices in each other's way are found before they are opened.
+type PortUser interface {
+	// Ports returns what the device uses. It is called on valid configurations.
+	Ports() []PortUse
+}
+
+// A PortUse is a port that a device uses.
+type PortUse struct {
+	Port   string // path of the serial port, or tcp://host:port
+	IsSole bool   // no other device can use it; see Bus.Claim
+}
+
 // A FieldError says what is wrong with one setting.
 type FieldError struct {
 	Field   string // path of the key within the block, for instance "registers[2].type"; "" = the block as a whole

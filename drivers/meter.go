@@ -8,6 +8,8 @@ import (
 
 // A Meter adds up what the calls of Bus.Do with one ctx took of their buses. It is safe for concurrent use.
 type Meter struct {
+	Device string // whose meter it is, for messages; not changed while it is in use
+
 	mu    sync.Mutex // guards total
 	total Use
 }

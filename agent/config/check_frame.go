@@ -97,6 +97,37 @@ func (c *checker) checkDevices() {
 		}
 		c.checkDevice(path, dev)
 	}
+	c.checkPorts()
+}
+
+// checkPorts finds devices on a port that one of them needs for itself.
+func (c *checker) checkPorts() {
+	type use struct {
+		device int
+		isSole bool
+	}
+	first := map[string]use{}
+	for i := range c.cfg.Devices {
+		dev, path := &c.cfg.Devices[i], "devices["+strconv.Itoa(i)+"]"
+		user, ok := dev.Settings.(drivers.PortUser)
+		if !ok || c.Faulty(path) {
+			continue
+		}
+		for _, p := range user.Ports() {
+			before, ok := first[p.Port]
+			if !ok {
+				first[p.Port] = use{i, p.IsSole}
+				continue
+			}
+			owner := dev.Driver
+			if !p.IsSole {
+				owner = c.cfg.Devices[before.device].Driver
+			}
+			if p.IsSole || before.isSole {
+				c.Add(path, portTaken, "", "give each device a port of its own", p.Port, before.device, owner)
+			}
+		}
+	}
 }
 
 // checkDevice checks what the driver has to say of dev.

@@ -88,6 +88,15 @@ func (m *meter) Channels() (out []drivers.Channel) {
 // talker is the Config of a driver that waits for its device and whose channels nobody knows beforehand.
 type talker struct {
 	Port string `yaml:"port" doc:"serial port"`
+	Sole bool   `yaml:"sole" doc:"nobody else can use it"`
+}
+
+// Ports is empty for the default port: most cases have several talkers and mean something else.
+func (t *talker) Ports() []drivers.PortUse {
+	if t.Port == "/dev/ttyUSB0" {
+		return nil
+	}
+	return []drivers.PortUse{{Port: t.Port, IsSole: t.Sole}}
 }
 
 func (t *talker) Validate() []drivers.FieldError { return nil }

@@ -26,6 +26,7 @@ const (
 	unitUnknown  strict.Site = "unit of channel %s is not registered for SenML"
 	channelTwice strict.Site = "channel %s is reported twice"
 	badChannel   strict.Site = "no name for a channel: %v"
+	portTaken    strict.Site = "port %s is used by devices[%d] already, and driver %s needs it for itself"
 )
 
 // What can be wrong with rules.

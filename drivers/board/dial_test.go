@@ -200,3 +200,31 @@ func TestDialEndsWithCtx(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// TestClaimedPortIsRefused: who asks for a port that another device has for itself is told so, and gets it when that has ended.
+func TestClaimedPortIsRefused(t *testing.T) {
+	h := New(nil)
+	ctx, end := context.WithCancel(drivers.WithMeter(t.Context(), &drivers.Meter{Device: "talker"}))
+	for name, get := range map[string]func(ctx context.Context) (*drivers.Bus, error){
+		"/dev/ttyUSB0": func(ctx context.Context) (*drivers.Bus, error) { return h.Serial(ctx, settings("/dev/ttyUSB0")) },
+		"far.test:502": func(ctx context.Context) (*drivers.Bus, error) { return h.Dial(ctx, "tcp", "far.test:502") },
+	} {
+		b, err := get(ctx)
+		if err == nil {
+			err = b.Claim(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := name + " is used by device talker, and one of both needs it for itself; give each a port of its own"
+		if _, err := get(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+		defer func() {
+			if _, err := get(t.Context()); err != nil {
+				t.Errorf("%s after its user has ended: %v", name, err)
+			}
+		}()
+	}
+	end()
+}

@@ -120,9 +120,11 @@ func (h *Host) join(ctx context.Context, key, settings string, bus *drivers.Bus)
 		return nil, fmt.Errorf("%s is in use at %s, asked for at %s: devices on one port need the same settings",
 			bus.Name(), s.settings, settings)
 	}
+	if err := s.bus.Join(ctx); err != nil {
+		return nil, err
+	}
 	u := &use{done: ctx.Done()}
 	s.uses[u] = struct{}{}
-	s.bus.Join(ctx)
 	context.AfterFunc(ctx, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()

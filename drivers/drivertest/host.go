@@ -91,8 +91,10 @@ func (h *Host) bus(ctx context.Context, name string) (*drivers.Bus, error) {
 		}
 		h.buses[name] = b
 	}
+	if err := b.bus.Join(ctx); err != nil {
+		return nil, err
+	}
 	b.users++
-	b.bus.Join(ctx)
 	context.AfterFunc(ctx, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()

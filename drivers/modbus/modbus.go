@@ -86,6 +86,18 @@ func (c *Config) Channels() []drivers.Channel {
 	return out
 }
 
+// Ports returns the unit's line or connection, which it shares. It is part of drivers.PortUser.
+func (c *Config) Ports() []drivers.PortUse {
+	a, err := parseAddress(c.Address)
+	switch {
+	case err != nil:
+		return nil
+	case a.isSerial:
+		return []drivers.PortUse{{Port: a.serial.Port}}
+	}
+	return []drivers.PortUse{{Port: "tcp://" + a.name}}
+}
+
 // Open makes the unit ready to be read. It does not ask it anything: the line or connection is opened at the first Read.
 // Its errors are the Host's, and those of Validate.
 func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, error) {

@@ -96,13 +96,24 @@ func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, erro
 	return &device{bus: bus, frames: newFramer(c), lines: p, silence: c.Silence, heard: time.Now()}, nil
 }
 
-func (c *Config) bus(ctx context.Context, h drivers.Host) (*drivers.Bus, error) {
+// bus returns the port, which no other device can have: Read waits for lines with the bus in hand.
+func (c *Config) bus(ctx context.Context, h drivers.Host) (bus *drivers.Bus, err error) {
 	if address, ok := strings.CutPrefix(c.Port, "tcp://"); ok {
-		return h.Dial(ctx, "tcp", address)
+		bus, err = h.Dial(ctx, "tcp", address)
+	} else {
+		bus, err = h.Serial(ctx, drivers.Serial{
+			Port: c.Port, Baud: c.Baud, DataBits: c.DataBits, Parity: c.Parity, StopBits: c.StopBits,
+		})
 	}
-	return h.Serial(ctx, drivers.Serial{
-		Port: c.Port, Baud: c.Baud, DataBits: c.DataBits, Parity: c.Parity, StopBits: c.StopBits,
-	})
+	if err != nil {
+		return nil, err
+	}
+	return bus, bus.Claim(ctx)
+}
+
+// Ports returns the talker's port. It is part of drivers.PortUser.
+func (c *Config) Ports() []drivers.PortUse {
+	return []drivers.PortUse{{Port: c.Port, IsSole: true}}
 }
 
 func (c *Config) checkPort() []drivers.FieldError {

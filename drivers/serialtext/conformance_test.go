@@ -3,6 +3,7 @@ package serialtext
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,4 +69,31 @@ func TestConformance(t *testing.T) {
 			Far: talker(line),
 		})
 	})
+}
+
+// TestPortIsNotShared: a talker waits for lines with the port in hand, so that a second device there would wait for ever.
+func TestPortIsNotShared(t *testing.T) {
+	for _, port := range []string{"/dev/ttyX", "tcp://far:4001"} {
+		h := &drivertest.Host{}
+		talker(func(int) string { return "T=1 N=1\n" })(h)
+		c := newConfig()
+		c.Port, c.Line = port, "^T=(?<temp>[0-9]+) N=1$"
+		open := func(name string) (end func(), err error) {
+			ctx, end := context.WithCancel(drivers.WithMeter(t.Context(), &drivers.Meter{Device: name}))
+			_, err = c.Open(ctx, h)
+			return end, err
+		}
+		end, err := open("one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := open("two"); err == nil || !strings.HasSuffix(err.Error(), "is used by device one, and one of both needs it for itself; give each a port of its own") {
+			t.Errorf("second device on %s: %v", port, err)
+		}
+		end()
+		if end, err = open("two"); err != nil {
+			t.Errorf("after the first has ended: %v", err)
+		}
+		end()
+	}
 }
