@@ -13,8 +13,8 @@ import (
 
 // number reads b strictly: an optional sign, ASCII digits with at most one decimal mark, an optional exponent of ten. Anything else
 // that programs take for numbers (NaN, Inf, 0x10, 1_000, digits of other scripts, spaces) is a fault, and so is what a double or a
-// 64-bit integer cannot hold. Without mark and exponent it stays an integer, but in a channel of type number, whose values are doubles as
-// long as those hold them exactly.
+// 64-bit integer cannot hold. Without mark and exponent it stays an integer, but in a channel of type number, whose values are doubles. One of
+// type integer holds those of 64 bits with a sign; where the type is not settled, those above without a sign as well.
 func number(b []byte, comma bool, ch *channel) (tidegate.Value, string) {
 	s, integer, ok := decimal(b, comma)
 	switch {
@@ -25,16 +25,18 @@ func number(b []byte, comma bool, ch *channel) (tidegate.Value, string) {
 	case ch.Type == typeInteger && !integer:
 		return tidegate.Value{}, "not an integer: " + excerpt(b)
 	}
-	if integer && !ch.scaled() {
-		i, err := strconv.ParseInt(s, 10, 64)
-		if err == nil && (ch.Type != typeNumber || i < -1<<53 || i > 1<<53) {
+	if integer && !ch.scaled() && ch.Type != typeNumber {
+		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return tidegate.Int(i), ""
 		}
-		if u, e := strconv.ParseUint(strings.TrimPrefix(s, "+"), 10, 64); err != nil && e == nil {
-			return tidegate.Uint(u), ""
-		} else if err != nil {
+		u, err := strconv.ParseUint(strings.TrimPrefix(s, "+"), 10, 64)
+		switch {
+		case err != nil:
 			return tidegate.Value{}, "beyond 64 bits: " + excerpt(b)
+		case ch.Type == typeInteger:
+			return tidegate.Value{}, "beyond an integer of 64 bits with a sign; settle the channel's type as number or text: " + excerpt(b)
 		}
+		return tidegate.Uint(u), ""
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if f = ch.apply(f); err != nil || math.IsInf(f, 0) {
