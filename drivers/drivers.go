@@ -7,6 +7,9 @@ package drivers
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
@@ -84,6 +87,16 @@ func (e FieldError) Error() string {
 		s += "; " + e.Hint
 	}
 	return s
+}
+
+// OneOf returns what is wrong with the setting field, whose value got has to be one of words: nothing, or one FieldError that lists them.
+// The empty word stands for a setting that was left out, and is not listed.
+func OneOf(field, got string, words ...string) []FieldError {
+	if slices.Contains(words, got) {
+		return nil
+	}
+	listed := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" })
+	return []FieldError{{Field: field, Got: strconv.Quote(got), Problem: "is not known", Hint: "one of " + strings.Join(listed, ", ")}}
 }
 
 // A Device is read. It is never called concurrently, but for Set, which may run while Read waits.

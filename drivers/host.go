@@ -44,7 +44,7 @@ type Serial struct {
 	Baud     int    // bit/s, 50 to 4,000,000
 	DataBits int    // 5 to 8
 	Parity   string // "none", "even", "odd", "mark" or "space"
-	StopBits string // "1", "1.5" or "2"
+	StopBits string // "1" or "2"; Linux has no 1.5
 }
 
 // A Port is a connection to devices, shaped like net.Conn so that net.Pipe is its test double.

@@ -28,7 +28,7 @@ type Config struct {
 	Baud     int    `yaml:"baud" doc:"bit/s, 50 to 4000000"`
 	DataBits int    `yaml:"data_bits" doc:"5 to 8"`
 	Parity   string `yaml:"parity" doc:"none, even, odd, mark or space"`
-	StopBits string `yaml:"stop_bits" doc:"1, 1.5 or 2"`
+	StopBits string `yaml:"stop_bits" doc:"1 or 2"`
 
 	Framing   string        `yaml:"framing" doc:"how a frame ends: delimiter, length or idle"`
 	Delimiter string        `yaml:"delimiter" doc:"1 to 8 bytes that end a frame; \\r \\n \\t \\xHH are understood; CR around a line is dropped"`
@@ -138,12 +138,12 @@ func (c *Config) checkPort() []drivers.FieldError {
 	if c.DataBits < 5 || c.DataBits > 8 {
 		errs = append(errs, outOfRange("data_bits", strconv.Itoa(c.DataBits), "5 to 8"))
 	}
-	errs = append(errs, oneOf("parity", c.Parity, "none", "even", "odd", "mark", "space")...)
-	return append(errs, oneOf("stop_bits", c.StopBits, "1", "1.5", "2")...)
+	errs = append(errs, drivers.OneOf("parity", c.Parity, "none", "even", "odd", "mark", "space")...)
+	return append(errs, drivers.OneOf("stop_bits", c.StopBits, "1", "2")...)
 }
 
 func (c *Config) checkFraming() []drivers.FieldError {
-	errs := oneOf("framing", c.Framing, byDelimiter, byLength, byIdle)
+	errs := drivers.OneOf("framing", c.Framing, byDelimiter, byLength, byIdle)
 	_, bad := checkText("delimiter", c.Delimiter)
 	if errs = append(errs, bad...); c.Framing == byDelimiter && c.Delimiter == "" {
 		errs = append(errs, drivers.FieldError{Field: "delimiter", Problem: "is empty", Hint: `leave it out for newline, or say what ends a line`})
@@ -173,8 +173,8 @@ func (c *Config) checkFraming() []drivers.FieldError {
 	if c.Silence != 0 && (c.Silence < time.Second || c.Silence > 720*time.Hour) {
 		errs = append(errs, outOfRange("silence", c.Silence.String(), "1s to 720h, or 0 for never"))
 	}
-	errs = append(errs, oneOf("encoding", c.Encoding, encASCII, encUTF8, encLatin1, encBinary)...)
-	return append(errs, oneOf("decimal", c.Decimal, ".", ",")...)
+	errs = append(errs, drivers.OneOf("encoding", c.Encoding, encASCII, encUTF8, encLatin1, encBinary)...)
+	return append(errs, drivers.OneOf("decimal", c.Decimal, ".", ",")...)
 }
 
 func (c *Config) checkSum() []drivers.FieldError {
@@ -182,9 +182,9 @@ func (c *Config) checkSum() []drivers.FieldError {
 	if s == (Sum{}) {
 		return nil
 	}
-	errs := oneOf("checksum.type", s.Type, sumNames()...)
-	errs = append(errs, oneOf("checksum.format", s.Format, "", "hex", "decimal", "binary")...)
-	errs = append(errs, oneOf("checksum.order", s.Order, "", "big", "little")...)
+	errs := drivers.OneOf("checksum.type", s.Type, sumNames()...)
+	errs = append(errs, drivers.OneOf("checksum.format", s.Format, "", "hex", "decimal", "binary")...)
+	errs = append(errs, drivers.OneOf("checksum.order", s.Order, "", "big", "little")...)
 	_, bad := checkText("checksum.mark", s.Mark)
 	errs = append(errs, bad...)
 	if s.Format == "decimal" && s.Mark == "" {
@@ -204,19 +204,6 @@ func (c *Config) checkSum() []drivers.FieldError {
 
 func outOfRange(field, got, want string) drivers.FieldError {
 	return drivers.FieldError{Field: field, Got: got, Problem: "is out of range", Hint: want}
-}
-
-func oneOf(field, got string, words ...string) []drivers.FieldError {
-	var shown []string
-	for _, w := range words {
-		if got == w {
-			return nil
-		}
-		if w != "" {
-			shown = append(shown, w)
-		}
-	}
-	return []drivers.FieldError{{Field: field, Got: strconv.Quote(got), Problem: "is not known", Hint: "one of " + strings.Join(shown, ", ")}}
 }
 
 // unescape resolves the escapes of Go strings, so that '\r\n' means the same in single and double quotes of YAML.

@@ -24,7 +24,7 @@ func TestValidate(t *testing.T) {
 			"baud: is out of range (got 0); 50 to 4000000",
 			"data_bits: is out of range (got 0); 5 to 8",
 			`parity: is not known (got ""); one of none, even, odd, mark, space`,
-			`stop_bits: is not known (got ""); one of 1, 1.5, 2`,
+			`stop_bits: is not known (got ""); one of 1, 2`,
 			`framing: is not known (got ""); one of delimiter, length, idle`,
 			"idle: is out of range (got 0s); 1ms to 10s",
 			"gap: is out of range (got 0s); 1ms to 1h",
@@ -32,6 +32,9 @@ func TestValidate(t *testing.T) {
 			`decimal: is not known (got ""); one of ., ,`,
 			"line: is no expression of 1 to 4096 bytes (got 0 bytes); name what is to become channels, for instance '^T=(?<temp>-?[0-9.]+)$'",
 		}},
+		"stop bits that Linux does not have": {
+			set: func(c *Config) { c.StopBits = "1.5" }, want: []string{`stop_bits: is not known (got "1.5"); one of 1, 2`},
+		},
 		"address without a port": {
 			set:  func(c *Config) { c.Port = "tcp://192.0.2.7" },
 			want: []string{"port: is no address (got tcp://192.0.2.7); write tcp://host:port"},

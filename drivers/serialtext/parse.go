@@ -175,7 +175,7 @@ func (p *lines) settle(name string, g Group, encoding string) []drivers.FieldErr
 	if i < 0 {
 		return []drivers.FieldError{{Field: field, Problem: "no expression has a group of that name", Hint: "write (?<" + name + ">...) in line"}}
 	}
-	errs := oneOf(field+".type", g.Type, typeGuess, typeInteger, typeNumber, typeText, typeBytes)
+	errs := drivers.OneOf(field+".type", g.Type, typeGuess, typeInteger, typeNumber, typeText, typeBytes)
 	ch := p.channels[i]
 	if g.Type == typeGuess {
 		g.Type = ch.Type

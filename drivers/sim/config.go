@@ -120,7 +120,7 @@ func (c *Config) Validate() []drivers.FieldError {
 }
 
 func (w *Wave) check(field string) []drivers.FieldError {
-	errs := oneOf(field+".wave", w.Wave, "", "sine", "triangle", "square", "saw", "constant", "random", "counter", "text")
+	errs := drivers.OneOf(field+".wave", w.Wave, "", "sine", "triangle", "square", "saw", "constant", "random", "counter", "text")
 	if w.Period < 0 || w.Period == 1 && w.Wave != "text" {
 		errs = append(errs, drivers.FieldError{
 			Field: field + ".period", Got: strconv.FormatInt(w.Period, 10),
@@ -154,7 +154,7 @@ func (w *Wave) check(field string) []drivers.FieldError {
 }
 
 func (f *Fault) check(field string, channels []string) []drivers.FieldError {
-	errs := oneOf(field+".kind", f.Kind, faultChannel, faultUnit, faultNaN, faultType, faultError, faultGone, faultHang, faultRefuse)
+	errs := drivers.OneOf(field+".kind", f.Kind, faultChannel, faultUnit, faultNaN, faultType, faultError, faultGone, faultHang, faultRefuse)
 	for _, n := range []struct {
 		key string
 		neg bool
@@ -177,14 +177,4 @@ func (f *Fault) check(field string, channels []string) []drivers.FieldError {
 		})
 	}
 	return errs
-}
-
-func oneOf(field, got string, words ...string) []drivers.FieldError {
-	if slices.Contains(words, got) {
-		return nil
-	}
-	if words[0] == "" {
-		words = words[1:]
-	}
-	return []drivers.FieldError{{Field: field, Got: strconv.Quote(got), Problem: "is not known", Hint: "one of " + strings.Join(words, ", ")}}
 }
