@@ -327,6 +327,19 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// TestSilenceOfAnHourIsReported also where nobody has set when.
+func TestSilenceOfAnHourIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := talk(t, nil, func(w io.Writer) {
+			write(w, "T=1 N=1\n")
+			time.Sleep(59 * time.Minute)
+			write(w, "T=1 N=2\n")
+		})
+		const quiet = "nothing came for 1h0m0s: is the talker on, and the cable right?"
+		same(t, reads(t, d, 3), "temp=1:number n=1:number", "temp=1:number n=2:number", "temp!"+quiet+" n!"+quiet)
+	})
+}
+
 func TestPausesEndFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := talk(t, func(c *Config) { c.Framing = byIdle }, func(w io.Writer) {

@@ -40,6 +40,6 @@ func newConfig() *Config {
 	return &Config{
 		Baud: 9600, DataBits: 8, Parity: "none", StopBits: "1",
 		Framing: byDelimiter, Delimiter: `\n`, Idle: 20 * time.Millisecond, Gap: time.Second,
-		Encoding: encASCII, Decimal: ".",
+		Silence: time.Hour, Encoding: encASCII, Decimal: ".",
 	}
 }
