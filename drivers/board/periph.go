@@ -2,6 +2,7 @@ package board
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -130,6 +131,9 @@ type lifeline struct {
 	turn chan struct{}   // holds one token: one call at a time, and none while or after closing
 }
 
+// errPanic is wrapped by the error of a call that panicked: in a goroutine of ours it would end the gateway.
+var errPanic = errors.New("the driver of the bus panicked")
+
 // newLifeline returns the lifeline of what is open under name; shut closes it.
 func newLifeline(ctx context.Context, name string, shut func() error) (*lifeline, error) {
 	l := &lifeline{name: name, done: ctx.Done(), turn: make(chan struct{}, 1)}
@@ -165,9 +169,15 @@ func (l *lifeline) call(f func() error) error {
 	}
 	result := make(chan error, 1)
 	go func() {
-		err := f()
-		l.turn <- struct{}{}
-		result <- err
+		err := errPanic
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("%w: %v", errPanic, p)
+			}
+			l.turn <- struct{}{}
+			result <- err
+		}()
+		err = f()
 	}()
 	select {
 	case <-l.done:

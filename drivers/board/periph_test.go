@@ -202,3 +202,18 @@ func TestFilesReadsProc(t *testing.T) {
 		t.Fatalf("%q, %v", b, err)
 	}
 }
+
+// TestPanicOfABus becomes an error of the call, and the next call is made.
+func TestPanicOfABus(t *testing.T) {
+	l, err := newLifeline(t.Context(), "I2C1", func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = l.call(func() error { panic("boom") })
+	if want := "I2C1: the driver of the bus panicked: boom"; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	if err := l.call(func() error { return nil }); err != nil {
+		t.Errorf("next call: %v", err)
+	}
+}
