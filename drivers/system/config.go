@@ -115,15 +115,15 @@ func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, erro
 		parts = append(parts, m.network(n))
 	}
 	d := &device{}
-	for _, p := range parts {
+	for i := range parts {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("open machine: %w", err)
 		}
-		if p = p.present(); len(p.channels) > 0 {
-			d.parts = append(d.parts, p)
-		}
+		p := &parts[i]
+		p.seen = make([]bool, len(p.channels))
+		d.parts, d.out = append(d.parts, p), p.report(d.out)
 	}
-	if len(d.parts) == 0 {
+	if len(d.out) == 0 {
 		return nil, errors.New("open machine: nothing to report is found: are /proc and /sys mounted?")
 	}
 	return d, nil

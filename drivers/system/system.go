@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
@@ -17,7 +18,7 @@ var Driver = drivers.Driver{
 	Doc: `The machine that the gateway runs on, any Linux: load, processor, memory, swap, temperatures, file systems, bytes written to the disk
 that holds "disk" (best the gateway's own state_dir, to see what its flash memory is being worn by), network traffic, and on a Raspberry
 Pi whether it is starved of voltage or slowed down.
-What the machine does not have is left out. Paths under "disks" should be on local disks: a network file system that hangs, hangs this
+What the machine does not have is left out until it has it; what it had and has no longer is a fault. Paths under "disks" should be on local disks: a network file system that hangs, hangs this
 device. Temperatures beside the processor's are chosen by name; a wrong name is answered with a fault that lists those there are.`,
 	Channels: []drivers.Channel{
 		{Name: "cpu_temp", Kind: tidegate.KindFloat, Unit: "Cel", Meaning: "temperature of the processor, else of the first thermal zone"},
@@ -53,18 +54,20 @@ disk: /var/lib
 // A part is one source of readings: a file, or a few that belong together.
 type part struct {
 	channels []drivers.Channel
-	wanted   bool // the configuration names it: an error wrapping fs.ErrNotExist is a fault, and the part is not left out
+	wanted   bool // the configuration names it: an error wrapping fs.ErrNotExist is a fault, even if it was never there
 	// read returns one value for each channel; KindNone = this machine has no such thing.
 	read func() ([]tidegate.Value, error)
+
+	seen []bool // by channel: it was there once, since Open
 }
 
 type device struct {
-	parts  []part
+	parts  []*part
 	out    []tidegate.Reading
 	closed bool
 }
 
-// Read returns all channels; those that cannot be read have a fault. The readings are valid until the next Read.
+// Read returns all channels that the machine has or had; those that cannot be read have a fault. The readings are valid until the next Read.
 func (d *device) Read(ctx context.Context) ([]tidegate.Reading, error) {
 	if d.closed {
 		return nil, fmt.Errorf("read machine: device is closed: %w", drivers.ErrGone)
@@ -74,58 +77,38 @@ func (d *device) Read(ctx context.Context) ([]tidegate.Reading, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("read machine: %w", err)
 		}
-		values, err := p.read()
-		for i, ch := range p.channels {
-			r := tidegate.Reading{Channel: ch.Name, Unit: ch.Unit}
-			switch {
-			case err != nil:
-				r.Fault = err.Error()
-			case values[i].Kind() == tidegate.KindNone:
-				r.Fault = "the machine has it no longer"
-			default:
-				r.Value = values[i]
-			}
-			d.out = append(d.out, r)
-		}
+		d.out = p.report(d.out)
 	}
 	return d.out, nil
+}
+
+// report appends the readings of p's channels to out. What the machine never had is left out: it may come yet, as a driver does that
+// is loaded late, or swap that is turned on. What it had is a fault when it is not there.
+func (p *part) report(out []tidegate.Reading) []tidegate.Reading {
+	values, err := p.read()
+	wasThere := slices.Contains(p.seen, true)
+	if errors.Is(err, fs.ErrNotExist) && !p.wanted && !wasThere {
+		return out
+	}
+	for i, ch := range p.channels {
+		r := tidegate.Reading{Channel: ch.Name, Unit: ch.Unit}
+		switch {
+		case err != nil && wasThere && !p.seen[i], err == nil && values[i].Kind() == tidegate.KindNone && !p.seen[i]:
+			continue
+		case err != nil:
+			r.Fault = err.Error()
+		case values[i].Kind() == tidegate.KindNone:
+			r.Fault = "the machine has it no longer"
+		default:
+			r.Value, p.seen[i] = values[i], true
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // Close has nothing to give back; further Reads fail.
 func (d *device) Close() error {
 	d.closed = true
 	return nil
-}
-
-// present returns p with those channels only that the machine has; none when it has none of them.
-func (p part) present() part {
-	values, err := p.read()
-	switch {
-	case err != nil && !p.wanted && errors.Is(err, fs.ErrNotExist):
-		return part{}
-	case err != nil:
-		return p // it is there, and does not work
-	}
-	var channels []drivers.Channel
-	var at []int
-	for i, v := range values {
-		if v.Kind() != tidegate.KindNone {
-			channels = append(channels, p.channels[i])
-			at = append(at, i)
-		}
-	}
-	read := p.read
-	p.channels = channels
-	p.read = func() ([]tidegate.Value, error) {
-		all, err := read()
-		if err != nil {
-			return nil, err
-		}
-		out := make([]tidegate.Value, 0, len(at))
-		for _, i := range at {
-			out = append(out, all[i])
-		}
-		return out, nil
-	}
-	return p
 }

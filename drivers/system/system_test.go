@@ -297,6 +297,35 @@ func TestWhatVanishesBecomesAFault(t *testing.T) {
 		"cpu_temp 48.312 Cel", "load1 0.2", "temp_nvme_composite 33 Cel", "net_eth0_received 10 B", "net_eth0_sent 20 B")
 }
 
+// TestWhatComesLater has a machine whose thermal driver is loaded after the gateway started, and whose swap is turned on then: it is reported
+// from then on, and a fault when it is gone.
+func TestWhatComesLater(t *testing.T) {
+	c := newTestConfig()
+	c.Disks, c.Disk = nil, ""
+	early := plainFiles.without("proc/meminfo", "proc/diskstats").with(files{"proc/meminfo": "MemTotal: 1000 kB\nMemAvailable: 250 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n"})
+	h := &fakeHost{files: early}
+	d := open(t, c, h)
+	wantTemp := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, s := range read(t, c, d) {
+			if strings.HasPrefix(s, "cpu_temp") || strings.HasPrefix(s, "swap_used") {
+				got = append(got, s)
+			}
+		}
+		same(t, got, want...)
+	}
+	wantTemp()
+	h.files = early.with(files{
+		"sys/class/thermal/thermal_zone0/type": "cpu-thermal\n", "sys/class/thermal/thermal_zone0/temp": "48312\n",
+		"proc/meminfo": plainFiles["proc/meminfo"],
+	})
+	wantTemp("cpu_temp 48.312 Cel", "swap_used 25 /100")
+	h.files = early
+	wantTemp("cpu_temp! read /sys/class/thermal/thermal_zone0/temp: file does not exist", "swap_used! the machine has it no longer")
+	wantTemp("cpu_temp! the machine has it no longer", "swap_used! the machine has it no longer")
+}
+
 func TestFilesThatCannotBeRead(t *testing.T) {
 	c := newTestConfig()
 	c.Disks, c.Disk = nil, ""
