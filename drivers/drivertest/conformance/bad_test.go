@@ -396,6 +396,16 @@ func badDrivers() map[string]*flaw {
 			}
 			return nil, err
 		})},
+		"recovery": {read: func(_ context.Context, d *thermoDevice, read func() ([]tidegate.Reading, error)) ([]tidegate.Reading, error) {
+			if d.note != nil {
+				return nil, errors.New("reply was wrong once")
+			}
+			r, err := read()
+			if err != nil && !errors.Is(err, drivers.ErrGone) {
+				d.note = true
+			}
+			return r, err
+		}},
 		"replug": {read: func(_ context.Context, d *thermoDevice, read func() ([]tidegate.Reading, error)) ([]tidegate.Reading, error) {
 			if d.note != nil {
 				return nil, errors.New("port is lost")

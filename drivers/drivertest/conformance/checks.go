@@ -57,11 +57,15 @@ func checks() []Check {
 		{"flipped-bits", "compare the checksum before anything else", (*exam).checkFlipped},
 		{"late-replies", "drop what is left over of an earlier request before the next", disturbed(false, 12, 0, drivertest.Lately)},
 		{"double-frames", "take no answer for one to another request", disturbed(false, 3, 0, drivertest.Doubly)},
+		{"recovery", "serve again when the line is good again: let nothing that a disturbance left stay for ever", nil},
 		{"unplug", "return the port's error, which wraps ErrGone, at once", (*exam).checkUnplug},
 		{"replug", "serve again after the port was gone, or return an error wrapping ErrGone to be opened anew", nil},
 		{"two-devices", "keep all state in the Device: no package variables", (*exam).checkTwo},
 	}
 }
+
+// recoverReads is how many Reads may be without a value when a disturbance is over.
+const recoverReads = 30
 
 // noDevice returns a check in which machine h has no device.
 func noDevice(h func(*drivertest.Host)) func(*exam) {
@@ -70,10 +74,16 @@ func noDevice(h func(*drivertest.Host)) func(*exam) {
 
 // disturbed returns a check in which every burst of a good device becomes what f makes of it. With mustWork all its values have to
 // come all the same; else it is enough that no others come. It is read `times` times as often as the good one, with a pause between
-// two Reads.
+// two Reads. Then the disturbance ends, and values have to come again.
 func disturbed(mustWork bool, times int, pause time.Duration, f drivertest.Mangle) func(*exam) {
 	return func(x *exam) {
-		x.bubble(drivertest.Disturb(f), func(r *run) {
+		isOver := false
+		x.bubble(drivertest.Disturb(func(n int, b []byte) []drivertest.Piece {
+			if isOver {
+				return []drivertest.Piece{{Bytes: b}}
+			}
+			return f(n, b)
+		}), func(r *run) {
 			values := 0
 			for range times * x.o.Reads {
 				values += r.reads(1, known)
@@ -84,6 +94,12 @@ func disturbed(mustWork bool, times int, pause time.Duration, f drivertest.Mangl
 			}
 			if mustWork && values == 0 && len(x.sent) > 0 {
 				x.report("no value comes")
+			}
+			isOver = true // what is left of it comes yet
+			for n := 0; len(x.found) == 0 && len(x.sent) > 0 && r.reads(1, known) == 0; n++ {
+				if n == recoverReads || r.dev == nil {
+					x.reportAs("recovery", "no value comes in %d Reads of a good device", n)
+				}
 			}
 		})
 	}

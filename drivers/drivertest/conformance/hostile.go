@@ -38,11 +38,11 @@ func (x *exam) checkFlipped() {
 	if !x.o.IsChecked {
 		return
 	}
-	x.bubble(drivertest.Disturb(func(n int, b []byte) []drivertest.Piece {
+	disturbed(false, 10, 0, func(n int, b []byte) []drivertest.Piece {
 		bit := n * 13 % (8 * len(b))
 		b[bit/8] ^= 1 << (bit % 8)
 		return []drivertest.Piece{{Bytes: b}}
-	}), func(r *run) { r.reads(10*x.o.Reads, known) })
+	})(x)
 }
 
 // checkUnplug pulls the cable in the middle of a frame, and plugs it in again.
