@@ -12,6 +12,7 @@ import (
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
 	"github.com/tidegate-io/tidegate/drivers/drivertest/conformance"
+	"github.com/tidegate-io/tidegate/drivers/modbus"
 	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
 )
 
@@ -27,6 +28,11 @@ func machines() map[string]conformance.Options {
 
 // modbusUnit is unit 1 on any line: every register holds its own address, every bit is that of its address.
 func modbusUnit(h *drivertest.Host) {
+	modbusFar(h, func(s *slave.Slave, far net.Conn) error { return s.ServeRTU(context.Background(), far) })
+}
+
+// modbusFar is that unit behind serve.
+func modbusFar(h *drivertest.Host, serve func(s *slave.Slave, far net.Conn) error) {
 	s := &slave.Slave{Units: []byte{1}, Values: func(q slave.Request, out []uint16) slave.Exception {
 		for i := range out {
 			out[i] = q.Address + uint16(i)
@@ -41,7 +47,7 @@ func modbusUnit(h *drivertest.Host) {
 	}}
 	h.Ports = map[string]drivertest.Opener{drivertest.Any: func(context.Context) (drivers.Port, error) {
 		near, far := net.Pipe()
-		go func() { _ = s.ServeRTU(context.Background(), far) }() // ends with the pipe
+		go func() { _ = serve(s, far) }() // ends with the pipe
 		return near, nil
 	}}
 }
@@ -78,6 +84,19 @@ func TestConformance(t *testing.T) {
 		}
 		t.Run(d.Name, func(t *testing.T) { conformance.Run(t, d, o) })
 	}
+}
+
+// TestConformanceOfModbusTCP has the driver's other half: frames without a checksum, over a connection.
+func TestConformanceOfModbusTCP(t *testing.T) {
+	d := modbus.Driver
+	serial := "rtu:///dev/ttyUSB0?baud=9600&parity=even"
+	d.Sample = strings.Replace(d.Sample, serial, "tcp://192.0.2.7:502", 1)
+	if strings.Contains(d.Sample, serial) {
+		t.Fatal("the sample has another address")
+	}
+	conformance.Run(t, d, conformance.Options{Far: func(h *drivertest.Host) {
+		modbusFar(h, func(s *slave.Slave, far net.Conn) error { return s.ServeTCP(context.Background(), far) })
+	}})
 }
 
 func TestDriversAreSortedAndUnique(t *testing.T) {

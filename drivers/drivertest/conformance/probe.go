@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers"
@@ -20,15 +21,13 @@ type probe struct {
 	mu    sync.Mutex
 	at    time.Time // guarded by mu; of the operations counted
 	count int       // guarded by mu
-	isOff bool      // guarded by mu
+	isOff atomic.Bool
 }
 
-// off unplugs the port.
-func (p *probe) off() {
-	p.mu.Lock()
-	p.isOff = true
-	p.mu.Unlock()
-	_ = p.Port.Close()
+// Close unplugs the port.
+func (p *probe) Close() error {
+	p.isOff.Store(true)
+	return p.Port.Close()
 }
 
 // tick counts one operation. A driver that spins is ended by runtime.Goexit: in a bubble its time never passes.
@@ -42,7 +41,7 @@ func (p *probe) tick() error {
 		p.spins()
 		runtime.Goexit()
 	}
-	if p.isOff {
+	if p.isOff.Load() {
 		return fmt.Errorf("%w: unplugged", drivers.ErrGone)
 	}
 	return nil

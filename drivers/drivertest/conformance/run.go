@@ -46,7 +46,7 @@ type run struct {
 	valuesAs string         // the check that values which no one sent are reported as
 
 	mu    sync.Mutex
-	ports []*probe // guarded by mu; all ports that were opened
+	ports []*probe // guarded by mu; the ports that are open
 	isOff bool     // guarded by mu; all ports are gone for good
 }
 
@@ -81,8 +81,8 @@ func (r *run) probe(p drivers.Port) *probe {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := &probe{Port: p, spins: func() { r.x.reportAs("spin", "%d reads and writes without any time passing", maxIdle) }}
-	b.isOff = r.isOff
-	r.ports = append(r.ports, b)
+	b.isOff.Store(r.isOff)
+	r.ports = append(slices.DeleteFunc(r.ports, func(p *probe) bool { return p.isOff.Load() }), b)
 	return b
 }
 
@@ -92,7 +92,7 @@ func (r *run) unplugAll() {
 	defer r.mu.Unlock()
 	r.isOff = true
 	for _, p := range r.ports {
-		p.off()
+		_ = p.Close()
 	}
 }
 

@@ -183,10 +183,10 @@ type foreign byte
 // Error returns the words.
 func (f foreign) Error() string { return fmt.Sprintf("a reply of unit %d", byte(f)) }
 
-// isUnsent reports whether a Write of which n bytes went out ended because its time was over before it began, as when its ctx is done: the
-// port is as it was, and the request was not made.
-func isUnsent(n int, err error) bool {
-	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, drivers.ErrGone)
+// isUnsent reports whether a Write of which n bytes went out ended ahead of its deadline, because its ctx is done: the port is as it was, and
+// the request was not made.
+func isUnsent(n int, err error, deadline time.Time) bool {
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, drivers.ErrGone) && time.Now().Before(deadline)
 }
 
 // gone returns an error wrapping drivers.ErrGone and err, which came of doing something with the port.

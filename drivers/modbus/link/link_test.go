@@ -374,6 +374,7 @@ type lateport struct {
 	drivers.Port
 	takes int
 	err   error
+	after time.Duration
 }
 
 func (p *lateport) SetReadDeadline(time.Time) error  { return nil }
@@ -382,7 +383,7 @@ func (p *lateport) Read([]byte) (int, error) {
 	time.Sleep(time.Second)
 	return 0, os.ErrDeadlineExceeded
 }
-func (p *lateport) Write([]byte) (int, error) { return p.takes, p.err }
+func (p *lateport) Write([]byte) (int, error) { time.Sleep(p.after); return p.takes, p.err }
 
 // TestWriteWhoseTimeIsOver: where nothing went out because ctx was done, the port others share is left alone, and no reply is owed.
 func TestWriteWhoseTimeIsOver(t *testing.T) {
@@ -394,6 +395,7 @@ func TestWriteWhoseTimeIsOver(t *testing.T) {
 		"over before":     {lateport{takes: 0, err: os.ErrDeadlineExceeded}, false},
 		"half is out":     {lateport{takes: 3, err: os.ErrDeadlineExceeded}, true},
 		"stuck in it":     {lateport{takes: 0, err: stuck}, true},
+		"nothing taken":   {lateport{takes: 0, err: os.ErrDeadlineExceeded, after: 2 * time.Second}, true},
 		"something wrong": {lateport{takes: 0, err: io.ErrClosedPipe}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -122,13 +122,14 @@ func (l *RTU) Exchange(p drivers.Port, q Request) ([]byte, error) {
 	}
 	l.out = append(q.appendPDU(append(l.out[:0], l.unit)), 0, 0)
 	putCRC(l.out)
-	if err := p.SetWriteDeadline(time.Now().Add(l.timeout + l.wire(len(l.out)))); err != nil {
+	deadline := time.Now().Add(l.timeout + l.wire(len(l.out)))
+	if err := p.SetWriteDeadline(deadline); err != nil {
 		return nil, gone("set deadline", err)
 	}
 	var body []byte
 	n, err := p.Write(l.out)
 	switch {
-	case isUnsent(n, err):
+	case isUnsent(n, err, deadline):
 		return nil, fmt.Errorf("write: %w", err)
 	case err != nil:
 		err = gone("write", err)

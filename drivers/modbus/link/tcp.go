@@ -51,7 +51,7 @@ func (t *TCP) Exchange(p drivers.Port, q Request) ([]byte, error) {
 		return nil, gone("set deadline", err)
 	}
 	switch n, err := p.Write(t.out); {
-	case isUnsent(n, err):
+	case isUnsent(n, err, deadline):
 		return nil, fmt.Errorf("write: %w", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, gone("write", err)
