@@ -281,8 +281,8 @@ func (d *decoder) name() (device, channel string, fault bool, err error) {
 	} else if owner != d.pack.Gateway {
 		return "", "", false, fmt.Errorf("name: got gateway %q, want %q", owner, d.pack.Gateway)
 	}
-	rest, fault = strings.CutSuffix(rest, faultSuffix)
 	device, channel, ok := strings.Cut(rest, "/")
+	channel, fault = strings.CutSuffix(channel, faultSuffix) // behind the device: a channel may be called fault
 	if !ok || !isWord(device) || !isWord(channel) {
 		return "", "", false, fmt.Errorf("name: got %q, want {device}/{channel} or {device}/{channel}%s", d.prefix+d.e.n, faultSuffix)
 	}

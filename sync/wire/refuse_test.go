@@ -64,6 +64,7 @@ func refusedPacks() []refused {
 		{"two-gateways", in(rec1 + `,{"bn":"urn:tidegate:gw-2:","n":"m/c","v":1}`), `element 1: name: got gateway "gw-2", want "gw-1"`},
 		{"name-no-device", in(`"n":"c","v":1}`), `element 0: name: got "c", want {device}/{channel} or {device}/{channel}/fault`},
 		{"name-too-deep", in(`"n":"a/b/c","v":1}`), `element 0: name: got "a/b/c", want {device}/{channel} or {device}/{channel}/fault`},
+		{"name-fault-of-fault", in(`"n":"m/fault/fault/fault","vs":"x"}`), `element 0: name: got "m/fault/fault/fault", want {device}/{channel} or {device}/{channel}/fault`},
 		{"name-space", in(`"n":"a b/c","v":1}`), `element 0: name: got "a b/c", want {device}/{channel} or {device}/{channel}/fault`},
 		{"no-seq", in(`"bt":1,"n":"m/c","v":1}`), "element 0: the first record has no seq"},
 		{"skip-alone-elsewhere", in(rec1 + `,{"n":"_gateway/skip"}`), "element 1: element has not exactly one of v, vs, vb, vd"},

@@ -148,7 +148,7 @@ func TestAppendSenMLRefuses(t *testing.T) {
 
 // drawPack draws any pack that can be sent.
 func drawPack(t *rapid.T) *Pack {
-	names := rapid.StringMatching(`[A-Za-z0-9.-][A-Za-z0-9._-]{0,5}`)
+	names := rapid.OneOf(rapid.StringMatching(`[A-Za-z0-9.-][A-Za-z0-9._-]{0,5}`), rapid.Just("fault"))
 	p := &Pack{Gateway: names.Draw(t, "gateway"), Epoch: names.Draw(t, "epoch")}
 	number := uint64(0)
 	rise := func(label string) uint64 {

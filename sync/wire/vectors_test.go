@@ -143,7 +143,15 @@ func vectorPacks() map[string]*Pack {
 		{Number: 48222, Time: at, Readings: []tidegate.Reading{gap, older}},
 	}}
 	skip := &Pack{Gateway: "gw-0042", Epoch: "6c7f0e9ab1d24c5e", Skip: tidegate.Ranges{{First: 48223, Last: 48300}}}
-	return map[string]*Pack{"mixed": mixed, "part": part, "gaps": gaps, "skip": skip}
+	called := &Pack{Gateway: "gw-0042", Epoch: "6c7f0e9ab1d24c5e", Records: []tidegate.Record{
+		{Number: 48301, Time: at, Readings: []tidegate.Reading{
+			{Device: "meter1", Channel: "fault", Value: tidegate.Bool(true)},
+			{Device: "meter1", Channel: "fault", Fault: "no reply within 1s"},
+			{Device: "fault", Channel: "fault", Value: tidegate.Text("fault")},
+			{Device: "fault", Channel: "fault", Fault: "no reply within 1s"},
+		}},
+	}}
+	return map[string]*Pack{"mixed": mixed, "part": part, "gaps": gaps, "skip": skip, "called-fault": called}
 }
 
 // bases is a pack as RFC 8428 allows it and no gateway of ours sends it.
@@ -291,7 +299,7 @@ func compressed(t testing.TB, body []byte) []byte {
 
 // TestOtherDecoder has the other decoder read the packs, plain and compressed.
 func TestOtherDecoder(t *testing.T) {
-	for i, name := range []string{"mixed", "part", "gaps", "skip", "bases"} {
+	for i, name := range []string{"mixed", "part", "gaps", "skip", "bases", "called-fault"} {
 		path := filepath.Join(vectorDir, "senml", name)
 		text, err := os.ReadFile(path + ".expect.json")
 		if err != nil {
