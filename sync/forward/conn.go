@@ -53,6 +53,7 @@ type conn struct {
 	dirty    bool      // the queue may have something new
 	lookAt   time.Time // not to be looked at again before
 	first    bool      // nothing was acknowledged yet
+	served   bool      // something was settled
 	quiet    bool      // something could go, but for what is in flight and must be alone
 }
 

@@ -136,8 +136,7 @@ func New(o Options) (*Forwarder, error) {
 // new connection. It returns an error only when the queue fails, or one wrapping ErrBeyond; both may be followed by another Run.
 func (f *Forwarder) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := f.connection(ctx)
+		good, served, err := f.connection(ctx)
 		if err == nil {
 			break
 		}
@@ -145,7 +144,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		if errors.As(err, &halt) {
 			return halt.err
 		}
-		wait := f.back.Next(time.Since(began))
+		wait := f.back.Next(good, served)
 		f.o.Log.Warn("uplink is down", "uplink", f.o.Name, "cause", err, "next try in", wait.Round(time.Millisecond))
 		pause(ctx, wait)
 	}
@@ -172,24 +171,29 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// connection opens one uplink and serves it to its end. It returns nil only when ctx is done.
-func (f *Forwarder) connection(ctx context.Context) error {
+// connection opens one uplink and serves it to its end. It returns for how long that was good, which a connection is not on which
+// the far side fell silent, and whether something was settled. err is nil only when ctx is done.
+func (f *Forwarder) connection(ctx context.Context) (good time.Duration, served bool, err error) {
 	octx, cancel := context.WithTimeout(ctx, openTimeout)
 	up, err := f.o.Open(octx)
 	cancel()
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return 0, false, nil
 		}
 		err = fmt.Errorf("open uplink: %w", err)
 		f.stats.down(err)
-		return err
+		return 0, false, err
 	}
 	f.stats.up()
 	f.o.Log.Info("uplink is up", "uplink", f.o.Name)
+	began := time.Now()
 	c := newConn(f, up)
 	err = c.serve(ctx)
 	f.rewind(c, err)
+	if !errors.Is(err, errAckTimeout) {
+		good = time.Since(began)
+	}
 	if cerr := up.Close(); cerr != nil && err == nil && ctx.Err() == nil {
 		err = fmt.Errorf("close uplink: %w", cerr)
 	}
@@ -197,7 +201,7 @@ func (f *Forwarder) connection(ctx context.Context) error {
 		err = nil
 	}
 	f.stats.down(err)
-	return err
+	return good, c.served, err
 }
 
 func isHalt(err error) bool {

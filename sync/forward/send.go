@@ -305,6 +305,7 @@ func (c *conn) forget(epoch uint32, rs tidegate.Ranges) {
 
 // credit counts fl as confirmed; the parts of a record count once.
 func (c *conn) credit(fl *flight) {
+	c.served = true
 	counts := Counts{Batches: 1, Bytes: uint64(fl.bytes), Records: fl.group.records, Readings: uint64(fl.group.count)}
 	fl.group.records, fl.group.count = 0, 0
 	c.f.stats.update(func(s *Stats) { s.Confirmed.add(counts) })

@@ -9,19 +9,26 @@ import (
 const (
 	minBackoff  = time.Second
 	maxBackoff  = 2 * time.Minute
-	stableAfter = 60 * time.Second // a connection that lasted this long starts it over
+	stableAfter = 60 * time.Second // a connection that was good for this long starts it over
 )
 
 // Backoff says how long to wait before the next connection: a random time between a second and a bound that doubles from two
-// seconds to two minutes, so that many gateways that lost one broker do not come back at once. A connection that lasted a minute
-// starts it over.
+// seconds to two minutes, so that many gateways that lost one broker do not come back at once. A connection that was good for a
+// minute starts it over; one that brought something through before it ended sets it back to eight seconds at most.
 type Backoff struct {
 	tries int
 }
 
-// Next returns the pause after a connection that lasted so long (opening it included).
-func (b *Backoff) Next(lasted time.Duration) time.Duration {
-	if lasted >= stableAfter {
+// servedTries is what a connection that brought something through leaves of the tries before it.
+const servedTries = 2
+
+// Next returns the pause after a connection that was good for so long, since it was open; 0 = not at all: it could not be opened, or
+// ended because nothing came back on it. served says that it brought something through.
+func (b *Backoff) Next(good time.Duration, served bool) time.Duration {
+	if served {
+		b.tries = min(b.tries, servedTries)
+	}
+	if good >= stableAfter {
 		b.tries = 0
 	}
 	bound := maxBackoff

@@ -14,7 +14,7 @@ func TestBackoff(t *testing.T) {
 		low, high := time.Hour, time.Duration(0)
 		for range 2000 {
 			b := Backoff{tries: try}
-			d := b.Next(time.Second)
+			d := b.Next(time.Second, false)
 			low, high = min(low, d), max(high, d)
 		}
 		bound *= time.Second
@@ -23,12 +23,18 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 	b := Backoff{tries: 50}
-	b.Next(59 * time.Second)
+	b.Next(59*time.Second, false)
 	if b.tries != 51 {
 		t.Errorf("an unstable connection left %d tries, want 51", b.tries)
 	}
-	if d := b.Next(time.Minute); d > 2*time.Second || b.tries != 1 {
+	if d := b.Next(45*time.Second, true); d > 8*time.Second || b.tries != 3 {
+		t.Errorf("after a connection that brought something through the pause is %v, try %d", d, b.tries)
+	}
+	if d := b.Next(time.Minute, false); d > 2*time.Second || b.tries != 1 {
 		t.Errorf("after a stable minute the pause is %v, try %d", d, b.tries)
+	}
+	if d := b.Next(time.Second, true); d > 4*time.Second || b.tries != 2 {
+		t.Errorf("what was brought through made the pause %v long, try %d", d, b.tries)
 	}
 }
 

@@ -29,6 +29,7 @@ const (
 	publishTimeout = 2 * time.Second // for the writer to take a publish; on a connection that is ending no one does
 	connectTimeout = 15 * time.Second
 	quiesce        = 500 * time.Millisecond // for what is to be written before a disconnect
+	pauseShortest  = time.Second
 	pauseLongest   = 120 * time.Second
 	stable         = 60 * time.Second // a connection that lasted so long makes the next pause a short one again
 )
@@ -99,7 +100,7 @@ func New(o Options) (*Subscriber, error) {
 // Run keeps the subscription until ctx is done, and then returns nil. take is called for each payload, one at a time and in order;
 // while it waits nothing else is read, and its ctx ends with the connection; its error means that the payload was not taken and
 // must come again. up is called each time the subscription stands. Whatever goes wrong with the broker is logged and tried again
-// after a pause, random up to 1 s, 2 s, 4 s and so on to Options.LongestPause.
+// after a pause, random from 1 s up to 2 s, 4 s, 8 s and so on to Options.LongestPause.
 func (s *Subscriber) Run(ctx context.Context, take func(context.Context, Delivery) error, up func()) error {
 	for failures := 0; ; failures++ {
 		stood, err := s.serve(ctx, take, up)
@@ -109,7 +110,7 @@ func (s *Subscriber) Run(ctx context.Context, take func(context.Context, Deliver
 		if stood >= stable {
 			failures = 0
 		}
-		pause := rand.N(min(time.Second<<min(failures, 20), s.options.LongestPause))
+		pause := pauseAfter(failures, s.options.LongestPause)
 		s.options.Log.Warn("no connection to the broker", "broker", s.broker.Host, "error", err, "next_try", pause.Round(time.Millisecond))
 		timer := time.NewTimer(pause)
 		select {
@@ -119,6 +120,13 @@ func (s *Subscriber) Run(ctx context.Context, take func(context.Context, Deliver
 			return nil
 		}
 	}
+}
+
+// pauseAfter returns how long to wait after so many failures in a row before this one.
+func pauseAfter(failures int, longest time.Duration) time.Duration {
+	bound := min(2*pauseShortest<<min(failures, 20), longest)
+	low := min(pauseShortest, bound)
+	return low + rand.N(bound-low+1)
 }
 
 // serve makes one connection and waits for its end, or ctx's. It returns for how long the subscription stood.

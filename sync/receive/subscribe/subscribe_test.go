@@ -416,3 +416,21 @@ func certificate(t *testing.T, dir, name string, parent *x509.Certificate, paren
 	}
 	return out, key
 }
+
+// TestPauses checks the bounds of the pauses between connections: from 1 s, so that a broker that comes up is not met by all at once.
+func TestPauses(t *testing.T) {
+	for failures, bound := range []time.Duration{2, 4, 8, 16, 32, 64, 120, 120} {
+		low, high := time.Hour, time.Duration(0)
+		for range 2000 {
+			d := pauseAfter(failures, 120*time.Second)
+			low, high = min(low, d), max(high, d)
+		}
+		bound *= time.Second
+		if spread := (bound - time.Second) / 20; low < time.Second || low > time.Second+spread || high > bound || high < bound-spread {
+			t.Errorf("after %d failures: pauses from %v to %v, want 1s to %v", failures, low, high, bound)
+		}
+	}
+	if d := pauseAfter(9, 50*time.Millisecond); d != 50*time.Millisecond {
+		t.Errorf("got %v, want no more than the longest", d)
+	}
+}
