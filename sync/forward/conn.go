@@ -14,6 +14,9 @@ import (
 // errAckTimeout ends a connection on which nothing came back for too long.
 var errAckTimeout = errors.New("the far side does not answer")
 
+// errNoReceipt ends a connection on which a batch that was acknowledged got no receipt for too long.
+var errNoReceipt = fmt.Errorf("%w: no receipt", errAckTimeout)
+
 // flight is a batch that was handed over and is not settled.
 type flight struct {
 	id      uint64
@@ -49,17 +52,19 @@ type conn struct {
 	flights  []*flight // in the order of sending
 	air      map[uint32]*tidegate.Ranges
 	win      pace.Window
-	progress time.Time // when something came back, or began to be awaited
-	dirty    bool      // the queue may have something new
-	lookAt   time.Time // not to be looked at again before
-	first    bool      // nothing was acknowledged yet
-	served   bool      // something was settled
-	quiet    bool      // something could go, but for what is in flight and must be alone
+	progress time.Time       // when something came back, or began to be awaited
+	dirty    bool            // the queue may have something new
+	lookAt   time.Time       // not to be looked at again before
+	first    bool            // nothing was acknowledged yet
+	served   bool            // something was settled
+	quiet    bool            // something could go, but for what is in flight and must be alone
+	answered uint64          // the last batch that got a receipt
+	spoken   map[string]bool // epochs of which a receipt came
 }
 
 func newConn(f *Forwarder, up Uplink) *conn {
-	c := &conn{f: f, up: up, air: map[uint32]*tidegate.Ranges{}, first: true}
-	c.win = pace.NewWindow(time.Now())
+	c := &conn{f: f, up: up, air: map[uint32]*tidegate.Ranges{}, spoken: map[string]bool{}, first: true}
+	c.win = pace.NewWindow(time.Now(), f.probes)
 	for _, l := range f.lanes {
 		l.more = true
 	}
@@ -296,8 +301,8 @@ func (c *conn) deadline(now time.Time) (time.Time, error) {
 		if fl.acked && !fl.beyond {
 			limit := fl.ackedAt.Add(receiptTimeout)
 			if !now.Before(limit) {
-				return at, fmt.Errorf("%w: no receipt for records %d to %d within %v of their acknowledgement",
-					errAckTimeout, fl.place.Number, fl.last, receiptTimeout)
+				return at, fmt.Errorf("%w for records %d to %d within %v of their acknowledgement",
+					errNoReceipt, fl.place.Number, fl.last, receiptTimeout)
 			}
 			sooner(limit)
 			break

@@ -80,6 +80,7 @@ const (
 	defaultMax     = 256<<10 - 1<<10       // bytes of a payload
 	poisonWithin   = 5 * time.Second       // from sending to the drop
 	lookBytes      = 128 << 10             // of bodies per look
+	maxProbes      = 2                     // batches, beyond the usual, that go without a receipt after connections ended for want of one
 	maxUnsure      = 8192                  // runs of numbers remembered as sent and not settled, per epoch
 	holdBytes      = 512 << 10             // of bodies looked at and not sent, per lane
 )
@@ -94,6 +95,7 @@ type Forwarder struct {
 	share  pace.Share
 	unsure map[uint32]*tidegate.Ranges // sent at least once and not settled, by epoch: to count what is sent again
 	first  int                         // most records in the first batch of a connection; 0 = as many as fit
+	probes int                         // batches that a connection may send beyond the usual before there is a receipt
 	stats  stats
 }
 
@@ -212,7 +214,14 @@ func isHalt(err error) bool {
 // rewind puts the lanes back to the first record that is not settled; c is over for the reason err.
 func (f *Forwarder) rewind(c *conn, err error) {
 	held := f.poison.lone // it was held back, or is not settled: the lanes come back to it in any case
-	if f.poison.ended(c.flights, err); f.poison.lone != nil {
+	f.poison.ended(c.flights, err)
+	f.poison.unanswered(c, err)
+	if errors.Is(err, errNoReceipt) {
+		f.probes = min(f.probes+1, maxProbes)
+	} else if !f.poison.silent() {
+		f.probes = 0
+	}
+	if f.poison.lone != nil {
 		f.stats.update(func(s *Stats) { s.HeldBack++ })
 	}
 	live, back := f.lanes[LaneData], f.lanes[LaneBackfill]
@@ -231,7 +240,7 @@ func (f *Forwarder) rewind(c *conn, err error) {
 	if held != nil {
 		f.comeBack(held)
 	}
-	if errors.Is(err, errAckTimeout) {
+	if errors.Is(err, errAckTimeout) && !errors.Is(err, errNoReceipt) {
 		f.first = max(1, c.oldestRecords()/2)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/tidegate-io/tidegate"
 )
 
-// keepGiving gives a receipt on the newest connection every 250 ms, as a receiver does.
-func (r *rig) keepGiving(ctx context.Context) {
-	tick := time.NewTicker(250 * time.Millisecond)
+// keepGiving gives a receipt on the newest connection now and then, as a receiver does.
+func (r *rig) keepGiving(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -46,7 +46,7 @@ func TestAlarmsAheadOfABacklog(t *testing.T) {
 		r := start(t, q, s, func(o *Options) { o.Receipts, o.Readings = true, 200 })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { r.keepGiving(ctx); close(done) }()
+		go func() { r.keepGiving(ctx, 250*time.Millisecond); close(done) }()
 		time.Sleep(45 * time.Second)
 		if left := q.left(); left != 0 || s.opens != 1 {
 			t.Errorf("after 45 s %d of 3300 records are left and %d connections were made, want 0 and 1", left, s.opens)
@@ -76,7 +76,7 @@ func TestLostBeyondTheReceipt(t *testing.T) {
 		r := start(t, q, s, func(o *Options) { o.Receipts, o.Readings = true, 200 })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { r.keepGiving(ctx); close(done) }()
+		go func() { r.keepGiving(ctx, 250*time.Millisecond); close(done) }()
 		time.Sleep(3 * time.Minute)
 		if left := q.left(); left != 0 || s.opens != 2 || !lost {
 			t.Errorf("after 3 min %d of 3300 records are left, %d connections were made, lost: %v; want 0, 2, true", left, s.opens, lost)

@@ -182,7 +182,7 @@ func (c *conn) acknowledged(id uint64, now time.Time, done map[string]*tidegate.
 			}
 		}
 		c.waive(fl)
-		return c.cleared(fl)
+		return c.cleared(fl, false)
 	}
 	return nil
 }
@@ -196,16 +196,16 @@ func (c *conn) waive(fl *flight) {
 	}
 }
 
-// cleared takes note that the connection survived fl.
-func (c *conn) cleared(fl *flight) error {
-	tried := c.f.poison.alone()
-	bad := c.f.poison.confirmed(fl)
+// cleared takes note that the connection survived fl, or that there is a receipt for it.
+func (c *conn) cleared(fl *flight, receipt bool) error {
+	tried := c.f.poison.trying
+	bad := c.f.poison.confirmed(fl, receipt)
 	if bad != nil {
 		c.f.o.Log.Error("record is set aside", "uplink", c.f.o.Name, "epoch", bad.name, "record", bad.first.Number, "cause", bad.reason())
 		return c.f.reject(bad.first.Epoch, bad.name, tidegate.Range{First: bad.first.Number, Last: bad.last}, bad.reason())
 	}
-	if s := c.f.poison.alone(); s != nil && tried == nil {
-		c.f.comeBack(s)
+	if c.f.poison.trying && !tried {
+		c.f.comeBack(c.f.poison.lone)
 		c.dirty, c.lookAt = true, time.Time{}
 	}
 	return nil
@@ -229,6 +229,7 @@ func (c *conn) received(r Confirmation, done map[string]*tidegate.Ranges) error 
 			return halt(fmt.Sprintf("receipt up to record %d of epoch %s, given at most %d", r.Upto, r.Epoch, highest), ErrBeyond)
 		}
 	}
+	c.spoken[r.Epoch] = true
 	if !f.o.Receipts || r.Upto == 0 {
 		return nil
 	}
@@ -242,10 +243,13 @@ func (c *conn) received(r Confirmation, done map[string]*tidegate.Ranges) error 
 		done[r.Epoch] = &has
 	}
 	full, now := len(r.Holes) == wire.MaxHoles, time.Now()
+	f.poison.settled(r.Epoch, has)
 	keep := c.flights[:0]
+	var through []*flight
 	for _, fl := range c.flights {
 		if fl.epoch == r.Epoch {
 			if c.shrink(fl, has) {
+				through = append(through, fl)
 				continue
 			}
 			was := fl.beyond
@@ -258,6 +262,12 @@ func (c *conn) received(r Confirmation, done map[string]*tidegate.Ranges) error 
 	}
 	clear(c.flights[len(keep):])
 	c.flights = keep
+	for _, fl := range through {
+		c.answered = max(c.answered, fl.id)
+		if err := c.cleared(fl, true); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

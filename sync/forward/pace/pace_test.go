@@ -62,7 +62,7 @@ func TestShare(t *testing.T) {
 // TestWindowFollowsTheLink: bounds by number, by bytes, by the measured rate, and by receipts.
 func TestWindowFollowsTheLink(t *testing.T) {
 	now := time.Unix(0, 0)
-	w := NewWindow(now)
+	w := NewWindow(now, 0)
 	if !w.Room(1<<30, 0) {
 		t.Error("the first batch may be of any size")
 	}
@@ -102,7 +102,7 @@ func TestWindowFollowsTheLink(t *testing.T) {
 // TestRateForgets: the best rate counts for 10 to 20 s.
 func TestRateForgets(t *testing.T) {
 	now := time.Unix(0, 0)
-	w := NewWindow(now)
+	w := NewWindow(now, 0)
 	ack := func(bytes int, took time.Duration) {
 		mark := w.Sent(bytes)
 		now = now.Add(took)
@@ -121,7 +121,7 @@ func TestRateForgets(t *testing.T) {
 // TestReceiptsOpenTheWindow: without receipts only a few batches go, whatever is acknowledged.
 func TestReceiptsOpenTheWindow(t *testing.T) {
 	now := time.Unix(0, 0)
-	w := NewWindow(now)
+	w := NewWindow(now, 0)
 	for i := range 20 {
 		n := 0
 		for w.Room(10, 0) {
@@ -129,7 +129,7 @@ func TestReceiptsOpenTheWindow(t *testing.T) {
 			w.Acknowledged(10, mark, now, now.Add(time.Millisecond))
 			n++
 		}
-		want := min(1<<i, maxAwaited)
+		want := min(2<<i, maxAwaited)
 		if n != want {
 			t.Fatalf("round %d: %d batches went without a receipt, want %d", i, n, want)
 		}

@@ -35,8 +35,11 @@ type Window struct {
 	bestBegan time.Time
 }
 
-// NewWindow returns the window of a connection that begins now.
-func NewWindow(now time.Time) Window { return Window{batches: 1, awaited: 1, bestBegan: now} }
+// NewWindow returns the window of a connection that begins now. It lets two batches go before there is a receipt, since the first may
+// be one that gets none, and so many more.
+func NewWindow(now time.Time, more int) Window {
+	return Window{batches: 1, awaited: 2 + more, bestBegan: now}
+}
 
 // Unacked returns how many batches are not acknowledged.
 func (w *Window) Unacked() int { return w.unacked }
