@@ -64,7 +64,7 @@ type conn struct {
 
 func newConn(f *Forwarder, up Uplink) *conn {
 	c := &conn{f: f, up: up, air: map[uint32]*tidegate.Ranges{}, spoken: map[string]bool{}, first: true}
-	c.win = pace.NewWindow(time.Now(), f.probes)
+	c.win = pace.NewWindow(time.Now(), f.probes, f.rate)
 	for _, l := range f.lanes {
 		l.more = true
 	}

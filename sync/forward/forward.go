@@ -95,6 +95,7 @@ type Forwarder struct {
 	share  pace.Share
 	unsure map[uint32]*tidegate.Ranges // sent at least once and not settled, by epoch: to count what is sent again
 	first  int                         // most records in the first batch of a connection; 0 = as many as fit
+	rate   float64                     // what the link took on the connection before; 0 = not known
 	probes int                         // batches that a connection may send beyond the usual before there is a receipt
 	stats  stats
 }
@@ -240,8 +241,9 @@ func (f *Forwarder) rewind(c *conn, err error) {
 	if held != nil {
 		f.comeBack(held)
 	}
+	f.rate = c.win.Rate()
 	if errors.Is(err, errAckTimeout) && !errors.Is(err, errNoReceipt) {
-		f.first = max(1, c.oldestRecords()/2)
+		f.first, f.rate = max(1, c.oldestRecords()/2), 0 // it is not what it was
 	}
 }
 

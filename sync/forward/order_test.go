@@ -118,6 +118,57 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestLateAcknowledgements: a far side that answers after so long is not taken for a slow link, on which batches shrink to one record.
+func TestLateAcknowledgements(t *testing.T) {
+	for _, c := range []struct {
+		latency time.Duration
+		within  time.Duration
+	}{{6 * time.Second, 7 * time.Minute}, {9 * time.Second, 15 * time.Minute}} {
+		synctest.Test(t, func(t *testing.T) {
+			q, s := newQueue(), newFar(t)
+			for range 400 {
+				q.put(tidegate.ClassReading, 10, 10)
+			}
+			time.Sleep(2 * time.Minute)
+			s.latency = c.latency
+			r := start(t, q, s, nil)
+			time.Sleep(c.within) // 800 KB
+			if left := q.left(); left > 0 || s.opens != 1 {
+				t.Errorf("acknowledgements after %v: %d of 4000 records left after %v, %d connections; want none, 1",
+					c.latency, left, c.within, s.opens)
+			}
+			r.whole(t, 4000)
+		})
+	}
+}
+
+// TestRateOutlastsAConnection: the first batch after a reconnect is no larger than what the link took before.
+func TestRateOutlastsAConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s := newQueue(), newFar(t)
+		for range 300 {
+			q.put(tidegate.ClassReading, 10, 10)
+		}
+		time.Sleep(2 * time.Minute)
+		s.rate = 1000
+		s.cut = func(_ *wireLink, _ parcel, n int) bool { return n == 20 }
+		r := start(t, q, s, func(o *Options) { o.Readings = 10000 })
+		time.Sleep(5 * time.Minute)
+		r.peek(func() { s.cut = nil })
+		time.Sleep(30 * time.Minute)
+		r.whole(t, 3000)
+		late := 0
+		for _, p := range s.sent[5:] { // it is known by then
+			if len(p.Extra) > 5500 {
+				late++
+			}
+		}
+		if late > 0 {
+			t.Errorf("%d of %d batches were larger than what the link takes in 5 s", late, len(s.sent))
+		}
+	})
+}
+
 // TestVerySlowLinkStartsSmaller: a first batch that takes longer than the ack timeout is halved with each try until it gets through.
 func TestVerySlowLinkStartsSmaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

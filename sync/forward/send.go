@@ -25,7 +25,7 @@ func (c *conn) send(ctx context.Context, l *lane, alone bool) (bool, error) {
 		bound = min(bound, f.first)
 	}
 	bound = f.poison.bound(l.place(), l.bound(bound))
-	limit := min(f.o.MaxPayload, c.win.Limit())
+	limit := min(f.o.MaxPayload, c.win.Batch())
 	n := f.pack.Fits(l.recs[:bound], f.o.Readings, limit)
 	pl, n, err := f.pack.Pack(l.name, l.recs, n, limit)
 	if errors.Is(err, pack.ErrUnsendable) {

@@ -62,7 +62,7 @@ func TestShare(t *testing.T) {
 // TestWindowFollowsTheLink: bounds by number, by bytes, by the measured rate, and by receipts.
 func TestWindowFollowsTheLink(t *testing.T) {
 	now := time.Unix(0, 0)
-	w := NewWindow(now, 0)
+	w := NewWindow(now, 0, 0)
 	if !w.Room(1<<30, 0) {
 		t.Error("the first batch may be of any size")
 	}
@@ -76,12 +76,12 @@ func TestWindowFollowsTheLink(t *testing.T) {
 	now = now.Add(time.Second)
 	w.Acknowledged(1000, mark, now.Add(-time.Second), now)
 	w.Settled(1000)
-	if w.Rate() != 1000 || w.Limit() != 5000 {
-		t.Errorf("rate %v, limit %d; want 1000 and 5000", w.Rate(), w.Limit())
+	if w.Rate() != 1000 || w.Limit() != 15000 || w.Batch() != 5000 {
+		t.Errorf("rate %v, limit %d, batch %d; want 1000, 15000 and 5000", w.Rate(), w.Limit(), w.Batch())
 	}
-	w.Sent(3000)
+	w.Sent(13000)
 	if w.Room(2001, 0) || !w.Room(2000, 0) {
-		t.Error("want room for 5 s of the rate")
+		t.Error("want room for 15 s of the rate")
 	}
 	for range 100 { // the same moment: as fast as can be measured
 		mark := w.Sent(10)
@@ -102,7 +102,7 @@ func TestWindowFollowsTheLink(t *testing.T) {
 // TestRateForgets: the best rate counts for 10 to 20 s.
 func TestRateForgets(t *testing.T) {
 	now := time.Unix(0, 0)
-	w := NewWindow(now, 0)
+	w := NewWindow(now, 0, 0)
 	ack := func(bytes int, took time.Duration) {
 		mark := w.Sent(bytes)
 		now = now.Add(took)
@@ -121,7 +121,7 @@ func TestRateForgets(t *testing.T) {
 // TestReceiptsOpenTheWindow: without receipts only a few batches go, whatever is acknowledged.
 func TestReceiptsOpenTheWindow(t *testing.T) {
 	now := time.Unix(0, 0)
-	w := NewWindow(now, 0)
+	w := NewWindow(now, 0, 0)
 	for i := range 20 {
 		n := 0
 		for w.Room(10, 0) {
@@ -135,6 +135,35 @@ func TestReceiptsOpenTheWindow(t *testing.T) {
 		}
 		for range n {
 			w.Settled(10)
+		}
+	}
+}
+
+// TestLimits: 5 s of the rate, 15 s below 16 KiB, never nothing.
+func TestLimits(t *testing.T) {
+	for rate, want := range map[float64][2]int{
+		0: {1 << 20, 1 << 20}, 0.01: {1024, 1024}, 300: {4500, 1500}, 2000: {16 << 10, 10000}, 8000: {40000, 40000}, 1e9: {1 << 20, 1 << 20},
+	} {
+		w := NewWindow(time.Unix(0, 0), 0, rate)
+		if w.Limit() != want[0] || w.Batch() != want[1] {
+			t.Errorf("rate %v: limit %d, batch %d, want %v", rate, w.Limit(), w.Batch(), want)
+		}
+	}
+}
+
+// TestOldRateIsForgotten: what a new connection knows of the one before counts for 10 s.
+func TestOldRateIsForgotten(t *testing.T) {
+	now := time.Unix(0, 0)
+	w := NewWindow(now, 0, 8000)
+	for _, x := range []struct {
+		after time.Duration
+		rate  float64
+	}{{time.Second, 8000}, {8 * time.Second, 8000}, {2 * time.Second, 500}} {
+		mark := w.Sent(500)
+		now = now.Add(x.after)
+		w.Acknowledged(500, mark, now.Add(-time.Second), now)
+		if w.Settled(500); w.Rate() != x.rate {
+			t.Errorf("after %v: rate %v, want %v", now.Sub(time.Unix(0, 0)), w.Rate(), x.rate)
 		}
 	}
 }

@@ -15,11 +15,15 @@ const (
 	maxAwaited       = 256              // batches without a receipt
 	maxAwaitedBytes  = 4 << 20          // their payload bytes
 	horizon          = 5 * time.Second  // of the measured rate
+	smallWindow      = 16 << 10         // payload bytes for which it is ...
+	smallHorizon     = 15 * time.Second // ... that long: half of what may pass without an acknowledgement
+	minBatch         = 1 << 10          // bytes of payload that a batch may have, however slow the link seems
 	rateWindow       = 10 * time.Second // how long the best rate counts
 )
 
 // A Window bounds what is in flight on one connection. It begins with one batch and opens by one with each acknowledgement, up to 64
-// batches and 1 MiB, and never beyond what the link was seen to take in 5 s. The rate is the best of the last 10 to 20 s of
+// batches and 1 MiB, and never beyond what the link was seen to take in 5 s, or 15 s where that is less than 16 KiB: else a far side that
+// answers after 6 s would be taken for a slow link, and what it takes in 5 s be less with each round. The rate is the best of the last 10 to 20 s of
 // bytes acknowledged from sending a batch to its acknowledgement, so time in which there was nothing to send does not count much.
 type Window struct {
 	batches int // how many may be unacknowledged
@@ -36,9 +40,9 @@ type Window struct {
 }
 
 // NewWindow returns the window of a connection that begins now. It lets two batches go before there is a receipt, since the first may
-// be one that gets none, and so many more.
-func NewWindow(now time.Time, more int) Window {
-	return Window{batches: 1, awaited: 2 + more, bestBegan: now}
+// be one that gets none, and so many more. rate is what the link took before, as Rate had it; it counts for 10 s.
+func NewWindow(now time.Time, more int, rate float64) Window {
+	return Window{batches: 1, awaited: 2 + more, bestBegan: now, best: [2]float64{1: rate}}
 }
 
 // Unacked returns how many batches are not acknowledged.
@@ -50,10 +54,20 @@ func (w *Window) Rate() float64 { return max(w.best[0], w.best[1]) }
 // Limit returns how many payload bytes may be unacknowledged.
 func (w *Window) Limit() int {
 	r := w.Rate()
-	if r <= 0 || r*horizon.Seconds() >= maxInFlightBytes {
+	if r <= 0 {
 		return maxInFlightBytes
 	}
-	return max(1, int(r*horizon.Seconds()))
+	limit := max(r*horizon.Seconds(), min(r*smallHorizon.Seconds(), smallWindow), minBatch)
+	return int(min(limit, maxInFlightBytes))
+}
+
+// Batch returns how many payload bytes a batch may have: no more than the link takes in 5 s.
+func (w *Window) Batch() int {
+	r := w.Rate()
+	if r <= 0 {
+		return maxInFlightBytes
+	}
+	return int(min(max(r*horizon.Seconds(), minBatch), maxInFlightBytes))
 }
 
 // Room reports whether a batch of about so many payload bytes may go; extra batches are allowed on top of the bounds.
