@@ -329,7 +329,7 @@ func TestRefused(t *testing.T) {
 		"gzip damaged":             {"tg/v1/g/up/data", damaged, `decompress payload: gzip: invalid checksum`},
 		"a bomb":                   {"tg/v1/g/up/data", bomb, fmt.Sprintf("payload of %d bytes decompresses to more than 16777216", len(bomb))},
 		"too long":                 {"tg/v1/g/up/data", make([]byte, maxBody+1), `payload is 16777217 bytes long, at most 16777216 are taken`},
-		"too many elements":        {"tg/v1/g/up/data", squeeze(bytes.Repeat([]byte("{},"), maxElements+1)), `payload holds 200001 elements, at most 200000 are taken`},
+		"too many elements":        {"tg/v1/g/up/data", squeeze(many(wire.MaxElements + 1)), `decode SenML: byte 3601932: pack has more than 200000 elements`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -368,6 +368,32 @@ func TestGapNotUnderstood(t *testing.T) {
 	want := "read gap: byte 10: got not all of from, to, count, at_most, cause, t0 and t1"
 	if len(m.batch[0].Refused) != 1 || m.batch[0].Refused[0].Why != want {
 		t.Errorf("got %+v, want %s", m.batch[0].Refused, want)
+	}
+}
+
+// many returns a payload of so many readings.
+func many(n int) []byte {
+	b := []byte(`[{"bn":"urn:tidegate:g:","ep":"e","bt":1,"seq":1,"n":"d/c","v":1}`)
+	for i := 1; i < n; i++ {
+		b = append(b, `,{"n":"d/c","v":1`...)
+		if i%1000 == 0 {
+			b = fmt.Appendf(b, `,"seq":%d`, i/1000+1)
+		}
+		b = append(b, '}')
+	}
+	return append(b, ']')
+}
+
+// TestElementsAreCountedNotBraces: a text may be full of braces.
+func TestElementsAreCountedNotBraces(t *testing.T) {
+	r := &Receiver{}
+	for name, body := range map[string][]byte{
+		"as many as are taken": many(wire.MaxElements),
+		"braces in a text":     []byte(`[{"bn":"urn:tidegate:g:","ep":"e","bt":1,"seq":1,"n":"d/c","vs":"` + strings.Repeat("{", wire.MaxElements+1) + `"}]`),
+	} {
+		if err := r.understand(&arrival{Payload: Payload{Topic: "tg/v1/g/up/data", Body: body}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

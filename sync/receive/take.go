@@ -21,9 +21,8 @@ var ErrStopped = errors.New("receiver is stopping")
 
 // Bounds of what Take accepts.
 const (
-	maxBody     = wire.MaxBody // bytes of a payload after decompression
-	maxElements = 200_000      // SenML elements in a payload, counted by their braces before any is decoded
-	keptBody    = 64 << 10     // bytes of a refused payload that are set aside
+	maxBody  = wire.MaxBody // bytes of a payload after decompression
+	keptBody = 64 << 10     // bytes of a refused payload that are set aside
 )
 
 // Filter is the MQTT topic filter under which all gateways write: the generic profile of the contract.
@@ -91,9 +90,6 @@ func (r *Receiver) understand(a *arrival) error {
 	}
 	if a.plain, err = r.unzip.plain(a.Body); err != nil {
 		return err
-	}
-	if n := bytes.Count(a.plain, []byte("{")); n > maxElements {
-		return fmt.Errorf("payload holds %d elements, at most %d are taken", n, maxElements)
 	}
 	if a.pack, err = wire.DecodeSenML(a.plain); err != nil {
 		return err

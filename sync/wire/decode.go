@@ -14,7 +14,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 )
 
-// DecodeSenML reads a SenML JSON pack, not compressed, of at most MaxBody bytes. Base values are resolved (RFC 8428 section 4.6);
+// DecodeSenML reads a SenML JSON pack, not compressed, of at most MaxBody bytes and MaxElements readings. Base values are resolved (RFC 8428 section 4.6);
 // labels it does not know are ignored unless they end in "_" (section 4.4). Numbers come back as KindFloat, whatever they were;
 // a reading's Time is zero where it equals its record's, rounded to the microsecond; Class, Boot and For are not on the wire.
 // The texts of all readings are parts of one copy of body, which lives as long as one of them.
@@ -98,6 +98,10 @@ func decodePack(body []byte) (*Pack, error) {
 	d := decoder{j: scanner{s: string(body)}, pack: &Pack{}}
 	d.slab = make([]tidegate.Reading, 0, min(bytes.Count(body, []byte{'{'}), usualReadings))
 	d.j.array(func() {
+		if d.n == MaxElements {
+			d.j.fail("pack has more than %d elements", MaxElements)
+			return
+		}
 		d.e = element{}
 		d.j.object(d.label)
 		if d.j.err != nil {

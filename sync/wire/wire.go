@@ -25,6 +25,9 @@ type Part struct {
 // MaxBody is the largest payload, in bytes before compression, that DecodeSenML takes.
 const MaxBody = 16 << 20
 
+// MaxElements is how many readings a payload may hold for DecodeSenML to take it.
+const MaxElements = 200_000
+
 // SkipChannel is the channel of tidegate.GatewayDevice that stands in a pack without records, where only Skip is told.
 const SkipChannel = "skip"
 

@@ -62,6 +62,7 @@ func (p *Packer) Fits(recs []tidegate.Record, readings, limit int) int {
 	if p.perRd > 0 {
 		readings = min(readings, int(float64(limit)/p.perRd))
 	}
+	readings = min(readings, wire.MaxElements)
 	n, sum := 0, 0
 	for i := range recs {
 		sum += len(recs[i].Readings)
@@ -73,8 +74,8 @@ func (p *Packer) Fits(recs []tidegate.Record, readings, limit int) int {
 	return n
 }
 
-// Pack makes one payload of the first n records, or of fewer when they turn out larger than limit; it returns how many. A single
-// record is cut into parts when it is larger than MaxPayload.
+// Pack makes one payload of the first n records, or of fewer when they turn out larger than limit, or before compression than
+// wire.MaxBody, which is all that a far side takes; it returns how many. A single record is cut into parts when it is too large.
 func (p *Packer) Pack(epoch string, recs []tidegate.Record, n, limit int) (*Payload, int, error) {
 	limit = min(limit, p.MaxPayload)
 	for {
@@ -101,15 +102,16 @@ func (p *Packer) Pack(epoch string, recs []tidegate.Record, n, limit int) (*Payl
 		if out.Count > 0 {
 			p.learn(float64(len(body)) / float64(out.Count))
 		}
+		over := float64(len(p.raw)) / wire.MaxBody
 		switch {
-		case len(body) <= limit, n == 1 && len(body) <= p.MaxPayload:
+		case over <= 1 && (len(body) <= limit || n == 1 && len(body) <= p.MaxPayload):
 			out.Parts, p.last = [][]byte{bytes.Clone(body)}, len(body)
 			return out, n, nil
 		case n == 1:
 			out.Parts, err = p.cut(&pk, len(body))
 			return out, 1, err
 		}
-		n = max(1, min(n-1, int(float64(n)*float64(limit)/float64(len(body))*0.95)))
+		n = max(1, min(n-1, int(float64(n)/max(over, float64(len(body))/float64(limit))*0.95)))
 	}
 }
 
@@ -132,7 +134,7 @@ func (p *Packer) cut(pk *wire.Pack, size int) ([][]byte, error) {
 	}
 	rec := pk.Records[0]
 	all := rec.Readings
-	for total := size/p.MaxPayload + 1; ; total++ {
+	for total := max(size/p.MaxPayload, len(p.raw)/wire.MaxBody) + 1; ; total++ {
 		total = min(total, len(all))
 		var parts [][]byte
 		for i := range total {
@@ -144,7 +146,7 @@ func (p *Packer) cut(pk *wire.Pack, size int) ([][]byte, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%w: part %d of %d: %w", ErrUnsendable, i+1, total, err)
 			}
-			if len(body) > p.MaxPayload {
+			if len(body) > p.MaxPayload || len(p.raw) > wire.MaxBody {
 				break
 			}
 			parts = append(parts, bytes.Clone(body))
@@ -153,7 +155,8 @@ func (p *Packer) cut(pk *wire.Pack, size int) ([][]byte, error) {
 			return parts, nil
 		}
 		if total == len(all) {
-			return nil, fmt.Errorf("%w: a reading alone is larger than the %d bytes that the far side takes", ErrUnsendable, p.MaxPayload)
+			return nil, fmt.Errorf("%w: a reading alone is larger than the %d bytes that the far side takes, or the %d behind compression",
+				ErrUnsendable, p.MaxPayload, wire.MaxBody)
 		}
 	}
 }

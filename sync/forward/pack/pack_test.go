@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -57,7 +58,7 @@ func TestPack(t *testing.T) {
 		{"one in parts", records(2, 50), 2, 10000, 200, nil, 1, 3, 0, ""},
 		{"a reading that is too long", records(1, 3), 1, 10000, 100, func(r []tidegate.Record) {
 			r[0].Readings[1].Device = strings.Repeat("x", 200)
-		}, 1, 0, 0, "record cannot be sent: a reading alone is larger than the 100 bytes that the far side takes"},
+		}, 1, 0, 0, "record cannot be sent: a reading alone is larger than the 100 bytes that the far side takes, or the 16777216 behind compression"},
 		{
 			"a record that cannot be encoded, alone", records(1, 3), 1, 10000, 100, func(r []tidegate.Record) { r[0].Readings[1].Device = "bad" },
 			1, 0, 0, "record cannot be sent: name is bad",
@@ -136,6 +137,42 @@ func TestPartsHoldEverythingOnce(t *testing.T) {
 	}
 }
 
+// TestDecompressedSize: what compresses well must not be larger behind compression than the far side takes.
+func TestDecompressedSize(t *testing.T) {
+	long := func(n, readings int) []tidegate.Record {
+		recs := records(n, readings)
+		for i := range recs {
+			for j := range recs[i].Readings {
+				recs[i].Readings[j].Device = strings.Repeat("x", 1<<20)
+			}
+		}
+		return recs
+	}
+	for name, c := range map[string]struct {
+		recs        []tidegate.Record
+		took, parts int
+	}{
+		"records":           {long(40, 1), 15, 1},
+		"a record":          {long(2, 20), 1, 2},
+		"just small enough": {long(15, 1), 15, 1},
+	} {
+		p := Packer{MaxPayload: 255 << 10, Gzip: true, Encode: text}
+		pl, n, err := p.Pack("ep", c.recs, len(c.recs), 1<<20)
+		if err != nil || n != c.took || len(pl.Parts) != c.parts {
+			t.Fatalf("%s: took %d in %d parts, %v; want %d and %d", name, n, len(pl.Parts), err, c.took, c.parts)
+		}
+		for _, b := range pl.Parts {
+			z, err := gzip.NewReader(bytes.NewReader(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if size, err := io.Copy(io.Discard, z); err != nil || size > wire.MaxBody {
+				t.Errorf("%s: a payload has %d bytes behind compression, %v; want at most %d", name, size, err, wire.MaxBody)
+			}
+		}
+	}
+}
+
 func TestFits(t *testing.T) {
 	p := Packer{MaxPayload: 10000, Encode: text}
 	recs := records(100, 10)
@@ -150,6 +187,9 @@ func TestFits(t *testing.T) {
 	}
 	if n := p.Fits(recs, 1000, 1100); n < 9 || n > 10 {
 		t.Errorf("%d records fit into 1100 bytes, want about 10", n)
+	}
+	if n := p.Fits(records(300, 1000), 1e6, 1<<30); n != 200 {
+		t.Errorf("%d records of 1000 readings fit, want the 200,000 readings that the far side takes", n)
 	}
 	if p.Typical() < 2000 || p.Typical() > 2300 {
 		t.Errorf("typical payload %d", p.Typical())
