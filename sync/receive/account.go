@@ -4,8 +4,9 @@ package receive
 // the receiver was started.
 type Account struct {
 	Gateways []GatewayAccount `json:"gateways"`
-	Received uint64           `json:"received_payloads"` // taken in since the start
-	Refused  uint64           `json:"refused_payloads"`  // set aside because they could not be understood
+	Received uint64           `json:"received_payloads"`          // taken in since the start
+	Refused  uint64           `json:"refused_payloads"`           // set aside because they could not be understood
+	Forgot   uint64           `json:"forgotten_epochs,omitempty"` // of gateways that had too many
 }
 
 // A GatewayAccount is the account of one gateway; its current epoch stands last.
@@ -43,7 +44,7 @@ func (r *Receiver) Account() Account {
 
 // Account returns the account of l.
 func (l *Ledger) Account() Account {
-	a := Account{Gateways: []GatewayAccount{}, Refused: l.Refused}
+	a := Account{Gateways: []GatewayAccount{}, Refused: l.Refused, Forgot: l.Forgotten}
 	for _, gateway := range l.Gateways() {
 		g := GatewayAccount{Gateway: gateway}
 		for _, k := range l.Keys(gateway) {

@@ -28,8 +28,9 @@ type Key struct {
 
 // A Ledger says what is stored, of every gateway and epoch. It is not safe for concurrent use.
 type Ledger struct {
-	Refused uint64                     // payloads that were set aside
-	rows    map[string]map[string]*Row // by gateway and epoch
+	Refused   uint64                     // payloads that were set aside
+	Forgotten uint64                     // epochs that were forgotten, since their gateway had too many
+	rows      map[string]map[string]*Row // by gateway and epoch
 }
 
 // NewLedger returns an empty ledger.
@@ -71,7 +72,7 @@ type Gap struct {
 type Held struct {
 	Number uint64   `json:"number"`
 	Total  int      `json:"total"`
-	Parts  [][]byte `json:"parts"` // by index - 1; nil = has not come; payloads as received, decompressed
+	Parts  [][]byte `json:"parts"` // by index - 1; nil = has not come; payloads as received
 }
 
 // A Change is what one write changes in one Row. Sinks that keep rows whole apply it to the row with Row.Apply; sinks that keep
@@ -88,6 +89,7 @@ type Change struct {
 	Turn       uint64         `json:"turn,omitempty"`    // 0 = as it was
 	Discard    []uint64       `json:"discard,omitempty"` // numbers of held records that are given up, before Held is added
 	Held       []Part         `json:"held,omitempty"`
+	Forget     bool           `json:"forget,omitempty"` // the row goes; nothing else is set then
 }
 
 // Late is a record that came for a number that had been declared a gap.
@@ -101,13 +103,17 @@ type Part struct {
 	Number uint64 `json:"number"`
 	Index  int    `json:"index"` // 1 to Total
 	Total  int    `json:"total"`
-	Body   []byte `json:"body"` // the payload as received, decompressed
+	Body   []byte `json:"body"` // the payload as received
 }
 
 // Apply makes the changes and counts the payloads refused.
 func (l *Ledger) Apply(changes []Change, refused int) {
 	for i := range changes {
 		k := changes[i].Key
+		if changes[i].Forget {
+			l.forget(k)
+			continue
+		}
 		if l.Row(k) == nil {
 			l.Put(k, &Row{})
 		}
@@ -247,9 +253,7 @@ func (r *Row) hold(p *Part) {
 // heldSize returns how many bytes the held parts have.
 func (r *Row) heldSize() (n int) {
 	for i := range r.Held {
-		for _, p := range r.Held[i].Parts {
-			n += len(p)
-		}
+		n += r.Held[i].size()
 	}
 	return n
 }

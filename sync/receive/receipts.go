@@ -111,9 +111,15 @@ func (r *Receiver) give(ctx context.Context, keys []Key) {
 	if r.options.Publish == nil {
 		return
 	}
-	for i, k := range r.inOrder(keys) {
+	keys = r.inOrder(keys)
+	for i, k := range keys {
 		r.mu.Lock()
-		upto, holes := r.ledger.Row(k).Receipt()
+		row := r.ledger.Row(k)
+		if row == nil { // forgotten
+			r.mu.Unlock()
+			continue
+		}
+		upto, holes := row.Receipt()
 		of := r.ledger.Keys(k.Gateway)
 		r.mu.Unlock()
 		body := wire.AppendReceipt(nil, wire.Receipt{Epoch: k.Epoch, Upto: upto, Holes: holes})
@@ -132,6 +138,7 @@ func (r *Receiver) give(ctx context.Context, keys []Key) {
 func (r *Receiver) inOrder(keys []Key) []Key {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	keys = slices.DeleteFunc(keys, func(k Key) bool { return r.ledger.Row(k) == nil }) // forgotten
 	slices.SortFunc(keys, func(a, b Key) int {
 		return cmp.Or(strings.Compare(a.Gateway, b.Gateway), cmp.Compare(r.ledger.Row(a).Turn, r.ledger.Row(b).Turn),
 			strings.Compare(a.Epoch, b.Epoch))

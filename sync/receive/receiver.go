@@ -34,6 +34,7 @@ type Receiver struct {
 	options  Options
 	inbox    *inbox
 	unzip    unzipper
+	most     bounds
 	receipts *receipts
 	turns    map[string]turn // used by Run's goroutine only, as are the next two
 	carried  map[Key]uint64  // duplicates that are to be counted with the next write
@@ -69,7 +70,7 @@ func New(ctx context.Context, o Options) (*Receiver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load ledger: %w", err)
 	}
-	r := &Receiver{options: o, inbox: newInbox(o.InboxBytes), ledger: ledger, turns: map[string]turn{}, carried: map[Key]uint64{}}
+	r := &Receiver{options: o, inbox: newInbox(o.InboxBytes), ledger: ledger, turns: map[string]turn{}, carried: map[Key]uint64{}, most: usualBounds()}
 	r.receipts = newReceipts(o.ReceiptEvery)
 	for _, gateway := range ledger.Gateways() {
 		keys := ledger.Keys(gateway)
@@ -149,7 +150,7 @@ func (r *Receiver) gather(ctx context.Context) {
 // it tries again, ever more rarely; its error means that ctx was done before the sink had them. Without arrivals it writes what
 // was carried.
 func (r *Receiver) write(ctx context.Context, arrivals []*arrival) error {
-	s := newStage(r.ledger, r.turns)
+	s := newStage(r)
 	for _, a := range arrivals {
 		s.add(a)
 	}
@@ -157,6 +158,13 @@ func (r *Receiver) write(ctx context.Context, arrivals []*arrival) error {
 	for i := range batch.Refused {
 		x := &batch.Refused[i]
 		r.options.Log.Warn("payload set aside", "topic", x.Topic, "bytes", x.Size, "why", x.Why)
+	}
+	for _, x := range s.given {
+		if x.number == 0 {
+			r.options.Log.Warn("oldest epoch is forgotten, its records would be stored again", "gateway", x.Gateway, "epoch", x.Epoch, "most", r.most.rows)
+		} else {
+			r.options.Log.Warn("parts of a record are given up, too many are held", "gateway", x.Gateway, "epoch", x.Epoch, "record", x.number)
+		}
 	}
 	if len(batch.Changes)+len(batch.Refused) > 0 {
 		if err := r.writeBatch(ctx, batch); err != nil {

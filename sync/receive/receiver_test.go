@@ -397,6 +397,105 @@ func TestElementsAreCountedNotBraces(t *testing.T) {
 	}
 }
 
+// partOf returns the first of two parts of a record of a gateway's epoch, with so many spaces in it, compressed.
+func partOf(t *testing.T, gateway, epoch string, n uint64, spaces int) Payload {
+	t.Helper()
+	body, err := wire.AppendSenML(nil, &wire.Pack{Gateway: gateway, Epoch: epoch, Records: []tidegate.Record{rec(n, "a")}, Part: wire.Part{Index: 1, Total: 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write(append(body, bytes.Repeat([]byte(" "), spaces)...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return Payload{Topic: "tg/v1/" + gateway + "/up/data", Body: b.Bytes()}
+}
+
+// TestHeldPartsStayCompressed: a small payload must not cost much memory, however large it is behind its compression.
+func TestHeldPartsStayCompressed(t *testing.T) {
+	r := receiver(t, newMemory())
+	p := partOf(t, "g", "e", 1, 15<<20)
+	take(t, r, p)
+	if held := r.ledger.Row(Key{"g", "e"}).heldSize(); held != len(p.Body) || held > 32<<10 {
+		t.Errorf("%d bytes are held of a payload of %d", held, len(p.Body))
+	}
+}
+
+// TestJoinedRecordIsBounded: parts that are large behind their compression do not become a record.
+func TestJoinedRecordIsBounded(t *testing.T) {
+	m := newMemory()
+	r := receiver(t, m)
+	for i := 1; i <= 3; i++ {
+		body := fmt.Appendf(nil, `[{"bn":"urn:tidegate:g:","ep":"e","bt":1,"part":"%d/3","seq":1,"n":"d/c","v":1}]`, i)
+		take(t, r, Payload{Topic: "tg/v1/g/up/data", Body: append(body, bytes.Repeat([]byte(" "), 15<<20)...)})
+	}
+	if got, want := summary(r.Account()), "e: 0/0 dup 0 upto 0 discarded 1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	x := m.batch[len(m.batch)-1].Refused
+	if want := "record in 3 parts has more than 33554432 bytes, decompressed"; len(x) != 1 || x[0].Why != want {
+		t.Errorf("got %+v, want %s", x, want)
+	}
+}
+
+// TestHeldIsBoundedOverEpochs: a gateway does not get more room by new epochs, and gateways together not more than there is.
+func TestHeldIsBoundedOverEpochs(t *testing.T) {
+	r := receiver(t, newMemory())
+	size := len(partOf(t, "g", "e10", 1, 0).Body)
+	r.most = bounds{rows: 100, gateway: 3*size + 20, total: 7*size + 40}
+	held := func() map[string]string {
+		out := map[string]string{}
+		for _, g := range r.Account().Gateways {
+			for _, e := range g.Epochs {
+				if e.HeldRecords > 0 {
+					out[g.Gateway] += " " + e.Epoch
+				}
+			}
+		}
+		return out
+	}
+	for i := range 10 {
+		take(t, r, partOf(t, "g", fmt.Sprint("e", 10+i), 1, 0))
+	}
+	if got := held()["g"]; len(strings.Fields(got)) != 3 || !strings.Contains(got, "e19") {
+		t.Errorf("held of epochs%s, want three, the newest among them", got)
+	}
+	take(t, r, partOf(t, "h", "e10", 1, 0), partOf(t, "h", "e11", 1, 0), partOf(t, "i", "e10", 1, 0), partOf(t, "i", "e11", 1, 0), partOf(t, "i", "e12", 1, 0))
+	if got := held(); len(strings.Fields(got["g"]+got["h"]+got["i"])) != 7 || len(strings.Fields(got["g"])) != 2 || len(strings.Fields(got["h"])) != 2 {
+		t.Errorf("held %v, want 7, two each of g and h", got)
+	}
+}
+
+// TestEpochsAreBounded: the oldest is forgotten, which is said, and no receipt is given for it.
+func TestEpochsAreBounded(t *testing.T) {
+	m := newMemory()
+	r := receiver(t, m)
+	r.most.rows = 3
+	var given []string
+	r.options.Publish = func(_ context.Context, _ string, body []byte, _ bool) error {
+		given = append(given, string(body))
+		return nil
+	}
+	for i := range 5 {
+		epoch := fmt.Sprint("e", i)
+		take(t, r, payload(t, "data", wire.Pack{Gateway: "g", Epoch: epoch, Records: []tidegate.Record{rec(1, "a")}}))
+		r.receipts.owe(Key{"g", "e0"})
+	}
+	a := r.Account()
+	if got := summary(a); got != "e2: 1/1 dup 0 upto 1; e3: 1/1 dup 0 upto 1; e4: 1/1 dup 0 upto 1" || a.Forgot != 2 {
+		t.Errorf("got %s, %d forgotten; want the three newest and 2", got, a.Forgot)
+	}
+	given = nil
+	r.give(t.Context(), []Key{{"g", "e4"}, {"g", "e0"}})
+	if len(given) != 1 || !strings.Contains(given[0], `"e4"`) {
+		t.Errorf("gave %v", given)
+	}
+}
+
 // TestHeldIsBounded holds parts of more records than are kept, and more bytes.
 func TestHeldIsBounded(t *testing.T) {
 	m := newMemory()

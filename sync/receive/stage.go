@@ -3,6 +3,7 @@ package receive
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/sync/wire"
@@ -16,6 +17,9 @@ type stage struct {
 	at       map[Key]int // index of the row's change in batch.Changes
 	partials []*partial
 	touched  map[Key]bool // rows that are owed a receipt
+	given    []givenUp    // what the bounds cost
+	most     bounds
+	unzip    *unzipper
 }
 
 // A turn says which epoch is a gateway's current one.
@@ -34,8 +38,8 @@ type partial struct {
 	whole   bool   // it is complete
 }
 
-func newStage(l *Ledger, turns map[string]turn) *stage {
-	return &stage{ledger: l, turns: turns, at: map[Key]int{}, touched: map[Key]bool{}}
+func newStage(r *Receiver) *stage {
+	return &stage{ledger: r.ledger, turns: r.turns, at: map[Key]int{}, touched: map[Key]bool{}, most: r.most, unzip: &r.unzip}
 }
 
 // add sorts a in.
@@ -72,6 +76,8 @@ func (s *stage) finish(carried map[Key]uint64, count bool) Batch {
 			c.Held = append(c.Held, p.added...)
 		}
 	}
+	s.boundHeld()
+	s.boundRows()
 	news := func(c Change) bool {
 		return len(c.Stored.Ranges)+len(c.Skipped.Ranges)+len(c.Gaps)+len(c.Discard)+len(c.Held) > 0 || c.Turn != 0
 	}
@@ -157,7 +163,7 @@ func (s *stage) addGap(a *arrival, rd *tidegate.Reading) {
 	}
 	k := a.key
 	if gap.Epoch != "" {
-		k.Epoch = gap.Epoch
+		k.Epoch = strings.Clone(gap.Epoch)
 	}
 	s.change(k).Gaps = append(s.change(k).Gaps, gap)
 	s.touched[k] = true
@@ -171,19 +177,20 @@ func (s *stage) addPart(a *arrival) {
 		return
 	}
 	p := s.partial(a.key, rec.Number)
-	if p.held.Total != part.Total || !sameContent(p.held.Parts[part.Index-1], rec) {
+	if p.held.Total != part.Total || !s.sameContent(p.held.Parts[part.Index-1], rec) {
 		p.discard = p.ledger
 		p.added = nil
 		p.held = Held{Number: rec.Number, Total: part.Total, Parts: make([][]byte, part.Total)}
 	}
-	p.held.Parts[part.Index-1] = a.plain
-	p.added = append(p.added, Part{Number: rec.Number, Index: part.Index, Total: part.Total, Body: a.plain})
+	p.held.Parts[part.Index-1] = a.Body
+	p.added = append(p.added, Part{Number: rec.Number, Index: part.Index, Total: part.Total, Body: a.Body})
 	if slices.ContainsFunc(p.held.Parts, func(b []byte) bool { return b == nil }) {
 		return
 	}
 	p.whole = true
-	whole, err := join(p.held.Parts)
+	whole, err := s.join(p.held.Parts)
 	if err != nil {
+		p.discard = p.ledger
 		s.batch.Refused = append(s.batch.Refused, a.refusal(err))
 		return
 	}
@@ -208,9 +215,13 @@ func (s *stage) partial(k Key, n uint64) *partial {
 
 // sameContent reports whether the held part is of the same cut as rec: the same readings, but for their times, which may have
 // been corrected since. A part that has not come yet (nil) is no contradiction.
-func sameContent(held []byte, rec *tidegate.Record) bool {
+func (s *stage) sameContent(held []byte, rec *tidegate.Record) bool {
 	if held == nil {
 		return true
+	}
+	held, err := s.unzip.plain(held)
+	if err != nil {
+		return false
 	}
 	old, err := wire.DecodeSenML(held)
 	if err != nil {
@@ -223,9 +234,17 @@ func sameContent(held []byte, rec *tidegate.Record) bool {
 }
 
 // join makes one record of its parts' payloads, each of which has one record; time and quality are the first part's.
-func join(parts [][]byte) (*tidegate.Record, error) {
+func (s *stage) join(parts [][]byte) (*tidegate.Record, error) {
 	var whole tidegate.Record
+	length := 0
 	for i, body := range parts {
+		body, err := s.unzip.plain(body)
+		if err != nil {
+			return nil, fmt.Errorf("read held part %d of %d: %w", i+1, len(parts), err)
+		}
+		if length += len(body); length > maxRecordLength {
+			return nil, fmt.Errorf("record in %d parts has more than %d bytes, decompressed", len(parts), maxRecordLength)
+		}
 		pack, err := wire.DecodeSenML(body)
 		if err != nil {
 			return nil, fmt.Errorf("read held part %d of %d: %w", i+1, len(parts), err)

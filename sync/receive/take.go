@@ -97,7 +97,7 @@ func (r *Receiver) understand(a *arrival) error {
 	if a.pack.Gateway != gateway {
 		return fmt.Errorf("base name: got gateway %q, want %q as in the topic", a.pack.Gateway, gateway)
 	}
-	a.key = Key{Gateway: gateway, Epoch: a.pack.Epoch}
+	a.key = Key{Gateway: gateway, Epoch: strings.Clone(a.pack.Epoch)} // the ledger keeps it, and not the text of which it is a part
 	return nil
 }
 

@@ -72,6 +72,7 @@ func (p page) metrics(w http.ResponseWriter, _ *http.Request) {
 	}
 	single("payloads_total", "counter", "Payloads taken in since the start.", a.Received)
 	single("refused_payloads_total", "counter", "Payloads set aside because they could not be understood.", a.Refused)
+	single("forgotten_epochs_total", "counter", "Epochs forgotten because their gateway had too many.", a.Forgot)
 	single("connected", "gauge", "1 while the subscription stands.", yes(p.subscriber.Failing() == nil))
 	single("storing", "gauge", "1 while the sink takes records.", yes(p.receiver.Failing() == nil))
 	for _, f := range figures {

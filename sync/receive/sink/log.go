@@ -37,6 +37,7 @@ type entry struct {
 type snapshot struct {
 	Format  int    `json:"format"`
 	Refused uint64 `json:"refused"`
+	Forgot  uint64 `json:"forgotten,omitempty"`
 	Rows    []row  `json:"rows"`
 }
 
@@ -48,7 +49,7 @@ type row struct {
 
 // takeSnapshot returns l as a snapshot.
 func takeSnapshot(l *receive.Ledger) *snapshot {
-	s := &snapshot{Format: format, Refused: l.Refused, Rows: []row{}}
+	s := &snapshot{Format: format, Refused: l.Refused, Forgot: l.Forgotten, Rows: []row{}}
 	for _, gateway := range l.Gateways() {
 		for _, k := range l.Keys(gateway) {
 			s.Rows = append(s.Rows, row{Key: k, Row: *l.Row(k)})
@@ -60,7 +61,7 @@ func takeSnapshot(l *receive.Ledger) *snapshot {
 // ledger returns s as a ledger.
 func (s *snapshot) ledger() *receive.Ledger {
 	l := receive.NewLedger()
-	l.Refused = s.Refused
+	l.Refused, l.Forgotten = s.Refused, s.Forgot
 	for i := range s.Rows {
 		l.Put(s.Rows[i].Key, &s.Rows[i].Row)
 	}
