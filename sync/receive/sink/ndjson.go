@@ -117,16 +117,16 @@ func (s *snapshot) copy() (*receive.Ledger, error) {
 	return c.ledger(), nil
 }
 
-// loadLedger replays the newest ledger file and removes the others: an older one is out of date, and a newer one that has not a
-// single whole line was being begun when it was cut short.
+// loadLedger replays the newest ledger file and then removes the others: an older one is out of date, and a newer one that has not a
+// single whole line was being begun when it was cut short. Where there is none to replay, and there should be, all stay: what is left
+// of a damaged one may be needed to restore it.
 func (s *NDJSON) loadLedger(names map[string]int64) error {
 	nrs := numbers(names, kindLedger)
+	var others []string
 	for i := len(nrs) - 1; i >= 0; i-- {
 		name := fileName(kindLedger, nrs[i])
 		if s.ledger != nil {
-			if err := s.disk.Remove(name); err != nil {
-				return err
-			}
+			others = append(others, name)
 			continue
 		}
 		b, err := s.disk.Read(name, 0, names[name])
@@ -138,23 +138,34 @@ func (s *NDJSON) loadLedger(names map[string]int64) error {
 			return err
 		}
 		if r.ledger == nil {
-			if err := s.disk.Remove(name); err != nil {
-				return err
-			}
+			others = append(others, name)
 			continue
 		}
 		s.ledger, s.last = r.ledger, r.last
 		s.log.nr, s.log.length = nrs[i], r.length
 	}
 	if s.ledger != nil {
-		return nil
+		return s.remove(others)
 	}
 	if old := numbers(names, kindReadings); len(old) > 0 {
 		return fmt.Errorf("%s is there but no ledger: what it holds would be stored again; restore the ledger or move the "+
 			"readings files away", fileName(kindReadings, old[0]))
 	}
+	if err := s.remove(others); err != nil {
+		return err
+	}
 	s.ledger = receive.NewLedger()
 	return s.beginLedger()
+}
+
+// remove removes files.
+func (s *NDJSON) remove(names []string) error {
+	for _, name := range names {
+		if err := s.disk.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkReadings holds the readings files against the ledger.

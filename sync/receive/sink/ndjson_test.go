@@ -286,6 +286,27 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestDamagedLedgerStays: a ledger of which not even the first line is whole is asked for, so what is left of it must not be removed.
+func TestDamagedLedgerStays(t *testing.T) {
+	dir := fill(t)
+	name := filepath.Join(dir, "ledger-000001.log")
+	if err := os.WriteFile(name, []byte("00000000 {\"n\":1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenNDJSON(dir, NDJSONOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const want = "readings-000001.ndjson is there but no ledger: what it holds would be stored again; restore the ledger or move the readings files away"
+	if _, err := s.Load(context.Background()); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	if _, err := os.Stat(name); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRotation wants files of at most MaxBytes and one write, and the refused ones kept to four.
 func TestRotation(t *testing.T) {
 	dir := t.TempDir()
