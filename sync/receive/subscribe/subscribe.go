@@ -179,8 +179,11 @@ func (s *Subscriber) subscribe(ctx context.Context, client paho.Client) error {
 	if err := wait(ctx, token); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", s.options.Filter, err)
 	}
-	if code, ok := token.Result()[s.options.Filter]; !ok || code == refused {
+	switch code, ok := token.Result()[s.options.Filter]; {
+	case !ok || code == refused:
 		return fmt.Errorf("subscribe to %s: the broker refuses it; allow %q to read there", s.options.Filter, s.options.User)
+	case code != 1: // by QoS 0 payloads are lost without anybody knowing
+		return fmt.Errorf("subscribe to %s: the broker grants QoS %d, want 1; let it grant %q QoS 1", s.options.Filter, code, s.options.User)
 	}
 	return nil
 }

@@ -257,6 +257,7 @@ func TestRefusedByBroker(t *testing.T) {
 	}{
 		"the user is not authorised":      {5, 0, "connect: not Authorized"},
 		"the identifier is refused":       {2, 0, "connect: identifier rejected"},
+		"only QoS 0 is granted":           {0, 0, `subscribe to a/#: the broker grants QoS 0, want 1; let it grant "reader" QoS 1`},
 		"the subscription is not granted": {0, 0x80, `subscribe to a/#: the broker refuses it; allow "reader" to read there`},
 	} {
 		t.Run(name, func(t *testing.T) {
