@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -49,7 +50,7 @@ func (u *Uplink) Confirmed(ctx context.Context, wake <-chan struct{}) ([]uplink.
 func (u *Uplink) prove() {
 	u.scratch = u.guard.taken(u.scratch[:0])
 	for _, id := range u.scratch {
-		if _, ok := u.sent[id]; ok {
+		if _, ok := u.sent[id]; ok && !slices.Contains(u.proved, id) { // it may come twice
 			u.proved = append(u.proved, id)
 		}
 	}
@@ -72,10 +73,7 @@ func (u *Uplink) settleDown() {
 func (u *Uplink) complete(out []uplink.Confirmation) []uplink.Confirmation {
 	rest := u.proved[:0]
 	for _, id := range u.proved {
-		fl, ok := u.sent[id]
-		if !ok {
-			continue // acknowledged twice
-		}
+		fl := u.sent[id]
 		select {
 		case <-fl.token.Done():
 			delete(u.sent, id)

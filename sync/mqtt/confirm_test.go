@@ -60,6 +60,38 @@ func TestBothMustAgree(t *testing.T) {
 	})
 }
 
+// fickleToken is done when it is asked for the second time.
+type fickleToken struct {
+	fakeToken
+	asked int
+}
+
+func (f *fickleToken) Done() <-chan struct{} {
+	if f.asked++; f.asked == 2 {
+		close(f.done)
+	}
+	return f.done
+}
+
+// TestAcknowledgedTwice: the library completes a publish between two PUBACKs for it.
+func TestAcknowledgedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &Uplink{guard: newGuard(nil), came: make(chan struct{}, 1), sent: map[uint16]inFlight{
+			1: {batch: 11, token: &fickleToken{fakeToken: fakeToken{done: make(chan struct{})}}},
+			2: {batch: 12, token: &fakeToken{done: make(chan struct{})}},
+		}}
+		u.guard.acks = []uint16{1, 1}
+		ids, err := confirmed(u, 1, time.Second)
+		if fmt.Sprint(ids) != "[11]" || err != nil {
+			t.Errorf("confirmed %v, %v; want 11", ids, err)
+		}
+		u.guard.end(io.EOF)
+		if _, err := u.Confirmed(context.Background(), nil); err == nil {
+			t.Error("no error at the end")
+		}
+	})
+}
+
 // TestSendEndsWithTheConnection although it waits for the broker to read.
 func TestSendEndsWithTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
