@@ -19,7 +19,11 @@ func TestStatus(t *testing.T) {
 		if s := g.Status(); s.Link.State != "down" || s.Gateway != "gw-1" || s.Version != "test" || s.Conditions == nil || s.Rules == nil || s.Uplinks == nil {
 			t.Errorf("at the start: %+v", s)
 		}
-		time.Sleep(time.Minute + 5*time.Second)
+		time.Sleep(10 * time.Second)
+		if n := b.retained(t); !n.Online || n.Link.State != "up" {
+			t.Errorf("broker retains link %+v (online %v) at first, want up", n.Link, n.Online)
+		}
+		time.Sleep(55 * time.Second)
 		s := g.Status()
 		if s.Link.State != "up" || s.Link.Endpoint != "mqtt://broker.test" || s.UptimeS != 65 || !s.Clock.Synced || len(s.Conditions) != 0 ||
 			len(s.Rules) != 1 || s.Rules[0] != (status.Rule{Name: "hot"}) || s.NextRecord != 10 || s.ConfirmedRecord != 9 ||

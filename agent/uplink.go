@@ -138,7 +138,7 @@ func (a *Agent) newUplink(c config.Uplink, l *opened) (*uplink, error) {
 			if err != nil {
 				return nil, err
 			}
-			return &reporting{Uplink: up, status: a.statusPayload, said: time.Now(), line: l.line, name: c.Name}, nil
+			return &reporting{Uplink: up, status: a.statusPayload, line: l.line, name: c.Name}, nil
 		},
 	}
 	u.fwd, err = forward.New(o)
@@ -149,8 +149,7 @@ func (a *Agent) openMQTT(ctx context.Context, gateway string, c config.Uplink, p
 	o := mqtt.Options{
 		URLs: c.All(), ClientID: gateway, Username: c.Username, Gateway: gateway, Profile: prof,
 		Log: a.log, Dial: a.parts.Dial,
-		Will:   []byte(`{"online":false}`),
-		Status: a.statusPayload(),
+		Will: []byte(`{"online":false}`),
 	}
 	if c.PasswordFile != "" {
 		b, err := os.ReadFile(c.PasswordFile)
@@ -190,7 +189,8 @@ func (r *reporting) Send(ctx context.Context, b forward.Batch) error {
 	return r.Uplink.Send(ctx, b)
 }
 
-// Confirmed is Uplink.Confirmed, which the forwarder calls at least once in each of its rounds.
+// Confirmed is Uplink.Confirmed, which the forwarder calls at least once in each of its rounds, and first of all: then the status says that
+// the link is up, which it does not before Open has returned.
 func (r *reporting) Confirmed(ctx context.Context, wake <-chan struct{}) ([]forward.Confirmation, error) {
 	if now := time.Now(); now.Sub(r.said) >= statusEvery {
 		r.said = now

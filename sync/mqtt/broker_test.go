@@ -123,7 +123,7 @@ func options(t testing.TB, dial func(context.Context, string, string) (net.Conn,
 	}
 	return Options{
 		URLs: []string{"mqtt://broker.example"}, ClientID: "gw-1", Profile: p, Gateway: "gw-1", Dial: dial,
-		Will: []byte(`{"online":false}`), Status: []byte(`{"online":true}`),
+		Will: []byte(`{"online":false}`),
 	}
 }
 
@@ -132,6 +132,9 @@ func mustOpen(t testing.TB, o Options) *Uplink {
 	t.Helper()
 	u, err := Open(context.Background(), o)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Status([]byte(`{"online":true}`)); err != nil {
 		t.Fatal(err)
 	}
 	return u

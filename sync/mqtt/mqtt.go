@@ -40,8 +40,7 @@ type inFlight struct {
 
 var _ uplink.Uplink = (*Uplink)(nil)
 
-// Open connects to the first broker of o that answers, subscribes to receipts, waits a second for retained ones, and publishes the
-// status. Errors name the remedy where there is one.
+// Open connects to the first broker of o that answers, subscribes to receipts and waits a second for retained ones. Errors name the remedy where there is one.
 func Open(ctx context.Context, o Options) (*Uplink, error) {
 	urls, err := o.check()
 	if err != nil {
@@ -110,7 +109,7 @@ func (u *Uplink) options() *paho.ClientOptions {
 		alive = keepAlive
 	}
 	p := paho.NewClientOptions().
-		AddBroker("mqtt://" + once.RemoteAddr().String()). // not dialled: see below
+		AddBroker("mqtt://broker"). // not dialled, see below; an address with a zone is none that the library can parse
 		SetClientID(u.o.ClientID).SetUsername(u.o.Username).SetPassword(u.o.Password).
 		SetProtocolVersion(4). // 3.1.1 only, no falling back to 3.1
 		SetAutoReconnect(false).SetConnectRetry(false).SetCleanSession(true).SetStore(noStore{}).
@@ -133,7 +132,7 @@ func (u *Uplink) options() *paho.ClientOptions {
 	return p
 }
 
-// greet subscribes, waits for what is retained, and says that the gateway is here.
+// greet subscribes and waits for what is retained.
 func (u *Uplink) greet(ctx context.Context) error {
 	if topic := u.topics.Receipt; topic != "" {
 		token := u.client.Subscribe(topic, 1, u.take)
@@ -149,9 +148,6 @@ func (u *Uplink) greet(ctx context.Context) error {
 		if err := u.await(ctx, nil, retainedWait, ""); err != nil {
 			return err
 		}
-	}
-	if u.o.Status != nil {
-		return u.Status(u.o.Status)
 	}
 	return nil
 }
@@ -224,9 +220,10 @@ func (u *Uplink) topic(l uplink.Lane) string {
 	return ""
 }
 
-// Status publishes a retained status. It may be called from any goroutine; it does not wait for the broker's answer.
+// Status publishes a retained status. It may be called from any goroutine; it does not wait for the broker's answer. While the broker
+// does not read, nothing is published: the library would block for 30 s, and the next status is newer.
 func (u *Uplink) Status(payload []byte) error {
-	if u.topics.Status == "" {
+	if u.topics.Status == "" || !u.guard.idle() {
 		return nil
 	}
 	token := u.publish(u.topics.Status, true, payload)

@@ -455,6 +455,53 @@ func TestSendEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// TestStatusDoesNotHang although the far side does not read.
+func TestStatusDoesNotHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		b := &script{answer: func(net.Conn, packet, int) { <-stuck }}
+		u := mustOpen(t, options(t, b.dial))
+		send(t, u, 1, 2)
+		synctest.Wait()
+		began := time.Now()
+		for range 3 {
+			if err := u.Status([]byte(`{"online":true}`)); err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("Status took %v", took)
+		}
+		close(stuck)
+		time.Sleep(time.Second)
+		if err := u.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// zoned is a connection to an address with a zone.
+type zoned struct{ net.Conn }
+
+func (zoned) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.ParseIP("fe80::1"), Port: 1883, Zone: "eth0"}
+}
+
+// TestAddressWithZone: the library is given no address, it could not parse this one.
+func TestAddressWithZone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &script{}
+		o := options(t, func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := b.dial(ctx, network, address)
+			return zoned{c}, err
+		})
+		o.URLs = []string{"mqtt://[fe80::1%25eth0]"}
+		if err := mustOpen(t, o).Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestCloseDoesNotHang although the far side does not read.
 func TestCloseDoesNotHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

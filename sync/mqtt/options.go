@@ -44,7 +44,6 @@ type Options struct {
 	Profile  profile.Profile // topics, keep-alive
 	Gateway  string          // id
 	Will     []byte          // status that the broker publishes when the connection is lost, and Close when it is not; nil = none
-	Status   []byte          // status published when the connection is up; nil = none
 	Log      *slog.Logger    // default: none
 
 	// Dial opens a TCP connection; default: with TCP_USER_TIMEOUT.
