@@ -17,7 +17,6 @@ import (
 	"github.com/tidegate-io/tidegate/sync/forward"
 	"github.com/tidegate-io/tidegate/sync/mqtt"
 	"github.com/tidegate-io/tidegate/sync/profile"
-	"github.com/tidegate-io/tidegate/sync/wire"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
 
@@ -131,7 +130,7 @@ func (a *Agent) newUplink(c config.Uplink, l *opened) (*uplink, error) {
 	o := forward.Options{
 		Name: c.Name, Gateway: gateway, Source: cur, Readings: c.Batch.Readings, Every: c.Batch.Every, Gzip: c.Compress == "gzip",
 		Receipts: c.Confirm == "receipt", MaxPayload: prof.MaxPayload, Log: a.log,
-		Decode: dec.Decode, Encode: wire.AppendSenML,
+		Decode: dec.Decode, Encode: prof.Encode,
 		Given: func(epoch string) (uint64, bool) { return l.line.Given(epoch, c.Name) },
 		Open: func(ctx context.Context) (forward.Uplink, error) {
 			up, err := a.openMQTT(ctx, gateway, c, prof)
