@@ -120,7 +120,8 @@ func (s *Subscriber) dial(ctx context.Context, ended func()) paho.OpenConnection
 }
 
 // A guard is a connection that lets in no MQTT packet that is longer than the receiver takes: paho makes room for whatever length
-// a header claims, up to 256 MiB.
+// a header claims, up to 256 MiB. Nor does it let in a SUBACK that answers more than the one filter that a receiver subscribes to: paho
+// takes the codes for indexes.
 type guard struct {
 	net.Conn
 	in     *bufio.Reader
@@ -128,12 +129,19 @@ type guard struct {
 	left   int    // of the packet that is being read, bytes
 	head   int    // bytes of its header that have been read, while it is being read
 	length int    // as far as they say
+	kind   byte   // of that packet: the upper four bits of its first byte
 	ended  func() // called by Close
 	bad    error  // what ended the reading
 }
 
 // headerRoom is what a PUBLISH has beside its payload: the topic with its length, and the packet identifier.
 const headerRoom = 2 + 65535 + 2
+
+// A SUBACK has this kind, and for one filter a packet identifier and a code (MQTT 3.1.1 section 3.9).
+const (
+	suback       = 9
+	subackLength = 3
+)
 
 func newGuard(c net.Conn, maxBody int, ended func()) *guard {
 	return &guard{Conn: c, in: bufio.NewReaderSize(c, 64<<10), limit: maxBody + headerRoom, ended: ended}
@@ -164,7 +172,7 @@ func (g *guard) look(b []byte) error {
 		c := b[0]
 		b = b[1:]
 		if g.head == 0 {
-			g.head, g.length = 1, 0
+			g.head, g.length, g.kind = 1, 0, c>>4
 			continue
 		}
 		g.length |= int(c&0x7f) << (7 * (g.head - 1))
@@ -177,6 +185,9 @@ func (g *guard) look(b []byte) error {
 		}
 		if g.left > g.limit {
 			return fmt.Errorf("read packet: it is %d bytes long, at most %d are taken", g.left, g.limit)
+		}
+		if g.head == 0 && g.kind == suback && g.left > subackLength {
+			return fmt.Errorf("read SUBACK: it is %d bytes long, %d answer one filter", g.left, subackLength)
 		}
 	}
 	return nil

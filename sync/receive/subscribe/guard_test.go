@@ -43,6 +43,8 @@ func TestGuard(t *testing.T) {
 		"one byte too long":              {packet(0x30, 100+headerRoom+1), "read packet: it is 65640 bytes long, at most 65639 are taken", 0},
 		"256 MiB, a header only":         {[]byte{0x30, 0xff, 0xff, 0xff, 0x7f}, "read packet: it is 268435455 bytes long, at most 65639 are taken", 0},
 		"length of five bytes":           {[]byte{0x30, 0x80, 0x80, 0x80, 0x80, 0x01}, "read packet: its length takes more than four bytes", 0},
+		"SUBACK of one filter":           {packet(0x90, 3), "EOF", 5},
+		"SUBACK of two filters":          {packet(0x90, 4), "read SUBACK: it is 4 bytes long, 3 answer one filter", 0},
 		"a good one before the long one": {join(packet(0x40, 2), []byte{0x30, 0xff, 0xff, 0xff, 0x7f}), "read packet: it is 268435455 bytes long, at most 65639 are taken", 4},
 	}
 	for name, tt := range tests {
@@ -108,7 +110,7 @@ func plain(b []byte, limit int) error {
 				return errors.New("length")
 			}
 		}
-		if n > limit {
+		if n > limit || b[0]>>4 == suback && n > subackLength {
 			return errors.New("long")
 		}
 		b = b[min(len(b), i+1+n):]
