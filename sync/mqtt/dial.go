@@ -51,21 +51,54 @@ func (o *Options) tlsFor(u *url.URL) *tls.Config {
 }
 
 func (o *Options) dialWebSocket(ctx context.Context, u *url.URL) (net.Conn, error) {
+	var raw *bounded
 	d := websocket.Dialer{
-		Proxy:            http.ProxyFromEnvironment,
-		NetDialContext:   o.Dial,
+		Proxy: http.ProxyFromEnvironment,
+		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := o.Dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			raw = &bounded{Conn: c, left: maxHandshake}
+			return raw, nil
+		},
 		HandshakeTimeout: connectTimeout,
 		Subprotocols:     []string{"mqtt"}, // MQTT 3.1.1 section 6
 		TLSClientConfig:  o.tlsFor(u),
 	}
 	ws, resp, err := d.DialContext(ctx, u.String(), nil)
 	if err != nil && resp != nil {
-		return nil, fmt.Errorf("open WebSocket: broker answered %s: is the path of the address right?", resp.Status)
+		return nil, fmt.Errorf("open WebSocket: broker answered %.100s: is the path of the address right?", resp.Status)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open WebSocket: %w", err)
 	}
+	raw.left = -1
 	return &stream{ws: ws}, nil
+}
+
+// maxHandshake is how many bytes a broker may send, those of TLS included, before the WebSocket is open: the library takes header lines
+// without an end.
+const maxHandshake = 256 << 10
+
+// bounded is a connection of which only so many bytes can be read.
+type bounded struct {
+	net.Conn
+	left int // bytes; negative = no bound. Read by one goroutine, that which opens the connection and then that which reads it
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, fmt.Errorf("the answer has more than %d bytes", maxHandshake)
+	}
+	if b.left > 0 && len(p) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.Conn.Read(p)
+	if b.left > 0 {
+		b.left -= n
+	}
+	return n, err
 }
 
 // stream makes a byte stream of the binary frames of a WebSocket (MQTT 3.1.1 section 6: packets need not align with frames).

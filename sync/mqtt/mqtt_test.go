@@ -356,6 +356,21 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 				return near, nil
 			}
 		}, "connect to mqtt://broker.example:1883: EOF; the broker hung up: does this port want TLS (mqtts:// or wss://)?"},
+		{"WebSocket whose headers never end", func(o *Options, _ *script) {
+			o.URLs = []string{"ws://b/mqtt"}
+			o.Dial = func(context.Context, string, string) (net.Conn, error) {
+				near, away := net.Pipe()
+				go func() {
+					go func() { _, _ = io.Copy(io.Discard, away) }()
+					_, err := io.WriteString(away, "HTTP/1.1 101 Switching Protocols\r\n")
+					for sent := 0; err == nil && sent < 64<<20; sent += 4096 {
+						_, err = io.WriteString(away, "X: "+strings.Repeat("y", 4091)+"\r\n")
+					}
+					away.Close()
+				}()
+				return near, nil
+			}
+		}, "connect to ws://b:80: open WebSocket: the answer has more than 262144 bytes"},
 		{"broker that never answers", func(o *Options, _ *script) {
 			o.Dial = func(context.Context, string, string) (net.Conn, error) {
 				near, away := net.Pipe()
