@@ -71,7 +71,7 @@ func listedTables(dir string) (list []uint64, err error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list tables: %w", err)
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
 	defer f.Close()
 	err = guarded(func() {
