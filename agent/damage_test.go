@@ -137,7 +137,9 @@ func copyDir(t *testing.T, to, from string) {
 // TestLimitShrunkFollows has others hold the disk for a while: the condition comes and goes with them.
 func TestLimitShrunkFollows(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		x := newBed(t, newBroker(t))
+		b := newBroker(t)
+		newFar(t, b) // without receipts the uplink would come and go
+		x := newBed(t, b)
 		var free atomic.Int64
 		x.parts.Statfs = func(string) (int64, int64, error) { return free.Load(), 100 << 30, nil }
 		g := x.start(oneDevice)
