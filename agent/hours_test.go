@@ -67,7 +67,7 @@ func judgeOutage(t *testing.T, s status.Status, d time.Duration) {
 	if age := time.Duration(s.Queue.OldestAgeS) * time.Second; age < d-time.Minute {
 		t.Errorf("oldest reading is %v old, want about %v", age, d)
 	}
-	if c := s.Conditions; len(c) != 1 || c[0].Code != "uplink_down:uplink" || !c[0].Since.Equal(s.Link.Since) ||
+	if c := s.Conditions; len(c) != 1 || c[0].Code != "uplink_down:uplink" || !c[0].Since.Equal(s.Link.Since.Time) ||
 		s.Time.Sub(c[0].Since).Round(time.Minute) != d {
 		t.Errorf("conditions are %+v, want the uplink down for %v", c, d)
 	}

@@ -14,7 +14,7 @@ func (r *reader) note(list []tidegate.Reading, now clock.Stamp) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.state
-	s.LastRead = now.Wall
+	s.LastRead = status.Time{Time: now.Wall}
 	s.Reads++
 	s.State, s.LastError = "ok", ""
 	for i := range list {

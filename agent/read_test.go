@@ -315,7 +315,7 @@ func TestFaultIsReported(t *testing.T) {
 		}
 		g := newBed(t, b, p.driver("ill", time.Second)).start("devices: [{name: a, driver: ill}]\n" + oneUplink)
 		time.Sleep(5*time.Minute + 500*time.Millisecond)
-		if s := g.device("a"); s.State != "fault" || s.LastError != "no reply" || time.Since(s.LastRead) < 4*time.Minute || s.Reads != 60 {
+		if s := g.device("a"); s.State != "fault" || s.LastError != "no reply" || time.Since(s.LastRead.Time) < 4*time.Minute || s.Reads != 60 {
 			t.Errorf("device is %+v, want it faulty since it was last read, 4 min ago", s)
 		}
 		if c := g.Status().Conditions; len(c) != 1 || c[0].Code != "device_fault:a" || c[0].Detail != "no reply" ||

@@ -34,7 +34,7 @@ func (a *Agent) Status() status.Status {
 		}
 	}
 	a.mu.Unlock()
-	s.Link = status.Link{State: "down", Since: a.started}
+	s.Link = status.Link{State: "down", Since: status.Time{Time: a.started}}
 	s.Clock = clockStatus(now)
 	a.board.set("clock_unsynced", "", !now.Synced, "")
 	if l := a.running(); l != nil {
@@ -66,7 +66,7 @@ func (a *Agent) earlyStatus(s *status.Status, cfg *config.Config) {
 	s.Queue = a.inRing()
 	for i := range cfg.Uplinks {
 		u := &cfg.Uplinks[i]
-		link := status.Link{State: "down", Since: a.started, Endpoint: strings.Join(u.All(), " "), LastError: "not tried yet: the store is not open"}
+		link := status.Link{State: "down", Since: status.Time{Time: a.started}, Endpoint: strings.Join(u.All(), " "), LastError: "not tried yet: the store is not open"}
 		s.Uplinks = append(s.Uplinks, status.Uplink{
 			Name: u.Name, Link: link, Account: status.Account{Produced: s.Queue.Readings, Buffered: s.Queue.Readings},
 		})

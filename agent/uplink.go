@@ -33,7 +33,7 @@ func (u *uplink) up() bool { return u.fwd.Stats().Up }
 // link returns the state of the connection.
 func (u *uplink) link() status.Link {
 	s := u.fwd.Stats()
-	l := status.Link{State: "down", Since: s.Since, Endpoint: strings.Join(u.cfg.All(), " "), LastError: s.LastError}
+	l := status.Link{State: "down", Since: status.Time{Time: s.Since}, Endpoint: strings.Join(u.cfg.All(), " "), LastError: s.LastError}
 	if s.Up {
 		l.State = "up"
 	}

@@ -33,12 +33,23 @@ type Clock struct {
 	OffsetS float64 `json:"offset_s"` // the kernel's estimate; 0 when it is not synchronised
 }
 
+// Time is a time that is null in JSON where it never was: the key is always there.
+type Time struct{ time.Time }
+
+// MarshalJSON is json.Marshaler: RFC 3339, or null.
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return t.Time.MarshalJSON()
+}
+
 // Link is the state of the first uplink.
 type Link struct {
-	State     string    `json:"state"`          // "up" or "down"
-	Since     time.Time `json:"since,omitzero"` // not there for a gateway that does not run
-	Endpoint  string    `json:"endpoint"`
-	LastError string    `json:"last_error"`
+	State     string `json:"state"` // "up" or "down"
+	Since     Time   `json:"since"` // null for a gateway that does not run
+	Endpoint  string `json:"endpoint"`
+	LastError string `json:"last_error"`
 }
 
 // Queue is what the first uplink has still to get, what it never will, and what is stored beside.
@@ -64,15 +75,15 @@ type Delivered struct {
 
 // Device is the state of one device.
 type Device struct {
-	Name      string    `json:"name"`
-	Driver    string    `json:"driver"`
-	State     string    `json:"state"`              // "ok", "fault" or "off"
-	LastRead  time.Time `json:"last_read,omitzero"` // not there before the first
-	Reads     uint64    `json:"reads"`
-	Readings  uint64    `json:"readings"`
-	Faults    uint64    `json:"faults"`
-	LastError string    `json:"last_error"`
-	Values    []Value   `json:"values,omitempty"`
+	Name      string  `json:"name"`
+	Driver    string  `json:"driver"`
+	State     string  `json:"state"`     // "ok", "fault" or "off"
+	LastRead  Time    `json:"last_read"` // null before the first
+	Reads     uint64  `json:"reads"`
+	Readings  uint64  `json:"readings"`
+	Faults    uint64  `json:"faults"`
+	LastError string  `json:"last_error"`
+	Values    []Value `json:"values,omitempty"`
 }
 
 // Value is the newest reading of one channel.

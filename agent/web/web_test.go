@@ -60,7 +60,7 @@ func (s *source) Check(ctx context.Context) (status.Check, error) {
 func sampleStatus() status.Status {
 	t0 := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	account := status.Account{Produced: 12345, Delivered: 12000, Buffered: 300, Rejected: 5, DroppedDeclared: 40}
-	down := status.Link{State: "down", Since: t0.Add(-5 * time.Minute), Endpoint: "mqtts://broker.example.org:8883", LastError: "connection refused"}
+	down := status.Link{State: "down", Since: status.Time{Time: t0.Add(-5 * time.Minute)}, Endpoint: "mqtts://broker.example.org:8883", LastError: "connection refused"}
 	return status.Status{
 		Gateway: "gw-plant-7", Epoch: "00112233aabbccdd", Version: "v1.2.3", UptimeS: 7384.5, Time: t0,
 		Clock: status.Clock{Synced: true, Source: "kernel", OffsetS: 0.0012}, Link: down,
@@ -68,7 +68,7 @@ func sampleStatus() status.Status {
 		Delivered: status.Delivered{Records: 3000, Readings: 12000, Bytes: 99999}, NextRecord: 3088, ConfirmedRecord: 3012,
 		Devices: []status.Device{
 			{
-				Name: "boiler", Driver: "modbus", State: "ok", LastRead: t0.Add(-time.Second), Reads: 3000, Readings: 12000,
+				Name: "boiler", Driver: "modbus", State: "ok", LastRead: status.Time{Time: t0.Add(-time.Second)}, Reads: 3000, Readings: 12000,
 				Values: []status.Value{
 					{Channel: "temp", Value: "71.5", Unit: "Cel", Time: t0},
 					{Channel: "power", Value: "1307.0347900390625", Unit: "W", Time: t0},
