@@ -3,9 +3,11 @@ package demo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/tidegate-io/tidegate/drivers/board/pty"
 	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
@@ -40,6 +42,7 @@ type bus struct {
 	mu       sync.Mutex          // guards all below
 	answered [units + 1]uint32   // running number of the last reply of each unit
 	given    [units + 1]uint32   // running number in the reply under way
+	marks    int                 // how often the mark was asked for
 	ends     [units + 1][]uint32 // running number of the last reply when the gateway stopped, each time
 }
 
@@ -51,7 +54,7 @@ func (b *bus) open() (err error) {
 
 // serve answers until ctx is done.
 func (b *bus) serve(ctx context.Context) error {
-	s := &slave.Slave{Units: []byte{1, 2, 3}, Values: b.values, Answered: b.answer}
+	s := &slave.Slave{Units: []byte{1, 2, 3, markUnit}, Values: b.values, Answered: b.answer}
 	return s.ServeRTU(ctx, b.pair.Master)
 }
 
@@ -68,6 +71,12 @@ func (b *bus) close() error {
 
 // values fills the registers of one reply: running number, temperature in 0.1 degrees, pressure in 0.01 hPa, power as float32.
 func (b *bus) values(q slave.Request, out []uint16) slave.Exception {
+	if q.Unit == markUnit {
+		b.mu.Lock()
+		b.marks++
+		b.mu.Unlock()
+		return slave.IllegalAddress
+	}
 	if q.Table != slave.Holdings || int(q.Address)+int(q.Quantity) > 6 {
 		return slave.IllegalAddress
 	}
@@ -91,14 +100,43 @@ func (b *bus) answer(q slave.Request) {
 	b.answered[q.Unit] = b.given[q.Unit]
 }
 
-// stopped notes that the gateway has ended: the last reply of each unit may have been in flight.
-func (b *bus) stopped() {
+// markUnit is a unit that the gateway does not ask. mark asks it for one register (Serial Line V1.02, section 2.5.1; the CRC comes last).
+const markUnit = 247
+
+var mark = []byte{markUnit, 3, 0, 0, 0, 1, 0x90, 0x9c}
+
+// stopped notes that the gateway has ended: the last reply of each unit may have been in flight. A request that it had sent may still wait
+// at the far end, so the mark is sent behind it, until it gets through: half a request ahead of it would swallow it.
+func (b *bus) stopped() error {
+	before := b.marked()
+	for end := time.Now().Add(markTime); b.marked() == before; <-time.After(markEvery) {
+		if time.Now().After(end) {
+			return fmt.Errorf("mark the end of what the gateway asked: the simulated bus has not answered for %v", markTime)
+		}
+		if err := b.pair.WritePort(mark); err != nil {
+			return fmt.Errorf("mark the end of what the gateway asked: %w", err)
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for u := 1; u <= units; u++ {
 		b.ends[u] = append(b.ends[u], b.answered[u])
 	}
+	return nil
 }
+
+// marked returns how often the mark got through.
+func (b *bus) marked() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.marks
+}
+
+// How long stopped waits, and how often it asks: longer than the silence that ends a frame.
+const (
+	markTime  = 10 * time.Second
+	markEvery = 20 * time.Millisecond
+)
 
 // truth returns how many replies each unit gave, and which of them may have been in flight.
 func (b *bus) truth() (answered [units + 1]uint32, ends [units + 1][]uint32) {

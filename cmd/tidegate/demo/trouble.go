@@ -89,7 +89,9 @@ func (d *demonstration) kill(hard context.Context) error {
 		}
 		d.kills++
 	}
-	d.bus.stopped()
+	if err := d.bus.stopped(); err != nil {
+		return err
+	}
 	d.disk += d.gateway.written()
 	return d.startGateway()
 }
@@ -161,7 +163,9 @@ func (d *demonstration) stop(hard context.Context) error {
 		if err := d.gateway.stop(hard, gatewayEnd); err != nil {
 			failed = append(failed, err.Error())
 		}
-		d.bus.stopped()
+		if err := d.bus.stopped(); err != nil {
+			failed = append(failed, err.Error())
+		}
 		d.disk += d.gateway.written()
 	}
 	if d.receiver != nil {

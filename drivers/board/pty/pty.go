@@ -74,6 +74,12 @@ func makeRaw(fd int) error {
 	return nil
 }
 
+// WritePort writes b as somebody would who has the port at Path open: it arrives at Master behind all that was written there before.
+func (p *Pair) WritePort(b []byte) error {
+	_, err := p.slave.Write(b)
+	return err
+}
+
 // Close unplugs the port: whoever has it open gets end of file from reads and EIO from writes, and Path is gone once they have
 // closed it too.
 func (p *Pair) Close() error {
