@@ -62,8 +62,9 @@ type PortUser interface {
 
 // A PortUse is a port that a device uses.
 type PortUse struct {
-	Port   string // path of the serial port, or tcp://host:port
-	IsSole bool   // no other device can use it; see Bus.Claim
+	Port     string // path of the serial port, or tcp://host:port
+	Settings string // of the serial port, as Serial.Settings; all its devices need the same. "" = of no account
+	IsSole   bool   // no other device can use it; see Bus.Claim
 }
 
 // A FieldError says what is wrong with one setting.

@@ -3,8 +3,10 @@ package drivers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"periph.io/x/conn/v3/i2c"
@@ -45,6 +47,15 @@ type Serial struct {
 	DataBits int    // 5 to 8
 	Parity   string // "none", "even", "odd", "mark" or "space"
 	StopBits string // "1" or "2"; Linux has no 1.5
+}
+
+// Settings returns the settings as technicians write them, for instance "9600 8N1".
+func (s Serial) Settings() string {
+	parity := "?"
+	if s.Parity != "" {
+		parity = strings.ToUpper(s.Parity[:1])
+	}
+	return fmt.Sprintf("%d %d%s%s", s.Baud, s.DataBits, parity, s.StopBits)
 }
 
 // A Port is a connection to devices, shaped like net.Conn so that net.Pipe is its test double.

@@ -100,11 +100,11 @@ func (c *checker) checkDevices() {
 	c.checkPorts()
 }
 
-// checkPorts finds devices on a port that one of them needs for itself.
+// checkPorts finds devices on a port that one of them needs for itself, or with other settings.
 func (c *checker) checkPorts() {
 	type use struct {
+		drivers.PortUse
 		device int
-		isSole bool
 	}
 	first := map[string]use{}
 	for i := range c.cfg.Devices {
@@ -116,15 +116,18 @@ func (c *checker) checkPorts() {
 		for _, p := range user.Ports() {
 			before, ok := first[p.Port]
 			if !ok {
-				first[p.Port] = use{i, p.IsSole}
+				first[p.Port] = use{p, i}
 				continue
 			}
 			owner := dev.Driver
 			if !p.IsSole {
 				owner = c.cfg.Devices[before.device].Driver
 			}
-			if p.IsSole || before.isSole {
+			switch {
+			case p.IsSole || before.IsSole:
 				c.Add(path, portTaken, "", "give each device a port of its own", p.Port, before.device, owner)
+			case p.Settings != before.Settings && p.Settings != "" && before.Settings != "":
+				c.Add(path, portSettings, p.Settings, "set all that hangs on one line to one speed", p.Port, before.device, before.Settings)
 			}
 		}
 	}

@@ -88,6 +88,7 @@ func (m *meter) Channels() (out []drivers.Channel) {
 // talker is the Config of a driver that waits for its device and whose channels nobody knows beforehand.
 type talker struct {
 	Port string `yaml:"port" doc:"serial port"`
+	Baud string `yaml:"baud" doc:"settings of the port"`
 	Sole bool   `yaml:"sole" doc:"nobody else can use it"`
 }
 
@@ -96,7 +97,7 @@ func (t *talker) Ports() []drivers.PortUse {
 	if t.Port == "/dev/ttyUSB0" {
 		return nil
 	}
-	return []drivers.PortUse{{Port: t.Port, IsSole: t.Sole}}
+	return []drivers.PortUse{{Port: t.Port, Settings: t.Baud, IsSole: t.Sole}}
 }
 
 func (t *talker) Validate() []drivers.FieldError { return nil }

@@ -26,6 +26,7 @@ const (
 	unitUnknown  strict.Site = "unit of channel %s is not registered for SenML"
 	channelTwice strict.Site = "channel %s is reported twice"
 	badChannel   strict.Site = "no name for a channel: %v"
+	portSettings strict.Site = "port %s is used by devices[%d] already, at %s: devices on one port need the same settings"
 	portTaken    strict.Site = "port %s is used by devices[%d] already, and driver %s needs it for itself"
 )
 

@@ -60,10 +60,10 @@ func (h *Host) Serial(ctx context.Context, c drivers.Serial) (*drivers.Bus, erro
 		if err != nil {
 			return nil, err
 		}
-		h.log.Info("serial port opened", "port", c.Port, "settings", serialWords(c))
+		h.log.Info("serial port opened", "port", c.Port, "settings", c.Settings())
 		return p, nil
 	})
-	return h.join(ctx, path, serialWords(c), bus)
+	return h.join(ctx, path, c.Settings(), bus)
 }
 
 // Dial returns the bus on a connection; see drivers.Host.

@@ -23,15 +23,6 @@ import (
 // adapter hangs.
 const maxWrite = 10 * time.Second
 
-// serialWords returns the settings of c as technicians write them, for instance "9600 8N1".
-func serialWords(c drivers.Serial) string {
-	parity := "?"
-	if c.Parity != "" {
-		parity = strings.ToUpper(c.Parity[:1])
-	}
-	return fmt.Sprintf("%d %d%s%s", c.Baud, c.DataBits, parity, c.StopBits)
-}
-
 // serialMode returns the settings of c as go.bug.st/serial has them, or what is wrong with them.
 func serialMode(c drivers.Serial) (*serial.Mode, error) {
 	parities := map[string]serial.Parity{

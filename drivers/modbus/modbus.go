@@ -93,7 +93,7 @@ func (c *Config) Ports() []drivers.PortUse {
 	case err != nil:
 		return nil
 	case a.isSerial:
-		return []drivers.PortUse{{Port: a.serial.Port}}
+		return []drivers.PortUse{{Port: a.serial.Port, Settings: a.serial.Settings()}}
 	}
 	return []drivers.PortUse{{Port: "tcp://" + a.name}}
 }
