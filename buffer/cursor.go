@@ -170,7 +170,10 @@ func (c *Cursor) Ack(epoch string, rs tidegate.Ranges) error {
 		}
 		if some {
 			c.q.mu.Lock()
-			c.q.acked[e] = true
+			if !c.q.acked[e] {
+				c.q.acked[e] = true
+				c.changes++ // a commit may have stored what is done in the meantime, without this
+			}
 			c.q.mu.Unlock()
 			c.q.noteMoved()
 		}
