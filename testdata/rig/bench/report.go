@@ -130,13 +130,14 @@ func report(ctx context.Context, root string, p plan, results map[string][]resul
 	if dirty != "" {
 		commit += ", with changes that are not committed"
 	}
-	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
 		return "", err
 	}
+	kernel, _, _ := strings.Cut(strings.TrimSpace(string(release)), "-") // what follows names a distribution or a machine
 	var s strings.Builder
 	fmt.Fprintf(&s, "# Benchmarks\n\nWritten by `make bench`; do not edit. %s, commit %s, %s, Linux %s, %d processors, seed %d.\n\n",
-		time.Now().UTC().Format(time.DateOnly), commit, runtime.Version(), strings.TrimSpace(string(kernel)), runtime.NumCPU(), p.seed)
+		time.Now().UTC().Format(time.DateOnly), commit, runtime.Version(), kernel, runtime.NumCPU(), p.seed)
 	fmt.Fprintf(&s, `The work, the same for both: %d Modbus TCP units of %d uint32 registers at 10 Hz = %d readings a second, buffered on disk and
 published at QoS 1 to mosquitto. In each unit one register is a running number, one the time of the answer, %d are slow counters, %d slow
 waveforms and one is random. The slave, a process of its own, counts what it answers; a subscriber keeps what arrives, and every value is
