@@ -129,9 +129,26 @@ func (q *Queue) planLocked(c *Commit) *write {
 	}
 	p := c.Position
 	p.Slowest = q.position.Slowest
-	w.put(stored.MetaKey(stored.MetaPosition, ""), p.Encode())
+	position := p.Encode()
+	w.put(stored.MetaKey(stored.MetaPosition, ""), position)
+	w.totals.Digest = q.digestLocked(w.touched) ^ stored.DigestOf(position)
 	w.put(stored.MetaKey(stored.MetaTotals, ""), w.totals.Encode())
 	return w
+}
+
+// digestLocked returns the digest of all indexes, with those in touched in place of their own.
+func (q *Queue) digestLocked(touched map[stored.Segment]*segment) (sum uint64) {
+	for class := range q.segments {
+		for _, s := range q.segments[class] {
+			if touched[s.Segment] == nil {
+				sum ^= s.Digest(s.Segment)
+			}
+		}
+	}
+	for name, s := range touched {
+		sum ^= s.Digest(name)
+	}
+	return sum
 }
 
 // segmentFor returns the segment that takes f: the open one of its class and epoch, or a new one.

@@ -206,6 +206,39 @@ func TestHalfWrittenTableIsNoDamage(t *testing.T) {
 	}
 }
 
+// TestOldIndexIsDamage has an index or the position come back as it was a commit before, whole: what was added since would be neither shown
+// nor declared.
+func TestOldIndexIsDamage(t *testing.T) {
+	for name, key := range map[string]func(*Queue) []byte{
+		"index":    func(q *Queue) []byte { return q.segments[tidegate.ClassReading][0].Key(stored.KeyIndex) },
+		"position": func(*Queue) []byte { return stored.MetaKey(stored.MetaPosition, "") },
+	} {
+		for _, gone := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, gone %v", name, gone), func(t *testing.T) {
+				o := testOptions(t.TempDir())
+				q := open(t, o)
+				q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+				putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 2))
+				var old []byte
+				err := q.disk.Each(key(q), func(_, v []byte, _ uint64) error { old = slices.Clone(v); return nil })
+				putAndCommit(t, q, frame(tidegate.ClassReading, 11, 20, 2))
+				if gone {
+					err = errors.Join(err, q.disk.Write(nil, [][]byte{key(q)}))
+				} else {
+					err = errors.Join(err, q.disk.Write([]disk.Pair{{Key: key(q), Value: old}}, nil))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				closeQueue(t, q)
+				if _, err := Open(o); !errors.Is(err, ErrDamaged) {
+					t.Errorf("got %v, want ErrDamaged", err)
+				}
+			})
+		}
+	}
+}
+
 // TestStoreThatAnotherHasIsNotSetAside: what is not the store's fault leaves it where it is.
 func TestStoreThatAnotherHasIsNotSetAside(t *testing.T) {
 	o := testOptions(t.TempDir())

@@ -116,6 +116,9 @@ func (q *Queue) load() error {
 			return err
 		}
 	}
+	if got := q.digestLocked(nil) ^ q.read; got != q.totals.Digest {
+		return fmt.Errorf("indexes and position are not those of one commit: their digest is %016x, want %016x: %w", got, q.totals.Digest, ErrDamaged)
+	}
 	err := q.disk.Each([]byte{stored.KeyRejected}, func(_, v []byte, _ uint64) error {
 		q.aside += int64(len(v))
 		return nil
@@ -211,6 +214,7 @@ func (q *Queue) loadKey(key, v []byte, cursors map[string]stored.Cursor) (err er
 	}
 	switch word, name := stored.ParseMeta(key); word {
 	case stored.MetaPosition:
+		q.read = stored.DigestOf(v)
 		q.position, err = stored.DecodePosition(v)
 	case stored.MetaTotals:
 		q.totals, err = stored.DecodeTotals(v)

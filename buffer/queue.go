@@ -80,6 +80,7 @@ type Queue struct {
 	failure  error                   // of the last commit; nil = it went well
 	unmark   [][]byte                // keys to delete with the next commit: indexes of dropped segments, cursors of removed uplinks
 	aside    int64                   // bytes set aside
+	read     uint64                  // digest of the position that was read
 }
 
 // Position returns how far the store had followed the rings as of the last commit; its Time is 0 before the first one.

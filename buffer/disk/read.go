@@ -28,8 +28,12 @@ func (s *Store) Each(prefix []byte, f func(key, value []byte, written uint64) er
 			if err == nil {
 				err = failed
 			}
+			v := value
+			if err == nil && key[0] != stored.KeyFrame {
+				v, err = stored.Unbind(key, value)
+			}
 			if err == nil {
-				err = f(key, value, it.Item().Version())
+				err = f(key, v, it.Item().Version())
 			}
 			if err != nil {
 				return err

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
 // MaxWrite is how many bytes of keys and values one Write takes; Badger's own limit is 15 % of the memtable, 629,145 bytes.
@@ -31,7 +33,11 @@ func (s *Store) Write(set []Pair, del [][]byte) error {
 func (s *Store) update(set []Pair, del [][]byte) error {
 	return s.db.Update(func(txn *badger.Txn) error {
 		for _, p := range set {
-			if err := txn.Set(p.Key, p.Value); err != nil {
+			value := p.Value
+			if p.Key[0] != stored.KeyFrame { // a frame says itself what it is
+				value = stored.Bind(p.Key, value)
+			}
+			if err := txn.Set(p.Key, value); err != nil {
 				return err
 			}
 		}

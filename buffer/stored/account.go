@@ -49,6 +49,7 @@ type Totals struct {
 	Produced Tallies // committed, or dropped before and declared
 	Gaps     uint64  // declarations committed
 	Segment  uint64  // counter of the newest segment
+	Digest   uint64  // of the position and of the indexes of all segments; see Index.Digest, DigestOf
 }
 
 // Encode returns the stored form of x.
@@ -57,13 +58,14 @@ func (x *Totals) Encode() []byte {
 	p.tallies(&x.Produced)
 	p.uint(x.Gaps)
 	p.uint(x.Segment)
+	p.uint(x.Digest)
 	return p.seal()
 }
 
 // DecodeTotals is the inverse of Totals.Encode.
 func DecodeTotals(b []byte) (x Totals, err error) {
 	u := unseal("totals", b)
-	x = Totals{u.tallies(), u.uint(), u.uint()}
+	x = Totals{u.tallies(), u.uint(), u.uint(), u.uint()}
 	return x, u.done()
 }
 

@@ -1,6 +1,9 @@
 package stored
 
 import (
+	"encoding/binary"
+	"hash/fnv"
+
 	"github.com/tidegate-io/tidegate"
 )
 
@@ -35,6 +38,23 @@ func (x Index) With(f *Frame, size int) Index {
 	x.Readings += uint64(f.Count)
 	x.Bytes += int64(size)
 	return x
+}
+
+// Digest returns what the index x of segment s adds to Totals.Digest, by exclusive or: it tells an index that is gone, of an older version or
+// of another segment from the right one. Marks do not change it.
+func (x *Index) Digest(s Segment) uint64 {
+	b := s.Key(KeyIndex)
+	for _, v := range []uint64{x.Last(), x.Records, x.Readings, uint64(x.Bytes)} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	return DigestOf(b)
+}
+
+// DigestOf returns what a value adds to Totals.Digest.
+func DigestOf(b []byte) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write(b) // a hash takes everything
+	return h.Sum64()
 }
 
 // Encode returns the stored form of x.

@@ -181,3 +181,22 @@ func Unseal(what string, b []byte) ([]byte, error) {
 	u := unseal(what, b)
 	return append([]byte{}, u.b...), u.err
 }
+
+// Bind returns value, which is no frame, as it is stored under key: with the CRC32C of the key behind it. Badger keeps old versions of
+// a value: a bit flipped in a key would make one of them the value of another key, whole as it is.
+func Bind(key, value []byte) []byte {
+	b := append(make([]byte, 0, len(value)+4), value...)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(key, castagnoli))
+}
+
+// Unbind returns the value that was stored as b under key; the error wraps ErrDamaged. The result is a part of b.
+func Unbind(key, b []byte) ([]byte, error) {
+	n := len(b) - 4
+	if n < 0 {
+		return nil, fmt.Errorf("%d bytes under key %q, want 4 or more: %w", len(b), key, ErrDamaged)
+	}
+	if got, want := binary.BigEndian.Uint32(b[n:]), crc32.Checksum(key, castagnoli); got != want {
+		return nil, fmt.Errorf("value of another key under %q: its CRC is 0x%08x, want 0x%08x: %w", key, want, got, ErrDamaged)
+	}
+	return b[:n], nil
+}

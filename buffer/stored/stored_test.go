@@ -46,10 +46,10 @@ var samples = []struct {
 	},
 	{
 		"totals",
-		Totals{Produced: Tallies{1: {1, 2}, 4: {3, 4}}, Gaps: 5, Segment: 6},
+		Totals{Produced: Tallies{1: {1, 2}, 4: {3, 4}}, Gaps: 5, Segment: 6, Digest: 7},
 		func(v any) []byte { x := v.(Totals); return x.Encode() },
 		func(b []byte) (any, error) { return DecodeTotals(b) },
-		"010000010200000000030405062d3b0f25",
+		"010000010200000000030405060793d69677",
 	},
 	{
 		"epoch",
