@@ -200,7 +200,7 @@ var theRules = ruleBook{
 		{what: "drivers/serialtext", limit: 1600, why: "framing, checks and kinds of one line belong together; it is over by the blank lines of the formatter"},
 		{what: "sync/receive", limit: 1600, why: "ledger, stage, what bounds them and receipts are one scheme over one state, which one model explores; sinks and subscription are out already"},
 		{what: "sync/forward", limit: 1650, why: "lanes, flights and what is suspected, of ending connections or of getting no receipt, share one connection's state; pace, pack and uplink are out already"},
-		{what: "buffer", limit: 2300, why: "one lock over one store: tails, cursors, segments and declarations change together; encodings and Badger are out already"},
+		{what: "buffer", limit: 2350, why: "one lock over one store: tails, cursors, segments, declarations and their digest change together; encodings and Badger are out already"},
 		{what: "agent/line", limit: 1900, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
 		{what: "agent", limit: 2500, why: "the loops belong together: reading, judging, storing, forwarding, status"},
 	},
