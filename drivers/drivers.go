@@ -26,6 +26,20 @@ type Driver struct {
 	// Explain says in one line what the bytes on the bus are that were sent (out), or that came in since; "" = nothing that can be told
 	// (yet). It is for people who look on. nil = the bytes speak for themselves.
 	Explain func(out bool, b []byte) string
+	Parts   []Part // how `scan` recognises it on an I2C bus; nil = it is on no such bus, or cannot be told
+	// Hear says in a few words what talks there if b, as it came in on a serial line, is of such a device; "" = it is not. nil = it does
+	// not talk by itself.
+	Hear func(b []byte) string
+}
+
+// A Part says how one kind of I2C part is recognised without changing anything in it. Its driver's settings `bus` and `address` say
+// where it is.
+type Part struct {
+	Name      string   // as the manufacturer has it, for instance "BME280"
+	Addresses []uint16 // where it can be, 7 bits; the usual one first
+	Register  byte     // whose number is sent to ask for ID; where ID is nil, nothing is sent
+	ID        []byte   // what has to come back, in the bits of Mask; nil = the part has no identity: it is likely by its address only
+	Mask      []byte   // as long as ID; nil = all bits
 }
 
 // A Channel is one quantity that a device reports.
@@ -35,6 +49,15 @@ type Channel struct {
 	Unit    string        // "" = none
 	Meaning string        // one line for the technician
 	Output  bool          // it can be Set
+	Limits  Limits        // of an output
+}
+
+// Limits say what may be asked of an output, whoever asks: a rule, a command or a person. The agent holds them before it calls Set.
+// The zero Limits allow everything.
+type Limits struct {
+	Min, Max float64        // of numbers; both 0 = any
+	Pause    time.Duration  // least time between two changes: a value that comes earlier waits, and the newest wins; 0 = none
+	Safe     tidegate.Value // where the output goes when the gateway stops or has died; KindNone = it stays as it is
 }
 
 // A Config is what the user sets for one device. Its exported fields are the settings (`yaml` tag: the key; `doc` tag: one

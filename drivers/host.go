@@ -36,9 +36,23 @@ type Host interface {
 	OneWire(ctx context.Context, bus string) (onewire.Bus, error)
 	// Pin requests a GPIO line by name ("GPIO17") or as chip:line ("gpiochip0:17").
 	Pin(ctx context.Context, line string, c PinConfig) (Pin, error)
+	// Memory returns what the device whose ctx this is keeps over restarts of the gateway.
+	Memory(ctx context.Context) Memory
 	// Files is the file system from its root, to read /proc and /sys from; names have no leading slash.
 	Files() fs.FS
 }
+
+// A Memory holds a few bytes for one device: the total of a counter, for instance. After a kill it holds what was put last; after a power
+// cut what was put up to a minute earlier, which its owner has to reckon with.
+type Memory interface {
+	// Load returns what was put last, nil when nothing was. An error says why that cannot be told.
+	Load() ([]byte, error)
+	// Store puts b, at most 4 KiB, in the place of what was put before. It does not wait for the disk.
+	Store(b []byte) error
+}
+
+// MemoryMost is the most that a Memory holds, in bytes.
+const MemoryMost = 4 << 10
 
 // Serial names a serial port and its settings.
 type Serial struct {
@@ -47,6 +61,10 @@ type Serial struct {
 	DataBits int    // 5 to 8
 	Parity   string // "none", "even", "odd", "mark" or "space"
 	StopBits string // "1" or "2"; Linux has no 1.5
+	// Direction says what switches an RS-485 transceiver to sending: "" = itself (most adapters); "kernel" = the UART's driver, told by
+	// TIOCSRS485; "rts" or "rts-low" = the line RTS, high or low while sending; or the name of a GPIO line, high while sending.
+	Direction string
+	Echo      bool // the line gives back what is sent: it is read and compared, and never taken for a reply
 }
 
 // Settings returns the settings as technicians write them, for instance "9600 8N1".

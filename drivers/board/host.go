@@ -79,6 +79,15 @@ func (h *Host) Dial(ctx context.Context, network, address string) (*drivers.Bus,
 	return h.join(ctx, network+"://"+address, "", bus)
 }
 
+// Memory forgets: a Host knows no place for it. The agent's has one.
+func (h *Host) Memory(context.Context) drivers.Memory { return forgetful{} }
+
+// forgetful is the Memory of a device that is read once, by hand.
+type forgetful struct{}
+
+func (forgetful) Load() ([]byte, error) { return nil, nil }
+func (forgetful) Store([]byte) error    { return nil }
+
 // Files is the file system from its root.
 func (h *Host) Files() fs.FS { return os.DirFS("/") }
 

@@ -5,6 +5,7 @@
 package drivertest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,7 @@ type Host struct {
 	SPIPorts     map[string]spi.Conn             //
 	OneWireBuses map[string]onewire.Bus          //
 	Pins         map[string]*Pin                 //
+	Kept         *Memory                         // what devices keep, all the same; nil = each call of Memory begins with nothing
 	FS           fs.FS                           // nil = an empty file system; usually an fstest.MapFS
 	Wrap         func(drivers.Port) drivers.Port // what to put around each port that is opened; nil = nothing
 
@@ -154,6 +156,48 @@ func (h *Host) Pin(ctx context.Context, line string, c drivers.PinConfig) (drive
 	p.request(c)
 	context.AfterFunc(ctx, func() { _ = p.Close() })
 	return p, nil
+}
+
+// Memory returns Kept.
+func (h *Host) Memory(context.Context) drivers.Memory {
+	if h.Kept == nil {
+		return &Memory{}
+	}
+	return h.Kept
+}
+
+// A Memory is a fake drivers.Memory. It is safe for concurrent use.
+type Memory struct {
+	mu     sync.Mutex
+	kept   []byte // guarded by mu
+	failed error  // guarded by mu
+}
+
+// Fail makes the memory return err from now on; nil = work again.
+func (m *Memory) Fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failed = err
+}
+
+// Load returns what was put last.
+func (m *Memory) Load() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return bytes.Clone(m.kept), m.failed
+}
+
+// Store puts b.
+func (m *Memory) Store(b []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(b) > drivers.MemoryMost {
+		return fmt.Errorf("keep %d bytes: want at most %d", len(b), drivers.MemoryMost)
+	}
+	if m.failed == nil {
+		m.kept = bytes.Clone(b)
+	}
+	return m.failed
 }
 
 // Files returns FS.

@@ -157,7 +157,8 @@ func (*fakeHost) OneWire(context.Context, string) (onewire.Bus, error) { return 
 func (*fakeHost) Pin(context.Context, string, drivers.PinConfig) (drivers.Pin, error) {
 	return nil, errNotHere
 }
-func (*fakeHost) Files() fs.FS { return nil }
+func (*fakeHost) Memory(context.Context) drivers.Memory { return nil }
+func (*fakeHost) Files() fs.FS                          { return nil }
 
 // plug returns a host on whose line or connections s answers, and a count of how often it was opened.
 func plug(t *testing.T, s *slave.Slave, onTCP bool) (h *fakeHost, opened *int) {
