@@ -132,7 +132,7 @@ var theRules = ruleBook{
 		},
 		{what: "go.bug.st/serial", where: []string{"drivers/board"}, why: "Read returns (0, nil) on timeout: one place knows"},
 		{what: "periph.io/x/host/v3", where: []string{"drivers/board"}, why: "the hardware itself"},
-		{what: "github.com/warthog618/go-gpiocdev", where: []string{"drivers/board"}, why: "edges with kernel stamps and sequence numbers"},
+		{what: "github.com/warthog618/go-gpiocdev", where: []string{"drivers/board/gpioline"}, why: "edges with kernel stamps and sequence numbers; its watcher spins when a chip is removed"},
 		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest"}, why: "types of I2C, SPI and 1-Wire buses"},
 		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/modbus"}, why: "strict, with line and column; modbus reads its maps"},
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
@@ -142,7 +142,7 @@ var theRules = ruleBook{
 		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
-				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "drivers/board", "drivers/board/pty", "drivers/system", "sync/mqtt",
+				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "drivers/board", "drivers/board/gpioline", "drivers/board/pty", "drivers/system", "sync/mqtt",
 			},
 			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
 		},
@@ -170,6 +170,7 @@ var theRules = ruleBook{
 		{what: "cmd/*", why: "signals"},
 		{what: "cmd/tidegate/demo", why: "its processes, the far end of its bus"},
 		{what: "drivers/board", why: "reads that a kernel driver may hang in, behind a deadline"},
+		{what: "drivers/board/gpioline", why: "waits for edges of a line, so that drivers can wait for many lines"},
 		{what: "drivers/external", why: "a child process has two streams"},
 		{what: "sync/receive", why: "one worker a gateway"},
 	},

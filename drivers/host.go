@@ -86,29 +86,34 @@ type Port interface {
 
 // PinConfig says how a GPIO line is to be used.
 type PinConfig struct {
-	Output    bool          // else input
-	Initial   bool          // the level of an output when it is requested
-	Pull      string        // of an input: "up", "down", "none" or "" (as it is)
-	ActiveLow bool          // true reads and sets as electrically low
-	Edge      string        // of an input that is waited for: "rising", "falling", "both" or "" (no edges)
-	Debounce  time.Duration // of edges; 0 = none
+	Output    bool            // else input
+	Initial   bool            // the level of an output when it is requested
+	AsIs      bool            // an output stays what it is, direction and all, until its first Set; Initial is of no account then
+	AtEnd     *bool           // the level that an output is left at when the Pin ends, with its ctx or by Close; nil = as it is
+	Pull      string          // of an input: "up", "down", "none" or "" (as it is)
+	ActiveLow bool            // true reads and sets as electrically low
+	Edge      string          // of an input whose edges are taken: "rising", "falling", "both" or "" (no edges)
+	Debounce  time.Duration   // of edges: a change counts once the level has stayed for so long; 0 = none
+	Wake      chan<- struct{} // gets a token, if it has room, when edges wait or the line is gone; nil = nobody waits
 }
 
-// A Pin is one GPIO line.
+// A Pin is one GPIO line. Set may run while another method does; the others are not called concurrently.
 type Pin interface {
 	// Level returns the level of an input, or the level last set of an output (the line is not asked: reading back an output
-	// turns it into an input on some kernels' drivers).
+	// turns it into an input on some kernels' drivers). It is an error to ask an output that was not set yet and was requested AsIs.
 	Level() (bool, error)
 	// Set drives an output.
 	Set(level bool) error
-	// Wait returns the next edge.
-	Wait(ctx context.Context) (Edge, error)
+	// Edges appends to into the edges that wait, oldest first, and returns at once. The kernel keeps 1,024 of a line and drops the oldest
+	// beyond that, which shows as a jump of Seq.
+	Edges(into []Edge) ([]Edge, error)
 	Close() error
 }
 
-// An Edge is one change of level of an input.
+// An Edge is one change of level of an input. Two edges in a row may have the same Level where the line was faster than the kernel's look at it.
 type Edge struct {
 	Level bool
-	Boot  time.Duration // kernel's stamp, CLOCK_BOOTTIME or CLOCK_MONOTONIC as the kernel has it
-	Seq   uint32        // counts all edges of the line from 1: a jump tells how many were lost
+	Stamp time.Duration // kernel's, of CLOCK_MONOTONIC: for the time between edges
+	Time  time.Time     // Stamp as wall time, by the clock as it stood when the edge was taken; zero = it cannot be told
+	Seq   uint32        // counts all edges of the line from 1, and goes on with 0 behind 1<<32-1: a jump tells how many were dropped
 }

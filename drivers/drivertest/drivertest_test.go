@@ -187,47 +187,68 @@ func TestHostsBusesDieWithCtx(t *testing.T) {
 	}
 }
 
-func TestPinFollowsItsScript(t *testing.T) {
+// TestPinIsLikeTheKernels has an input that is changed by hand and by itself, and an output.
+func TestPinIsLikeTheKernels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		edge := drivers.Edge{Level: true, Boot: time.Second, Seq: 1}
-		h := &Host{Pins: map[string]*Pin{"IN": {Input: true, Edges: []ScriptedEdge{{edge, time.Minute}}}, "OUT": {}}}
+		wake, end := make(chan struct{}, 1), true
+		h := &Host{Pins: map[string]*Pin{"IN": {Input: true}, "SELF": {Every: time.Minute}, "OUT": {}, "IDLE": {}}}
 		ctx, cancel := context.WithCancel(t.Context())
-		in, errIn := h.Pin(ctx, "IN", drivers.PinConfig{Edge: "both"})
-		out, errOut := h.Pin(ctx, "OUT", drivers.PinConfig{Output: true, Initial: true})
-		if err := errors.Join(errIn, errOut); err != nil {
+		in, errIn := h.Pin(ctx, "IN", drivers.PinConfig{Edge: "falling", ActiveLow: true, Wake: wake})
+		self, errSelf := h.Pin(ctx, "SELF", drivers.PinConfig{Edge: "both"})
+		out, errOut := h.Pin(ctx, "OUT", drivers.PinConfig{Output: true, Initial: true, AtEnd: &end})
+		idle, errIdle := h.Pin(ctx, "IDLE", drivers.PinConfig{Output: true, AsIs: true})
+		if err := errors.Join(errIn, errSelf, errOut, errIdle); err != nil {
 			t.Fatal(err)
 		}
-		start := time.Now()
-		if e, err := in.Wait(ctx); e != edge || err != nil || time.Since(start) != time.Minute {
-			t.Errorf("got %+v, %v after %v", e, err, time.Since(start))
+		if _, err := h.Pin(ctx, "IN", drivers.PinConfig{}); err == nil {
+			t.Error("a line in use is given away once more")
 		}
-		if level, err := in.Level(); !level || err != nil {
+		if level, err := in.Level(); level || err != nil {
 			t.Errorf("input: %v, %v", level, err)
+		}
+		h.Pins["IN"].Change(2 * 1030) // active low: half of them are falling, the first is not
+		<-wake
+		got, err := in.Edges(nil)
+		if err != nil || len(got) != 1024 || h.Pins["IN"].Dropped() != 6 || got[0].Seq != 7 || got[1023].Seq != 1030 || got[0].Level {
+			t.Errorf("%d edges, %v, first %+v", len(got), err, got[0])
+		}
+		if got, err = in.Edges(got[:0]); len(got) != 0 || err != nil {
+			t.Errorf("edges come twice: %v, %v", got, err)
+		}
+		time.Sleep(2*time.Minute + time.Second)
+		got, err = self.Edges(nil)
+		if err != nil || len(got) != 2 || !got[0].Level || got[1].Level || got[1].Stamp-got[0].Stamp != time.Minute ||
+			time.Since(got[0].Time) != time.Minute+time.Second {
+			t.Errorf("got %+v, %v", got, err)
 		}
 		if level, err := out.Level(); !level || err != nil {
 			t.Errorf("output: %v, %v", level, err)
 		}
-		if err := out.Set(false); err != nil || fmt.Sprint(h.Pins["OUT"].Sets()) != "[false]" || !h.Pins["OUT"].Config().Output {
-			t.Errorf("%v, %v", err, h.Pins["OUT"].Sets())
+		if _, err := idle.Level(); err == nil {
+			t.Error("an output that was never set has a level")
+		}
+		if err := errors.Join(out.Set(false), idle.Set(true)); err != nil {
+			t.Error(err)
 		}
 		if in.Set(true) == nil {
 			t.Error("Set of an input returns no error")
 		}
-		if _, err := out.Wait(ctx); err == nil {
-			t.Error("Wait of an output returns no error")
+		if _, err := out.Edges(nil); err == nil {
+			t.Error("Edges of an output returns no error")
 		}
-		short, stop := context.WithTimeout(ctx, time.Second)
-		defer stop()
-		if _, err := in.Wait(short); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("no more edges: %v", err)
+		h.Pins["IN"].Fail(fmt.Errorf("removed: %w", drivers.ErrGone))
+		<-wake
+		if _, err := in.Edges(nil); !errors.Is(err, drivers.ErrGone) {
+			t.Errorf("chip removed: %v", err)
 		}
-		time.AfterFunc(time.Second, cancel)
-		if _, err := in.Wait(t.Context()); !errors.Is(err, drivers.ErrGone) {
-			t.Errorf("closed while waiting: %v", err)
-		}
+		cancel()
 		synctest.Wait()
+		if s := fmt.Sprint(h.Pins["OUT"].Sets(), h.Pins["IDLE"].Sets()); s != "[false true] [true]" {
+			t.Errorf("outputs were set to %s", s)
+		}
 		_, errLevel := in.Level()
-		for _, err := range []error{errLevel, out.Set(true)} {
+		_, errEdges := self.Edges(nil)
+		for _, err := range []error{errLevel, errEdges, out.Set(true)} {
 			if !errors.Is(err, drivers.ErrGone) {
 				t.Errorf("closed: %v", err)
 			}

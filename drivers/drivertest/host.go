@@ -153,8 +153,9 @@ func (h *Host) Pin(ctx context.Context, line string, c drivers.PinConfig) (drive
 	if err != nil {
 		return nil, err
 	}
-	p.request(c)
-	context.AfterFunc(ctx, func() { _ = p.Close() })
+	if err := p.request(ctx, c); err != nil {
+		return nil, fmt.Errorf("open pin %s: %w", line, err)
+	}
 	return p, nil
 }
 

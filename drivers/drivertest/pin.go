@@ -10,33 +10,57 @@ import (
 	"github.com/tidegate-io/tidegate/drivers"
 )
 
-// A ScriptedEdge is an edge that a fake Pin sees, Pause after the one before it was taken.
-type ScriptedEdge struct {
-	drivers.Edge
-	Pause time.Duration
-}
+// keptEdges is how many edges a Pin keeps until they are taken, as the kernel does.
+const keptEdges = 1024
 
-// A Pin is a fake GPIO line: an input at Input that sees Edges one after another and then none, or an output.
+// A Pin is a fake GPIO line: an input whose level others change, or an output. Like the kernel's it numbers all edges, keeps 1,024 until they
+// are taken, and drops the oldest beyond that. Its levels are electrical ones: PinConfig.ActiveLow turns them round.
 type Pin struct {
-	Input bool           // the level of an input
-	Edges []ScriptedEdge // what Wait returns, in this order
+	Input bool          // level of an input before its first change
+	Every time.Duration // an input that was requested with edges changes its level so often by itself; 0 = never
 
-	mu       sync.Mutex
-	config   drivers.PinConfig // guarded by mu
-	level    bool              // guarded by mu; of an output
-	sets     []bool            // guarded by mu
-	next     int               // guarded by mu; index of the next edge
-	isClosed bool              // guarded by mu
-	closed   chan struct{}     // guarded by mu; closed by Close
+	mu       sync.Mutex // guards all below
+	config   drivers.PinConfig
+	isNow    bool // requested, and not closed
+	requests int
+	changes  uint64 // so far
+	edges    []drivers.Edge
+	seq      uint32
+	dropped  uint64 // edges, so far
+	failure  error
+	level    bool // of an output
+	isDriven bool
+	sets     []bool
+	timer    *time.Timer // of Every; nil = none
 }
 
 var _ drivers.Pin = (*Pin)(nil)
 
 // request makes the pin as one newly requested with c.
-func (p *Pin) request(c drivers.PinConfig) {
+func (p *Pin) request(ctx context.Context, c drivers.PinConfig) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.config, p.level, p.isClosed, p.closed = c, c.Initial, false, make(chan struct{})
+	switch {
+	case p.failure != nil:
+		return p.failure
+	case p.isNow:
+		return errors.New("line is in use by a gateway")
+	}
+	p.requests++
+	own := p.requests
+	p.config, p.isNow, p.edges, p.seq = c, true, nil, 0
+	p.level, p.isDriven = c.Initial, c.Output && !c.AsIs
+	if p.Every > 0 && c.Edge != "" {
+		p.timer = time.AfterFunc(p.Every, p.tick)
+	}
+	context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.requests == own {
+			p.closeLocked()
+		}
+	})
+	return nil
 }
 
 // Config returns what the pin was requested with last.
@@ -46,81 +70,151 @@ func (p *Pin) Config() drivers.PinConfig {
 	return p.config
 }
 
-// Sets returns all levels that the output was set to, in order.
+// Sets returns all levels that the output was set to, in order, the one at its end (PinConfig.AtEnd) included.
 func (p *Pin) Sets() []bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]bool(nil), p.sets...)
 }
 
-// Level returns Input, or what an output was last set to.
+// Change changes the level of an input n times, at once.
+func (p *Pin) Change(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changeLocked(n)
+}
+
+// Dropped returns how many edges were dropped so far because nobody took them.
+func (p *Pin) Dropped() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dropped
+}
+
+// Fail makes every use of the pin, requests included, return err from now on; nil = it works again. An error wrapping drivers.ErrGone is a
+// chip that was removed.
+func (p *Pin) Fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failure = err
+	p.wakeLocked()
+}
+
+func (p *Pin) tick() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.isNow || p.timer == nil {
+		return
+	}
+	p.changeLocked(1)
+	p.timer.Reset(p.Every)
+}
+
+func (p *Pin) changeLocked(n int) {
+	for range n {
+		p.changes++
+		on := p.inputLocked()
+		if e := p.config.Edge; !p.isNow || e != "both" && e != "rising" && e != "falling" || e == "rising" && !on || e == "falling" && on {
+			continue
+		}
+		p.seq++
+		if len(p.edges) == keptEdges {
+			p.edges = p.edges[1:]
+			p.dropped++
+		}
+		now := time.Now()
+		p.edges = append(p.edges, drivers.Edge{Level: on, Stamp: time.Duration(now.UnixNano()), Time: now, Seq: p.seq})
+	}
+	if len(p.edges) > 0 {
+		p.wakeLocked()
+	}
+}
+
+func (p *Pin) wakeLocked() {
+	if !p.isNow || p.config.Wake == nil {
+		return
+	}
+	select {
+	case p.config.Wake <- struct{}{}:
+	default:
+	}
+}
+
+// inputLocked returns the level of an input as its user sees it.
+func (p *Pin) inputLocked() bool { return p.Input != (p.changes%2 == 1) != p.config.ActiveLow }
+
+// Level returns the level of an input, or what an output was last set to.
 func (p *Pin) Level() (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.isClosed:
-		return false, errPinClosed()
+	switch err := p.unusableLocked(); {
+	case err != nil:
+		return false, err
+	case p.config.Output && !p.isDriven:
+		return false, errors.New("pin: not set yet, and an output is not read back")
 	case p.config.Output:
 		return p.level, nil
 	}
-	return p.Input, nil
+	return p.inputLocked(), nil
 }
 
 // Set notes level.
 func (p *Pin) Set(level bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.isClosed:
-		return errPinClosed()
-	case !p.config.Output:
+	if err := p.unusableLocked(); err != nil {
+		return err
+	}
+	if !p.config.Output {
 		return errors.New("set pin: requested as an input")
 	}
-	p.level = level
+	p.level, p.isDriven = level, true
 	p.sets = append(p.sets, level)
 	return nil
 }
 
-// Wait returns the next of Edges.
-func (p *Pin) Wait(ctx context.Context) (drivers.Edge, error) {
-	p.mu.Lock()
-	closed, isClosed, hasEdges := p.closed, p.isClosed, p.config.Edge != ""
-	var due <-chan time.Time
-	if p.next < len(p.Edges) {
-		t := time.NewTimer(p.Edges[p.next].Pause)
-		defer t.Stop()
-		due = t.C
-	}
-	p.mu.Unlock()
-	switch {
-	case isClosed:
-		return drivers.Edge{}, errPinClosed()
-	case !hasEdges:
-		return drivers.Edge{}, errors.New("wait for pin: requested without edges")
-	}
-	select {
-	case <-ctx.Done():
-		return drivers.Edge{}, fmt.Errorf("wait for pin: %w", ctx.Err())
-	case <-closed:
-		return drivers.Edge{}, errPinClosed()
-	case <-due:
-	}
+// Edges returns the edges that wait.
+func (p *Pin) Edges(into []drivers.Edge) ([]drivers.Edge, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.Edges[p.next].Edge
-	p.next++
-	return e, nil
+	if err := p.unusableLocked(); err != nil {
+		return into, err
+	}
+	if p.config.Edge == "" {
+		return into, errors.New("take edges of pin: requested without edges")
+	}
+	into = append(into, p.edges...)
+	p.edges = p.edges[:0]
+	return into, nil
 }
 
 // Close gives the line back.
 func (p *Pin) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.isClosed && p.closed != nil {
-		close(p.closed)
-	}
-	p.isClosed = true
+	p.closeLocked()
 	return nil
 }
 
-func errPinClosed() error { return fmt.Errorf("pin: closed: %w", drivers.ErrGone) }
+func (p *Pin) closeLocked() {
+	if !p.isNow {
+		return
+	}
+	if end := p.config.AtEnd; p.config.Output && end != nil && p.failure == nil {
+		p.level = *end
+		p.sets = append(p.sets, *end)
+	}
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
+	}
+	p.wakeLocked()
+	p.isNow = false
+}
+
+func (p *Pin) unusableLocked() error {
+	if !p.isNow {
+		return fmt.Errorf("pin: closed: %w", drivers.ErrGone)
+	}
+	return p.failure
+}
