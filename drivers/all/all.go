@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/gpio"
 	"github.com/tidegate-io/tidegate/drivers/modbus"
 	"github.com/tidegate-io/tidegate/drivers/serialtext"
 	"github.com/tidegate-io/tidegate/drivers/sim"
@@ -11,5 +12,5 @@ import (
 
 // Drivers returns all drivers, in the order of their names.
 func Drivers() []drivers.Driver {
-	return []drivers.Driver{modbus.Driver, serialtext.Driver, sim.Driver, system.Driver}
+	return []drivers.Driver{gpio.Driver, modbus.Driver, serialtext.Driver, sim.Driver, system.Driver}
 }

@@ -19,10 +19,18 @@ import (
 // machines says, for each driver, which machine its sample configuration finds a good device on.
 func machines() map[string]conformance.Options {
 	return map[string]conformance.Options{
+		"gpio":       {Far: header, Reads: 10},
 		"modbus":     {Far: modbusUnit, IsChecked: true},
 		"serialtext": {Far: talker},
 		"sim":        {},
 		"system":     {Far: files},
+	}
+}
+
+// header is that of a Raspberry Pi, with a door that opens and shuts, a wind of 1 Hz, and the rest at rest.
+func header(h *drivertest.Host) {
+	h.Pins = map[string]*drivertest.Pin{
+		"GPIO17": {Every: 300 * time.Millisecond}, "GPIO22": {Every: 500 * time.Millisecond}, "GPIO23": {Input: true}, "GPIO24": {}, "GPIO27": {},
 	}
 }
 
