@@ -19,6 +19,10 @@ import (
 // far end. What was opened must be opened anew.
 var ErrGone = errors.New("gone")
 
+// ErrEcho is wrapped by the error of a Write on a line with Serial.Echo when the bytes did not come back, or not as they were sent. They
+// may have reached the device all the same, but nothing that comes then is to be taken for its reply. The port itself is well.
+var ErrEcho = errors.New("line does not give back what is sent")
+
 // A Host is the machine as drivers see it. All that it hands out dies with the ctx of the call that opened it, can be traced,
 // and may be shared by several devices. drivers/board is the real one, drivers/drivertest the fake.
 type Host interface {
@@ -67,17 +71,25 @@ type Serial struct {
 	Echo      bool // the line gives back what is sent: it is read and compared, and never taken for a reply
 }
 
-// Settings returns the settings as technicians write them, for instance "9600 8N1".
+// Settings returns the settings as technicians write them, for instance "9600 8N1" or "9600 8N1, rs485 kernel, echo".
 func (s Serial) Settings() string {
 	parity := "?"
 	if s.Parity != "" {
 		parity = strings.ToUpper(s.Parity[:1])
 	}
-	return fmt.Sprintf("%d %d%s%s", s.Baud, s.DataBits, parity, s.StopBits)
+	text := fmt.Sprintf("%d %d%s%s", s.Baud, s.DataBits, parity, s.StopBits)
+	if s.Direction != "" {
+		text += ", rs485 " + s.Direction
+	}
+	if s.Echo {
+		text += ", echo"
+	}
+	return text
 }
 
 // A Port is a connection to devices, shaped like net.Conn so that net.Pipe is its test double.
 // Read returns os.ErrDeadlineExceeded when the deadline passes, never (0, nil); an error wrapping ErrGone when the far end is gone.
+// Write fails so too, or with an error wrapping ErrEcho.
 type Port interface {
 	io.ReadWriteCloser
 	SetReadDeadline(t time.Time) error
