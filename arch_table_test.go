@@ -142,7 +142,8 @@ var theRules = ruleBook{
 		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
-				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "drivers/board", "drivers/board/gpioline", "drivers/board/pty", "drivers/system", "sync/mqtt",
+				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "drivers/board", "drivers/board/gpioline",
+				"drivers/board/pty", "drivers/board/tty", "drivers/system", "sync/mqtt",
 			},
 			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
 		},
@@ -151,7 +152,7 @@ var theRules = ruleBook{
 		{what: "pgregory.net/rapid", why: "property tests"},
 		{what: "github.com/santhosh-tekuri/jsonschema/v6", why: "judges our schema in tests"},
 		{what: "github.com/rogpeppe/go-internal", why: "whole-program test scripts"},
-		{what: "unsafe", where: []string{"agent/box", "drivers/board"}, why: "mapped memory, ioctl arguments"},
+		{what: "unsafe", where: []string{"agent/box", "drivers/board", "drivers/board/tty"}, why: "mapped memory, ioctl arguments"},
 		{what: "os/exec", where: []string{"cmd/tidegate/demo", "drivers/external"}, why: "fixed argument vectors only, never a shell; demo runs its gateway and receiver"},
 		{what: "plugin", why: "breaks on any version skew: drivers are compiled in"},
 		{what: "C", why: "one static binary, CGO_ENABLED=0"},
