@@ -5,6 +5,7 @@
 //   - Serial ports get their settings from go.bug.st/serial, but are read and written through Go's own poller: real deadlines
 //     instead of (0, nil), no select(2) and so no panic on descriptors beyond 1023, a blocked Write that ends, no spinning.
 //   - A port is used by one process only, as root too (flock on the device).
+//   - A transceiver of RS-485 is turned around and an echo taken out by package tty.
 //   - Whatever goes away says so with an error wrapping drivers.ErrGone, and is opened anew by the bus at the next use.
 //   - Calls into the kernel that know no deadline (I2C, SPI, 1-Wire) end after a second or with their device.
 //
@@ -60,8 +61,12 @@ func (h *Host) Serial(ctx context.Context, c drivers.Serial) (*drivers.Bus, erro
 		if err != nil {
 			return nil, err
 		}
-		h.log.Info("serial port opened", "port", c.Port, "settings", c.Settings())
-		return p, nil
+		port, err := arrange(p, c, h.Pin)
+		if err != nil {
+			return nil, err
+		}
+		h.tell(p, c, path, "/sys", "/dev/serial")
+		return port, nil
 	})
 	return h.join(ctx, path, c.Settings(), bus)
 }

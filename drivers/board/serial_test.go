@@ -211,8 +211,8 @@ func TestUnplugEndsReadAndWriteWithErrGone(t *testing.T) {
 	}
 }
 
-// TestUnplugAndReplug100Times plugs an adapter in and out under one bus: each time it is found again under the same name, and not
-// one descriptor stays behind.
+// TestUnplugAndReplug100Times plugs an adapter in and out under one bus: each time it comes back as another port, is found again under its
+// lasting name, and not one descriptor stays behind.
 func TestUnplugAndReplug100Times(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "adapter")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -228,12 +228,9 @@ func TestUnplugAndReplug100Times(t *testing.T) {
 		_, err := io.ReadFull(p, make([]byte, 1))
 		return err
 	}
+	far := newPTY(t)
 	var before int
 	for i := range 101 {
-		far, err := pty.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
 		if err := os.Symlink(far.Path, name); err != nil {
 			t.Fatal(err)
 		}
@@ -242,6 +239,13 @@ func TestUnplugAndReplug100Times(t *testing.T) {
 		}
 		if err := bus.Do(ctx, exchange); err != nil {
 			t.Fatalf("round %d: %v", i, err)
+		}
+		next, err := pty.Open() // while the one before is there, so that it gets another number
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next.Path == far.Path {
+			t.Fatalf("round %d: it comes back as %s, as before", i, next.Path)
 		}
 		if err := errors.Join(os.Remove(name), far.Close()); err != nil {
 			t.Fatal(err)
@@ -252,13 +256,17 @@ func TestUnplugAndReplug100Times(t *testing.T) {
 		if err := bus.Do(ctx, exchange); !errors.Is(err, os.ErrNotExist) {
 			t.Fatalf("round %d: still unplugged: %v, want not exist", i, err)
 		}
+		far = next
 		if i == 0 {
 			before = descriptors(t)
 		}
 	}
+	if err := far.Close(); err != nil {
+		t.Fatal(err)
+	}
 	cancel()
-	if after := descriptors(t); after != before {
-		t.Fatalf("%d descriptors, %d before the 100 rounds", after, before)
+	if after := descriptors(t); after != before-2 { // before has both ends of the next port
+		t.Fatalf("%d descriptors, want the %d of before the 100 rounds", after, before-2)
 	}
 }
 
@@ -466,14 +474,16 @@ func TestSettingsReachTheTerminal(t *testing.T) {
 func TestSerialSettings(t *testing.T) {
 	good := settings("/dev/ttyUSB0")
 	for want, change := range map[string]func(*drivers.Serial){
-		"serial port : no path given; see ls /dev/serial/by-id":                                                  func(c *drivers.Serial) { c.Port = "" },
-		"serial port /dev/ttyUSB0: baud is 0, want 50 to 4000000":                                                func(c *drivers.Serial) { c.Baud = 0 },
-		"serial port /dev/ttyUSB0: baud is 4000001, want 50 to 4000000":                                          func(c *drivers.Serial) { c.Baud = 4000001 },
-		"serial port /dev/ttyUSB0: data bits are 9, want 5 to 8":                                                 func(c *drivers.Serial) { c.DataBits = 9 },
-		`serial port /dev/ttyUSB0: parity is "E", want none, even, odd, mark or space`:                           func(c *drivers.Serial) { c.Parity = "E" },
-		`serial port /dev/ttyUSB0: stop bits are "3", want 1 or 2`:                                               func(c *drivers.Serial) { c.StopBits = "3" },
-		"serial port /dev/ttyUSB0: stop bits are 1.5, which Linux does not have; want 1 or 2":                    func(c *drivers.Serial) { c.StopBits = "1.5" },
-		"/dev/ttyUSB0 is in use at 9600 8N1, asked for at 19200 8E1: devices on one port need the same settings": func(c *drivers.Serial) { c.Baud, c.Parity = 19200, "even" },
+		"serial port : no path given; see ls /dev/serial/by-id":                                                            func(c *drivers.Serial) { c.Port = "" },
+		"serial port /dev/ttyUSB0: baud is 0, want 50 to 4000000":                                                          func(c *drivers.Serial) { c.Baud = 0 },
+		"serial port /dev/ttyUSB0: baud is 4000001, want 50 to 4000000":                                                    func(c *drivers.Serial) { c.Baud = 4000001 },
+		"serial port /dev/ttyUSB0: data bits are 9, want 5 to 8":                                                           func(c *drivers.Serial) { c.DataBits = 9 },
+		`serial port /dev/ttyUSB0: parity is "E", want none, even, odd, mark or space`:                                     func(c *drivers.Serial) { c.Parity = "E" },
+		`serial port /dev/ttyUSB0: stop bits are "3", want 1 or 2`:                                                         func(c *drivers.Serial) { c.StopBits = "3" },
+		"serial port /dev/ttyUSB0: stop bits are 1.5, which Linux does not have; want 1 or 2":                              func(c *drivers.Serial) { c.StopBits = "1.5" },
+		"/dev/ttyUSB0 is in use at 9600 8N1, asked for at 19200 8E1: devices on one port need the same settings":           func(c *drivers.Serial) { c.Baud, c.Parity = 19200, "even" },
+		"/dev/ttyUSB0 is in use at 9600 8N1, asked for at 9600 8N1, rs485 rts: devices on one port need the same settings": func(c *drivers.Serial) { c.Direction = "rts" },
+		"/dev/ttyUSB0 is in use at 9600 8N1, asked for at 9600 8N1, echo: devices on one port need the same settings":      func(c *drivers.Serial) { c.Echo = true },
 		"<nil>": func(*drivers.Serial) {},
 	} {
 		t.Run(want, func(t *testing.T) {
