@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,8 +113,33 @@ func setSerial(s *drivers.Serial, key, text string) error {
 		if text != "8" {
 			return fmt.Errorf("data is %q, but RTU frames need 8 bits", text)
 		}
+	case "rs485":
+		if !isDirection(text) {
+			return fmt.Errorf("rs485 is %q, want kernel, rts, rts-low, or a GPIO line as GPIO17 or gpiochip0:17", text)
+		}
+		s.Direction = text
+	case "echo":
+		if text != "yes" && text != "no" {
+			return fmt.Errorf("echo is %q, want yes or no", text)
+		}
+		s.Echo = text == "yes"
 	default:
-		return fmt.Errorf("%q is no setting of a serial line, want baud, parity, stop or data", key)
+		return fmt.Errorf("%q is no setting of a serial line, want baud, parity, stop, data, rs485 or echo", key)
 	}
 	return nil
+}
+
+// words matches what can only be meant as a word: names of GPIO lines have a capital letter or a number.
+var words = regexp.MustCompile(`^[a-z-]*$`)
+
+// isDirection reports whether text is a way to turn an RS-485 line: see drivers.Serial.Direction.
+func isDirection(text string) bool {
+	switch text {
+	case "kernel", "rts", "rts-low":
+		return true
+	case "":
+		return false
+	}
+	lower := strings.ToLower(text)
+	return !words.MatchString(text) && lower != "kernel" && lower != "rts" && lower != "rts-low" && !strings.ContainsAny(text, " \t")
 }

@@ -79,6 +79,12 @@ func TestAddress(t *testing.T) {
 	usb := func(baud int, parity, stop string) string {
 		return fmt.Sprintf("%+v", drivers.Serial{Port: "/dev/ttyUSB0", Baud: baud, DataBits: 8, Parity: parity, StopBits: stop})
 	}
+	turned := func(direction string, echo bool) string {
+		return fmt.Sprintf("%+v", drivers.Serial{
+			Port: "/dev/ttyUSB0", Baud: 19200, DataBits: 8, Parity: "even", StopBits: "1", Direction: direction, Echo: echo,
+		})
+	}
+	const ways = "want kernel, rts, rts-low, or a GPIO line as GPIO17 or gpiochip0:17"
 	const form = "want tcp://host:port or rtu:///dev/ttyUSB0?baud=9600&parity=even"
 	tests := map[string]struct{ address, want string }{
 		"OK TCP":                  {"tcp://192.0.2.7:5020", "192.0.2.7:5020"},
@@ -88,6 +94,18 @@ func TestAddress(t *testing.T) {
 		"OK RTU, all settings":    {serial + "?baud=9600&parity=odd&stop=2&data=8", usb(9600, "odd", "2")},
 		"OK RTU, no parity":       {serial + "?parity=none", usb(19200, "none", "2")},
 		"OK RTU, 8N1":             {serial + "?parity=none&stop=1", usb(19200, "none", "1")},
+		"OK RTU, kernel turns":    {serial + "?rs485=kernel", turned("kernel", false)},
+		"OK RTU, RTS turns":       {serial + "?rs485=rts&echo=no", turned("rts", false)},
+		"OK RTU, RTS turns, low":  {serial + "?echo=yes&rs485=rts-low", turned("rts-low", true)},
+		"OK RTU, GPIO turns":      {serial + "?rs485=GPIO17", turned("GPIO17", false)},
+		"OK RTU, chip and line":   {serial + "?rs485=gpiochip0:17", turned("gpiochip0:17", false)},
+		"OK RTU, line by its use": {serial + "?rs485=RS485_DE", turned("RS485_DE", false)},
+		"direction misspelt":      {serial + "?rs485=kernal", `error: rs485 is "kernal", ` + ways},
+		"direction in capitals":   {serial + "?rs485=RTS", `error: rs485 is "RTS", ` + ways},
+		"direction is yes":        {serial + "?rs485=yes", `error: rs485 is "yes", ` + ways},
+		"direction is empty":      {serial + "?rs485=", `error: rs485 is "", ` + ways},
+		"direction in two words":  {serial + "?rs485=GPIO%2017", `error: rs485 is "GPIO 17", ` + ways},
+		"echo is on":              {serial + "?echo=on", `error: echo is "on", want yes or no`},
 		"empty":                   {"", "error: " + form},
 		"other scheme":            {"udp://x:1", "error: " + form},
 		"no scheme":               {"192.0.2.7:502", "error: first path segment in URL cannot contain colon; " + form},
@@ -106,7 +124,7 @@ func TestAddress(t *testing.T) {
 		"parity unknown":          {serial + "?parity=mark", `error: parity is "mark", want none, even or odd`},
 		"stop bits unknown":       {serial + "?stop=3", `error: stop is "3", want 1 or 2`},
 		"seven bits":              {serial + "?data=7", `error: data is "7", but RTU frames need 8 bits`},
-		"unknown setting":         {serial + "?speed=9600", `error: "speed" is no setting of a serial line, want baud, parity, stop or data`},
+		"unknown setting":         {serial + "?speed=9600", `error: "speed" is no setting of a serial line, want baud, parity, stop, data, rs485 or echo`},
 		"setting twice":           {serial + "?baud=9600&baud=19200", "error: baud is set 2 times"},
 		"control character in it": {"tcp://x\n", "error: net/url: invalid control character in URL; " + form},
 	}

@@ -11,8 +11,8 @@
 //
 // RS-485 is a line, not a star: A to A (also called D- or -), B to B (D+ or +), common to common, 120 Ohm at both ends and
 // bias resistors at one place. Makers do not agree on A and B: when no unit answers, swap the two wires first. All units of
-// a line share baud rate, parity and stop bits; each has a unit number of its own. An adapter that echoes what it sends does
-// no harm.
+// a line share baud rate, parity and stop bits; each has a unit number of its own. Who turns the line around, and what is done about an
+// adapter that echoes, is in README.md beside this file.
 //
 // # What a register is
 //

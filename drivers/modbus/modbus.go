@@ -43,7 +43,7 @@ It does not write, and it does not speak Modbus ASCII or RTU frames over TCP.`,
 
 // Config is one unit on one line or connection, and what to read of it.
 type Config struct {
-	Address     string        `yaml:"address" doc:"where the unit is: tcp://host:port (port 502 unless said) or rtu:///dev/ttyUSB0?baud=9600&parity=even&stop=1 (19200, even, 1 unless said; parity none means 2 stop bits unless said)"`
+	Address     string        `yaml:"address" doc:"where the unit is: tcp://host:port (port 502 unless said) or rtu:///dev/ttyUSB0?baud=9600&parity=even&stop=1 (19200, even, 1 unless said; parity none means 2 stop bits unless said); rs485=kernel, rts, rts-low or a GPIO line turns the transceiver, echo=yes takes out what comes back"`
 	Unit        int           `yaml:"unit" doc:"the unit's number: 1 to 247 on a serial line, 0 to 255 over TCP"`
 	Timeout     time.Duration `yaml:"timeout" doc:"how long to wait for a reply to one request, 10ms to 1m"`
 	MaxGap      int           `yaml:"max_gap" doc:"how many registers that no channel needs may be read in vain to save a request, 0 to 124; some devices clear registers when they are read (after a lost reply on a serial line, a few more may be read even so)"`

@@ -131,6 +131,8 @@ func (l *RTU) Exchange(p drivers.Port, q Request) ([]byte, error) {
 	switch {
 	case isUnsent(n, err, deadline):
 		return nil, fmt.Errorf("write: %w", err)
+	case errors.Is(err, drivers.ErrEcho):
+		err = fmt.Errorf("write: %w", l.passOver(p, q, err))
 	case err != nil:
 		err = gone("write", err)
 	default:
@@ -138,6 +140,15 @@ func (l *RTU) Exchange(p drivers.Port, q Request) ([]byte, error) {
 	}
 	l.account(q, err)
 	return body, err
+}
+
+// passOver listens for as long as a reply to q may take and takes none: the request came back changed, by err, so that nobody knows what the
+// unit got. Debts stay a timeout apart that way, see account. The error is err, unless the port is gone.
+func (l *RTU) passOver(p drivers.Port, q Request, err error) error {
+	if _, end := l.reply(p, q); errors.Is(end, drivers.ErrGone) {
+		return end
+	}
+	return err
 }
 
 // settle listens until the line has been silent for one gap, and drops what comes. An end of its ctx is no silence.
