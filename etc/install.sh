@@ -8,7 +8,7 @@
 # It puts
 #   tidegate            into /usr/local/bin
 #   tidegate.service    into /etc/systemd/system
-#   60-tidegate.rules   into /etc/udev/rules.d      (who may use GPIO lines and I2C buses)
+#   60-tidegate.rules   into /etc/udev/rules.d      (who may use GPIO lines and I2C buses; quick USB adapters)
 #   tidegate.yaml       into /etc/tidegate          (only if there is none: it never overwrites a configuration)
 #   manual pages        into /usr/local/share/man/man1
 #   bash completion     into /usr/local/share/bash-completion/completions
@@ -127,7 +127,7 @@ install_all() {
 	fi
 	if systemd; then
 		udevadm control --reload
-		udevadm trigger --subsystem-match=gpio --subsystem-match=i2c-dev
+		udevadm trigger --subsystem-match=gpio --subsystem-match=i2c-dev --subsystem-match=usb-serial
 		systemctl daemon-reload
 		start "$fresh"
 	elif live; then
