@@ -55,7 +55,7 @@ func prepare(t tty.Terminal, c drivers.Serial, pin func(context.Context, string,
 	case "rts", "rts-low":
 		return tty.RTS(t, c.Direction == "rts-low")
 	}
-	line, err := pin(context.Background(), c.Direction, drivers.PinConfig{Output: true}) // it lives as long as the port, which closes it
+	line, err := pin(context.Background(), c.Direction, drivers.PinConfig{Output: true, AtEnd: new(false)}) // it lives as long as the port, which closes it
 	if err != nil {
 		return nil, fmt.Errorf("rs485=%s: %w", c.Direction, err)
 	}

@@ -171,7 +171,10 @@ func TestLineOfTheBoardTurnsARealPort(t *testing.T) {
 	line := &levelPin{arrived: end.arrived}
 	var asked []string
 	pin := func(_ context.Context, name string, c drivers.PinConfig) (drivers.Pin, error) {
-		asked = append(asked, fmt.Sprintf("%s %+v", name, c))
+		if c.Output && !c.Initial && c.AtEnd != nil && !*c.AtEnd && !c.ActiveLow {
+			name += ", an output, off, left off"
+		}
+		asked = append(asked, name)
 		return line, nil
 	}
 	c := settings(far.Path)
@@ -194,7 +197,7 @@ func TestLineOfTheBoardTurnsARealPort(t *testing.T) {
 	if want := "receiving, sending with 0 bytes out, receiving, receiving"; sets != want || !isClosed {
 		t.Errorf("levels %q, given back %v; want %q", sets, isClosed, want)
 	}
-	if want := "GPIO17 {Output:true Initial:false Pull: ActiveLow:false Edge: Debounce:0s}"; strings.Join(asked, ";") != want {
+	if want := "GPIO17, an output, off, left off"; strings.Join(asked, ";") != want {
 		t.Errorf("asked for %q, want %q", asked, want)
 	}
 }
