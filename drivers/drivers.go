@@ -77,6 +77,13 @@ type Channeler interface {
 	Channels() []Channel
 }
 
+// Paced is a Config whose usual interval depends on its settings.
+type Paced interface {
+	// Every returns the usual interval between Reads of a device so configured, in the place of Driver.Every; 0 = Read waits for the
+	// device itself. Of a configuration with faults it returns what it can tell.
+	Every() time.Duration
+}
+
 // A PortUser is a Config that says which ports its device uses, so that devices in each other's way are found before they are opened.
 type PortUser interface {
 	// Ports returns what the device uses. It is called on valid configurations.

@@ -147,9 +147,13 @@ func (c *checker) checkDevice(path string, dev *Device) {
 		return
 	}
 	driver := c.drivers[slices.IndexFunc(c.drivers, func(d drivers.Driver) bool { return d.Name == dev.Driver })]
+	usual := driver.Every
+	if paced, ok := dev.Settings.(drivers.Paced); ok {
+		usual = paced.Every()
+	}
 	if dev.Every == 0 {
-		dev.Every = driver.Every
-	} else if driver.Every == 0 {
+		dev.Every = usual
+	} else if usual == 0 {
 		c.Warn(path+".every", everIgnored, "", "leave it out", driver.Name)
 	}
 	decoded := !c.Faulty(path)
