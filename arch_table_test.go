@@ -200,6 +200,7 @@ var theRules = ruleBook{
 	packages: []row{
 		{what: ".", limit: 500, why: "the words only: smaller than other packages"},
 		{what: "drivers/serialtext", limit: 1600, why: "framing, checks and kinds of one line belong together; it is over by the blank lines of the formatter"},
+		{what: "drivers/drivertest/conformance", limit: 1600, why: "one suite, whose checks share one way to open, read and judge a device, in a bubble or in real time"},
 		{what: "sync/receive", limit: 1600, why: "ledger, stage, what bounds them and receipts are one scheme over one state, which one model explores; sinks and subscription are out already"},
 		{what: "sync/forward", limit: 1650, why: "lanes, flights and what is suspected, of ending connections or of getting no receipt, share one connection's state; pace, pack and uplink are out already"},
 		{what: "buffer", limit: 2350, why: "one lock over one store: tails, cursors, segments, declarations and their digest change together; encodings and Badger are out already"},

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
@@ -77,9 +78,9 @@ func noDevice(h func(*drivertest.Host)) func(*exam) {
 // two Reads. Then the disturbance ends, and values have to come again.
 func disturbed(mustWork bool, times int, pause time.Duration, f drivertest.Mangle) func(*exam) {
 	return func(x *exam) {
-		isOver := false
+		var isOver atomic.Bool // a driver may read the port in a goroutine
 		x.bubble(drivertest.Disturb(func(n int, b []byte) []drivertest.Piece {
-			if isOver {
+			if isOver.Load() {
 				return []drivertest.Piece{{Bytes: b}}
 			}
 			return f(n, b)
@@ -95,7 +96,7 @@ func disturbed(mustWork bool, times int, pause time.Duration, f drivertest.Mangl
 			if mustWork && values == 0 && len(x.sent) > 0 {
 				x.report("no value comes")
 			}
-			isOver = true // what is left of it comes yet
+			isOver.Store(true) // what is left of it comes yet
 			for n := 0; len(x.found) == 0 && len(x.sent) > 0 && r.reads(1, known) == 0; n++ {
 				if n == recoverReads || r.dev == nil {
 					x.reportAs("recovery", "no value comes in %d Reads of a good device", n)

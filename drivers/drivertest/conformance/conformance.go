@@ -28,6 +28,10 @@ type Options struct {
 	IsChecked bool
 	// Reads is how many Reads it takes to see every value that a good device sends; 0 = 4.
 	Reads int
+	// IsReal says that the device is no far end of h but something real, a program for instance: it is read in real time instead of in
+	// bubbles, and the checks that disturb bytes on ports do not apply, which Run says one by one. What the device does with such bytes is
+	// for the driver's own tests.
+	IsReal bool
 	// Units are the units that the driver uses although they are not registered, see tidegate.UnitMeaning.
 	Units []string
 }
@@ -40,6 +44,9 @@ func Run(t *testing.T, d drivers.Driver, o Options) {
 	x := examine(t, d, o)
 	for _, c := range checks() {
 		t.Run(c.Name, func(t *testing.T) {
+			if x.o.IsReal && c.isOfPorts() {
+				t.Log("does not apply: the device is real, and has no port of a fake Host that could be disturbed")
+			}
 			for _, f := range x.found[c.Name] {
 				t.Error(f)
 			}
@@ -55,6 +62,14 @@ type Check struct {
 	Name   string
 	Remedy string      // what its author is to do
 	run    func(*exam) // nil = watched during all other checks
+}
+
+// isOfPorts reports whether the check is one of what the driver makes of bytes on ports.
+func (c *Check) isOfPorts() bool {
+	return slices.Contains([]string{
+		"no-hardware", "silence", "garbage", "nul-bytes", "ff-bytes", "flood", "spin", "half-frames", "split-reads", "slow-bytes",
+		"noise-before-frames", "flipped-bits", "late-replies", "double-frames", "recovery", "unplug", "replug",
+	}, c.Name)
 }
 
 // Checks returns all checks, for manuals.
@@ -84,7 +99,7 @@ func examine(t *testing.T, d drivers.Driver, o Options) *exam {
 	}
 	x := &exam{t: t, d: d, o: o, found: map[string][]string{}, sent: map[string][]tidegate.Value{}}
 	for _, c := range checks() {
-		if c.run == nil {
+		if c.run == nil || o.IsReal && c.isOfPorts() {
 			continue
 		}
 		x.now = c.Name
@@ -141,7 +156,7 @@ func (x *exam) channels(c drivers.Config) []drivers.Channel {
 // bubble runs f in a bubble of fake time, on machine h with the driver's device opened in it. Everything is closed at the end, and
 // what is left over is reported.
 func (x *exam) bubble(prepare func(h *drivertest.Host), f func(r *run)) {
-	synctest.Test(x.t, func(t *testing.T) {
+	x.test(func(t *testing.T) {
 		h := &drivertest.Host{}
 		x.o.Far(h)
 		if prepare != nil {
@@ -153,6 +168,15 @@ func (x *exam) bubble(prepare func(h *drivertest.Host), f func(r *run)) {
 			f(r)
 		}
 	})
+}
+
+// test runs f in a bubble of fake time, or in real time if the device is real.
+func (x *exam) test(f func(t *testing.T)) {
+	if x.o.IsReal {
+		f(x.t)
+		return
+	}
+	synctest.Test(x.t, f)
 }
 
 // isKnown reports whether the good device is known to have sent v on channel.

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
@@ -47,12 +48,12 @@ func (x *exam) checkFlipped() {
 
 // checkUnplug pulls the cable in the middle of a frame, and plugs it in again.
 func (x *exam) checkUnplug() {
-	var isOut, wasOut bool
+	var isOut, wasOut atomic.Bool // a driver may read the port in a goroutine
 	cut := drivertest.Disturb(func(n int, b []byte) []drivertest.Piece {
-		if n == 1 && !wasOut {
-			isOut, wasOut = true, true
+		if n == 1 && !wasOut.Swap(true) {
+			isOut.Store(true)
 		}
-		if isOut {
+		if isOut.Load() {
 			return []drivertest.Piece{{Bytes: b[:len(b)/2]}, {Unplug: true}}
 		}
 		return []drivertest.Piece{{Bytes: b}}
@@ -61,18 +62,18 @@ func (x *exam) checkUnplug() {
 		for i := range 3 * x.o.Reads {
 			start := time.Now()
 			o := r.read(patience, known)
-			if o.ok && isOut && time.Since(start) >= patience {
+			if o.ok && isOut.Load() && time.Since(start) >= patience {
 				x.report("Read waits on although the port is gone: %s", o.describe())
 			}
 			if !o.ok || !r.again(o.err) {
 				return
 			}
 			if i > x.o.Reads {
-				isOut = false // plugged in again
+				isOut.Store(false) // plugged in again
 			}
 			r.pause()
 		}
-		if !wasOut || isOut || len(x.sent) == 0 || r.dev == nil {
+		if !wasOut.Load() || isOut.Load() || len(x.sent) == 0 || r.dev == nil {
 			return
 		}
 		if r.reads(3+x.o.Reads, known) == 0 {
