@@ -143,9 +143,9 @@ var theRules = ruleBook{
 		{
 			what: "golang.org/x/sys", where: []string{
 				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "drivers/board", "drivers/board/gpioline",
-				"drivers/board/pty", "drivers/board/tty", "drivers/system", "sync/mqtt",
+				"drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system", "sync/mqtt",
 			},
-			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
+			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, limits and ends of processes, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
 		},
 		{what: "github.com/gorilla/websocket", where: []string{"sync/mqtt"}, why: "wss:// over the same connection as mqtts://, with our own dial"},
 		{what: "golang.org/x/net", where: []string{"sync/mqtt"}, why: "SOCKS5"},
@@ -200,6 +200,7 @@ var theRules = ruleBook{
 	packages: []row{
 		{what: ".", limit: 500, why: "the words only: smaller than other packages"},
 		{what: "drivers/serialtext", limit: 1600, why: "framing, checks and kinds of one line belong together; it is over by the blank lines of the formatter"},
+		{what: "drivers/external", limit: 1750, why: "a program's life, its lines and its caps are one state between the goroutines of one process; half of the rest is its settings"},
 		{what: "drivers/drivertest/conformance", limit: 1600, why: "one suite, whose checks share one way to open, read and judge a device, in a bubble or in real time"},
 		{what: "sync/receive", limit: 1600, why: "ledger, stage, what bounds them and receipts are one scheme over one state, which one model explores; sinks and subscription are out already"},
 		{what: "sync/forward", limit: 1650, why: "lanes, flights and what is suspected, of ending connections or of getting no receipt, share one connection's state; pace, pack and uplink are out already"},
