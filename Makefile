@@ -117,6 +117,7 @@ dist-%: cross-%
 	mkdir -p dist/$(NAME)
 	install -m 755 $(addprefix dist/$*/,$(PROGRAMS)) etc/install.sh dist/$(NAME)/
 	install -m 644 etc/tidegate.service etc/tidegate.yaml etc/tidegate.schema.json etc/60-tidegate.rules LICENSE README.md CHANGELOG.md dist/$(NAME)/
+	install -m 755 -D -t dist/$(NAME)/examples etc/examples/*
 	echo $* >dist/$(NAME)/target
 	tar -C dist --sort=name --mtime=@$(EPOCH) --owner=0 --group=0 --numeric-owner --mode=go-w -cf - $(NAME) | gzip -n9 >dist/$(NAME).tar.gz
 	rm -rf dist/$(NAME)

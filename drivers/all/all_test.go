@@ -19,6 +19,7 @@ import (
 // machines says, for each driver, which machine its sample configuration finds a good device on.
 func machines() map[string]conformance.Options {
 	return map[string]conformance.Options{
+		"external":   {IsReal: true}, // its sample's program is on every machine
 		"gpio":       {Far: header, Reads: 10},
 		"modbus":     {Far: modbusUnit, IsChecked: true},
 		"serialtext": {Far: talker},
