@@ -99,6 +99,8 @@ var theRules = ruleBook{
 			what: "agent/line", why: "from ring 1 to the store; knows no device and no uplink",
 			where: []string{".", "agent/box", "agent/clock", "buffer", "buffer/lease", "rules", "sync/wire", "sync/wire/frame"},
 		},
+		{what: "agent/output", where: []string{".", "drivers"}, why: "what outputs are set to, and when; knows no rule and no reader"},
+		{what: "agent/memory", where: []string{"drivers"}, why: "bytes of devices over restarts; knows no device"},
 		{what: "agent/web", where: []string{".", "agent/status"}, why: "the page knows Status and a few functions"},
 		{
 			what: "agent", why: "puts levels 0 to 2 together; is given drivers and Host by cmd, so that its tests compile without them",
@@ -170,6 +172,7 @@ var theRules = ruleBook{
 		{what: "agent", why: "runs the workers and waits for them"},
 		{what: "cmd/*", why: "signals"},
 		{what: "cmd/tidegate/demo", why: "its processes, the far end of its bus"},
+		{what: "agent/output", why: "a Set that may hang, behind a deadline"},
 		{what: "drivers/board", why: "reads that a kernel driver may hang in, behind a deadline"},
 		{what: "drivers/board/gpioline", why: "waits for edges of a line, so that drivers can wait for many lines"},
 		{what: "drivers/external", why: "a child process has two streams"},

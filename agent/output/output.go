@@ -1,0 +1,336 @@
+// Package output drives the outputs of one device: to what rules demand and people ask for, within the limits that its driver declares;
+// again after a Set that failed or when the device was opened anew; and to the safe state when the gateway stops.
+//
+// There is one place a channel, and the newest value wins, whoever it is from: a rule, a command, a person. A person's value stands until a rule
+// demands another one, which it does when its state changes, and again when the gateway is started.
+package output
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/drivers"
+)
+
+const (
+	// setDeadline bounds one Set: a relay that does not answer holds up nothing but itself.
+	setDeadline = 5 * time.Second
+	// grace is how long a Set may take to return once it is told to; drivers.Device says 100 ms.
+	grace = 3 * time.Second
+	// safeDeadline bounds all Sets of one device on the way out: less than what the gateway waits for a device that stops.
+	safeDeadline = 2 * time.Second
+	// hungMost is how many Sets of a device may hang before no other is begun: each holds memory and a goroutine.
+	hungMost = 5
+)
+
+// A Set that failed is tried again after a pause, which doubles each time.
+const (
+	firstRetry = time.Second
+	mostRetry  = time.Minute
+)
+
+var (
+	errHung   = errors.New("the driver has not returned from setting an output")
+	errNewer  = errors.New("not set: a newer value came")
+	errStops  = errors.New("not set: the device is being stopped")
+	errClosed = errors.New("not set: the device is not open now; `tidegate status` says why")
+)
+
+// Options say what outputs there are, and who is told.
+type Options struct {
+	Device   string
+	Channels []drivers.Channel // of the device, as far as they are known
+	Stop     <-chan struct{}   // closed when ctx of Run is done
+	Log      *slog.Logger
+	// Fault says whether an output is not what was demanded of it, and why.
+	Fault func(holds bool, detail string)
+}
+
+// An Output drives the outputs of one device. Its own goroutine, which is in Run, brings values to the device, also while Read waits.
+type Output struct {
+	o     Options
+	wake  chan struct{}
+	ended chan struct{} // closed when Run has returned
+
+	mu     sync.Mutex // guards all below
+	setter drivers.Setter
+	places map[string]*place
+	keep   bool               // nothing goes to its safe state at the end
+	stuck  bool               // a Set of setter hangs: no other may be begun
+	hung   int                // Sets that hang now
+	cancel context.CancelFunc // ends the Set under way; nil = there is none
+	idle   chan struct{}      // closed when the Set under way has returned; nil = there is none
+}
+
+// A place is what is to be known of one channel.
+type place struct {
+	want    *demand        // not yet set
+	stands  tidegate.Value // set last; KindNone = nothing was
+	changed time.Time      // when the last Set ended that was of another value than the one before
+	failed  error          // why the last Set did not go through
+	refused error          // why the newest value was not even tried
+}
+
+// A demand is a value for one channel.
+type demand struct {
+	value tidegate.Value
+	pause time.Duration // after the last failed Set of it; 0 = there was none
+	due   time.Time     // not before
+	asked chan error    // takes what became of it, once; nil = a rule demands it, and it is tried until it is set
+}
+
+func (d *demand) answer(err error) {
+	if d != nil && d.asked != nil {
+		d.asked <- err // it has room for one, and there is one
+		d.asked = nil
+	}
+}
+
+// New returns the outputs of a device that is not open yet.
+func New(o Options) *Output {
+	return &Output{o: o, wake: make(chan struct{}, 1), ended: make(chan struct{}), places: map[string]*place{}}
+}
+
+// Hung returns how many Sets hang.
+func (o *Output) Hung() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.hung
+}
+
+// limits returns the limits of a channel; the zero Limits where it is not known.
+func (o *Output) limits(channel string) drivers.Limits {
+	for i := range o.o.Channels {
+		if o.o.Channels[i].Name == channel {
+			return o.o.Channels[i].Limits
+		}
+	}
+	return drivers.Limits{}
+}
+
+// check returns why channel must not be set to v.
+func (o *Output) check(channel string, v tidegate.Value) error {
+	i := slices.IndexFunc(o.o.Channels, func(c drivers.Channel) bool { return c.Name == channel })
+	switch {
+	case i >= 0:
+		return o.o.Channels[i].Accept(v)
+	case len(o.o.Channels) == 0: // the driver does not say what it has: it refuses itself what it has not
+		return (&drivers.Channel{Output: true}).Accept(v)
+	}
+	return errors.New("the device has no such channel")
+}
+
+func (o *Output) placeLocked(channel string) *place {
+	p := o.places[channel]
+	if p == nil {
+		p = &place{}
+		o.places[channel] = p
+	}
+	return p
+}
+
+// Set leaves v for the channel, as a rule demands it. It does not wait. A value that the output must not have is shown as a fault.
+func (o *Output) Set(channel string, v tidegate.Value) {
+	err := o.check(channel, v)
+	o.mu.Lock()
+	if err != nil {
+		o.o.Log.Error("value refused for an output", "device", o.o.Device, "channel", channel, "err", err)
+		o.placeLocked(channel).refused = fmt.Errorf("refused: %w", err)
+		o.showLocked()
+	} else {
+		o.leaveLocked(channel, &demand{value: v})
+	}
+	o.mu.Unlock()
+	o.signal()
+}
+
+// leaveLocked puts d in the place of what was not yet set.
+func (o *Output) leaveLocked(channel string, d *demand) {
+	p := o.placeLocked(channel)
+	p.want.answer(errNewer)
+	p.want = d
+	if p.refused != nil {
+		p.refused = nil
+		o.showLocked()
+	}
+}
+
+// Demand is Set for what may stand already: where it does, or is about to, nothing is done.
+func (o *Output) Demand(channel string, v tidegate.Value) {
+	o.mu.Lock()
+	p := o.placeLocked(channel)
+	now := p.stands
+	if p.want != nil {
+		now = p.want.value
+	}
+	o.mu.Unlock()
+	if now != v {
+		o.Set(channel, v)
+	}
+}
+
+// Ask sets the channel to v and waits, at most until ctx is done, for what becomes of it: nil when the device has taken it. It is tried
+// once. A value that comes within the output's pause waits; where it would wait for longer than ctx, Ask says so at once, and the value
+// still goes out when its time comes, unless a newer one is there by then.
+func (o *Output) Ask(ctx context.Context, channel string, v tidegate.Value) error {
+	if err := o.check(channel, v); err != nil {
+		return err
+	}
+	d := &demand{value: v, asked: make(chan error, 1)}
+	asked := d.asked
+	o.mu.Lock()
+	if o.setter == nil {
+		o.mu.Unlock()
+		return errClosed
+	}
+	if o.stuck {
+		defer o.mu.Unlock()
+		return o.stuckLocked()
+	}
+	o.leaveLocked(channel, d)
+	p, pause := o.placeLocked(channel), o.limits(channel).Pause
+	rest := time.Until(p.due(pause))
+	end, isBounded := ctx.Deadline()
+	late := isBounded && rest > time.Until(end)
+	if late {
+		d.asked = nil
+	}
+	since := time.Since(p.changed)
+	o.mu.Unlock()
+	o.signal()
+	if late {
+		return fmt.Errorf("not set yet: it was changed %v ago, and %v have to pass between two changes; the value waits %v, unless a newer one comes",
+			since.Round(time.Second), pause, rest.Round(time.Second))
+	}
+	select {
+	case err := <-asked:
+		return err
+	case <-ctx.Done():
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if p.want == d {
+		p.want = nil
+	}
+	return fmt.Errorf("not set: %w", ctx.Err())
+}
+
+// due returns when p.want may be set: pause is the least time between two changes.
+func (p *place) due(pause time.Duration) time.Time {
+	if pause > 0 && p.want.value != p.stands && !p.changed.IsZero() {
+		if free := p.changed.Add(pause); free.After(p.want.due) {
+			return free
+		}
+	}
+	return p.want.due
+}
+
+// Attach says which opened device takes the values. A device opened anew is set to what stood last.
+func (o *Output) Attach(s drivers.Setter) {
+	o.mu.Lock()
+	o.setter = s
+	o.stuck = o.hung >= hungMost
+	for _, p := range o.places {
+		switch {
+		case p.want != nil:
+			p.want.due = time.Time{} // at once, whatever failed before
+		case p.stands.Kind() != tidegate.KindNone:
+			p.want = &demand{value: p.stands}
+		}
+	}
+	o.showLocked()
+	o.mu.Unlock()
+	o.signal()
+}
+
+// Inherit makes o demand what was demanded of before, whose Run has ended, or hangs.
+func (o *Output) Inherit(before *Output) {
+	before.mu.Lock()
+	defer before.mu.Unlock()
+	for ch, p := range before.places {
+		x := &place{stands: p.stands, changed: p.changed}
+		if p.want != nil {
+			x.stands = p.want.value
+		}
+		o.places[ch] = x
+	}
+}
+
+// Keep says that the outputs stay as they are when Run ends: the device goes on under other settings.
+func (o *Output) Keep() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.keep = true
+}
+
+// Detach ends the Set under way, so that the device can be closed, and starts no other. It waits for a driver that does not return, but
+// not for ever; and when all is stopped, until the outputs are in their safe states.
+func (o *Output) Detach() {
+	select {
+	case <-o.o.Stop:
+		o.await(o.ended)
+	default:
+	}
+	o.mu.Lock()
+	o.setter = nil
+	cancel, idle := o.cancel, o.idle
+	for _, p := range o.places {
+		if p.want != nil && p.want.asked != nil {
+			p.want.answer(errClosed)
+			p.want = nil
+		}
+	}
+	o.mu.Unlock()
+	if idle != nil {
+		cancel()
+		o.await(idle)
+	}
+}
+
+// await waits for done, at most as long as a driver may take that is told to return.
+func (o *Output) await(done <-chan struct{}) {
+	t := time.NewTimer(grace + 100*time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+}
+
+func (o *Output) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// showLocked says what is not as it was demanded.
+func (o *Output) showLocked() {
+	var detail []string
+	if o.stuck {
+		detail = append(detail, o.stuckLocked().Error())
+	}
+	for _, ch := range slices.Sorted(maps.Keys(o.places)) {
+		for _, err := range []error{o.places[ch].refused, o.places[ch].failed} {
+			if err != nil {
+				detail = append(detail, ch+": "+err.Error())
+			}
+		}
+	}
+	o.o.Fault(len(detail) > 0, strings.Join(detail, "; "))
+}
+
+func (o *Output) stuckLocked() error {
+	if o.hung >= hungMost {
+		return fmt.Errorf("%w, %d calls hang; no output of the device is set until they return or the gateway is restarted", errHung, o.hung)
+	}
+	return fmt.Errorf("%w, %d calls hang; no output of the device is set until it is opened anew", errHung, o.hung)
+}

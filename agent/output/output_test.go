@@ -1,0 +1,375 @@
+package output_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/output"
+	"github.com/tidegate-io/tidegate/drivers"
+)
+
+// relay is a device whose outputs a test looks at.
+type relay struct {
+	mu    sync.Mutex                                                        // guards all below
+	do    func(ctx context.Context, channel string, v tidegate.Value) error // nil = it takes everything
+	began time.Time
+	sets  []string
+	busy  int
+	twice bool
+}
+
+func (r *relay) Set(ctx context.Context, channel string, v tidegate.Value) error {
+	r.mu.Lock()
+	r.sets = append(r.sets, fmt.Sprintf("%v %s=%v", time.Since(r.began), channel, v))
+	r.busy++
+	r.twice = r.twice || r.busy > 1
+	do := r.do
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.busy--
+	}()
+	if do != nil {
+		return do(ctx, channel, v)
+	}
+	return nil
+}
+
+// does says what happens from now on.
+func (r *relay) does(do func(context.Context, string, tidegate.Value) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.do = do
+}
+
+func (r *relay) want(t *testing.T, want ...string) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if got := strings.Join(r.sets, ", "); got != strings.Join(want, ", ") {
+		t.Errorf("sets are %s, want %s", got, strings.Join(want, ", "))
+	}
+	if r.twice {
+		t.Error("two Sets ran at one time")
+	}
+}
+
+// rig is the outputs of one device in a bubble.
+type rig struct {
+	*output.Output
+	relay *relay
+	stop  context.CancelFunc
+	done  chan struct{}
+	fault atomic.Value // text
+}
+
+func (x *rig) said() string { s, _ := x.fault.Load().(string); return s }
+
+// start runs outputs within limits, attached to a relay.
+func start(limits drivers.Limits) *rig {
+	ctx, stop := context.WithCancel(context.Background())
+	x := &rig{relay: &relay{began: time.Now()}, stop: stop, done: make(chan struct{})}
+	x.Output = output.New(output.Options{
+		Device: "fan", Stop: ctx.Done(), Log: slog.New(slog.DiscardHandler), Fault: func(holds bool, detail string) {
+			if holds != (detail != "") {
+				detail = "holds without detail, or the reverse"
+			}
+			x.fault.Store(detail)
+		},
+		Channels: []drivers.Channel{
+			{Name: "relay", Kind: tidegate.KindBool, Output: true, Limits: drivers.Limits{Pause: limits.Pause, Safe: limits.Safe}},
+			{Name: "level", Kind: tidegate.KindFloat, Output: true, Limits: drivers.Limits{Min: limits.Min, Max: limits.Max}},
+			{Name: "temp", Kind: tidegate.KindFloat},
+		},
+	})
+	go func() { defer close(x.done); x.Run(ctx) }()
+	x.Attach(x.relay)
+	return x
+}
+
+func (x *rig) end() { x.stop(); <-x.done }
+
+// ask is Ask with a deadline of 10 s; it returns the error as text, and how long it took.
+func (x *rig) ask(channel string, v tidegate.Value) string {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := x.Ask(ctx, channel, v)
+	return fmt.Sprintf("%v after %v", err, time.Since(began))
+}
+
+// TestLimits refuses what a driver does not declare, whoever asks, before it gets to the driver.
+func TestLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(drivers.Limits{Min: 10, Max: 90})
+		for _, tt := range []struct {
+			channel string
+			v       tidegate.Value
+			want    string
+		}{
+			{"level", tidegate.Float(10), "<nil>"},
+			{"level", tidegate.Float(9.5), "got 9.5, want a number from 10 to 90"},
+			{"level", tidegate.Int(91), "got 91, want a number from 10 to 90"},
+			{"level", tidegate.Text("50"), `got "50", want a number from 10 to 90`},
+			{"relay", tidegate.Int(1), "got 1, want true or false"},
+			{"temp", tidegate.Float(20), "it is no output"},
+			{"tmep", tidegate.Float(20), "the device has no such channel"},
+		} {
+			if got := x.ask(tt.channel, tt.v); got != tt.want+" after 0s" {
+				t.Errorf("%s to %v: got %s, want %s", tt.channel, tt.v, got, tt.want)
+			}
+		}
+		synctest.Wait()
+		x.relay.want(t, "0s level=10")
+		if x.said() != "" {
+			t.Errorf("whoever asks is told, and nobody else: %s", x.said())
+		}
+		x.Set("level", tidegate.Float(900))
+		synctest.Wait()
+		if want := "level: refused: got 900, want a number from 10 to 90"; x.said() != want {
+			t.Errorf("fault is %q, want %q", x.said(), want)
+		}
+		x.Set("relay", tidegate.Bool(true))
+		synctest.Wait()
+		if !strings.Contains(x.said(), "900") {
+			t.Errorf("another channel's value ends the fault")
+		}
+		x.Set("level", tidegate.Float(11))
+		synctest.Wait()
+		if x.said() != "" {
+			t.Errorf("fault is %q after a value that is good", x.said())
+		}
+		x.relay.want(t, "0s level=10", "0s relay=true", "0s level=11")
+		x.end()
+	})
+}
+
+// TestPause keeps the least time between two changes: what comes earlier waits, and the newest wins.
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(drivers.Limits{Pause: time.Minute})
+		at := func(d time.Duration) { time.Sleep(d - time.Since(x.relay.began)) }
+		x.Set("relay", tidegate.Bool(true)) // the first is no change too early
+		at(10 * time.Second)
+		x.Set("relay", tidegate.Bool(false))
+		at(20 * time.Second)
+		x.Set("level", tidegate.Float(1)) // has no pause
+		at(30 * time.Second)
+		x.Set("relay", tidegate.Bool(true)) // stands already: the newest wins, and is no change
+		at(50 * time.Second)
+		x.Set("relay", tidegate.Bool(false))
+		at(2 * time.Minute)
+		x.relay.want(t, "0s relay=true", "20s level=1", "30s relay=true", "1m0s relay=false")
+		x.Set("relay", tidegate.Bool(true)) // just at the end of the pause
+		at(2*time.Minute + 30*time.Second)
+		want := "not set yet: it was changed 30s ago, and 1m0s have to pass between two changes; the value waits 30s, unless a newer one comes after 0s"
+		if got := x.ask("relay", tidegate.Bool(false)); got != want {
+			t.Errorf("asked in the pause: got %s, want %s", got, want)
+		}
+		at(2*time.Minute + 55*time.Second)
+		if got := x.ask("relay", tidegate.Bool(false)); got != "<nil> after 5s" {
+			t.Errorf("asked shortly before the end of the pause: got %s", got)
+		}
+		at(5 * time.Minute)
+		x.relay.want(t, "0s relay=true", "20s level=1", "30s relay=true", "1m0s relay=false", "2m0s relay=true", "3m0s relay=false")
+		x.end()
+	})
+}
+
+// TestPauseHoldsAcrossReload: a device that is opened anew, by another Output too, is set to what stands, and keeps the pause.
+func TestPauseHoldsAcrossReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(drivers.Limits{Pause: time.Minute})
+		x.Set("relay", tidegate.Bool(true))
+		time.Sleep(10 * time.Second)
+		x.end()
+		y := start(drivers.Limits{Pause: time.Minute})
+		y.Detach()
+		y.Inherit(x.Output)
+		y.Attach(y.relay)
+		time.Sleep(time.Second)
+		y.Set("relay", tidegate.Bool(false))
+		time.Sleep(2 * time.Minute)
+		y.relay.want(t, "0s relay=true", "50s relay=false")
+		y.end()
+	})
+}
+
+// TestNewestWins: of a rule and a person, the one that speaks last; what was passed over is told so.
+func TestNewestWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(drivers.Limits{})
+		x.relay.does(func(context.Context, string, tidegate.Value) error { time.Sleep(time.Second); return nil })
+		x.Set("level", tidegate.Float(1))
+		time.Sleep(100 * time.Millisecond) // it is being set
+		answers := make(chan string, 2)
+		go func() { answers <- x.ask("level", tidegate.Float(2)) }()
+		time.Sleep(100 * time.Millisecond)
+		x.Set("level", tidegate.Float(3))
+		if got := <-answers; got != "not set: a newer value came after 100ms" {
+			t.Errorf("passed over by a rule: got %s", got)
+		}
+		time.Sleep(3 * time.Second)
+		if got := x.ask("level", tidegate.Float(4)); got != "<nil> after 1s" {
+			t.Errorf("got %s", got)
+		}
+		x.Demand("level", tidegate.Float(4)) // stands
+		time.Sleep(2 * time.Second)
+		x.Demand("level", tidegate.Float(5))
+		time.Sleep(2 * time.Second)
+		x.relay.want(t, "0s level=1", "1s level=3", "3.2s level=4", "6.2s level=5")
+		x.end()
+	})
+}
+
+// TestAskedOnce: what somebody asks for is tried once, and is not what a device opened anew is set to when it failed.
+func TestAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(drivers.Limits{})
+		x.Set("relay", tidegate.Bool(false))
+		synctest.Wait()
+		x.relay.does(func(context.Context, string, tidegate.Value) error { return errors.New("no reply") })
+		if got := x.ask("relay", tidegate.Bool(true)); got != "no reply after 0s" {
+			t.Errorf("got %s", got)
+		}
+		time.Sleep(10 * time.Minute)
+		if x.said() != "" {
+			t.Errorf("fault is %s, although whoever asked was told", x.said())
+		}
+		x.relay.does(nil)
+		x.Detach()
+		if got := x.ask("relay", tidegate.Bool(true)); got != "not set: the device is not open now; `tidegate status` says why after 0s" {
+			t.Errorf("got %s", got)
+		}
+		x.Attach(x.relay)
+		time.Sleep(time.Second)
+		x.relay.want(t, "0s relay=false", "0s relay=true", "10m0s relay=false")
+		x.end()
+	})
+}
+
+// TestAskedWhileItStops answers whoever waits.
+func TestAskedWhileItStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(drivers.Limits{Pause: time.Minute})
+		x.Set("relay", tidegate.Bool(false))
+		time.Sleep(55 * time.Second)
+		answers := make(chan string, 1)
+		go func() { answers <- x.ask("relay", tidegate.Bool(true)) }()
+		time.Sleep(time.Second)
+		x.end()
+		if got := <-answers; got != "not set: the device is being stopped after 1s" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// TestSafe brings outputs to their safe states on the way out, while a session waits to close the device; within 2 s, and 3 s more where the
+// driver does not return.
+func TestSafe(t *testing.T) {
+	hang := make(chan struct{})
+	for name, tt := range map[string]struct {
+		safe   tidegate.Value
+		keep   bool
+		detach bool
+		do     func(context.Context, string, tidegate.Value) error
+		within time.Duration
+		want   string
+	}{
+		"has one":                {tidegate.Bool(false), false, false, nil, 0, "0s relay=true, 10s relay=false"},
+		"has none":               {tidegate.Value{}, false, false, nil, 0, "0s relay=true"},
+		"goes on elsewhere":      {tidegate.Bool(false), true, false, nil, 0, "0s relay=true"},
+		"is not open":            {tidegate.Bool(false), false, true, nil, 0, "0s relay=true"},
+		"device does not answer": {tidegate.Bool(false), false, false, waitForIt, 2 * time.Second, "0s relay=true, 10s relay=false"},
+		"driver hangs": {tidegate.Bool(false), false, false, func(context.Context, string, tidegate.Value) error {
+			<-hang
+			return nil
+		}, 5 * time.Second, "0s relay=true, 10s relay=false"},
+		"driver panics": {tidegate.Bool(false), false, false, func(context.Context, string, tidegate.Value) error { panic("boom") }, 0, "0s relay=true, 10s relay=false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hang = make(chan struct{})
+				x := start(drivers.Limits{Safe: tt.safe})
+				x.Set("relay", tidegate.Bool(true))
+				time.Sleep(10 * time.Second)
+				x.relay.does(tt.do)
+				if tt.keep {
+					x.Keep()
+				}
+				if tt.detach {
+					x.Detach()
+				}
+				x.stop()
+				began := time.Now()
+				x.Detach() // by the session, which closes the device behind it
+				if d := time.Since(began); d != min(tt.within, 3100*time.Millisecond) {
+					t.Errorf("device is closed after %v, want %v", d, tt.within)
+				}
+				<-x.done
+				if d := time.Since(began); d != tt.within {
+					t.Errorf("took %v, want %v", d, tt.within)
+				}
+				x.relay.want(t, strings.Split(tt.want, ", ")...)
+				close(hang)
+			})
+		})
+	}
+}
+
+func waitForIt(ctx context.Context, _ string, _ tidegate.Value) error { <-ctx.Done(); return ctx.Err() }
+
+// TestHangingSets: a Set that does not return is counted, and no other is begun beside it; the device opened anew is set again, until
+// five hang.
+func TestHangingSets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(drivers.Limits{})
+		release := make(chan struct{})
+		x.relay.does(func(context.Context, string, tidegate.Value) error { <-release; return nil })
+		x.Set("relay", tidegate.Bool(true))
+		for n := 1; n <= 7; n++ {
+			time.Sleep(time.Minute)
+			x.relay.mu.Lock()
+			if got := len(x.relay.sets); got != min(n, 5) {
+				t.Errorf("%d Sets were begun in %d sessions", got, n)
+			}
+			x.relay.busy = 0 // those of another session do not count
+			x.relay.mu.Unlock()
+			if got := x.Hung(); got != min(n, 5) {
+				t.Errorf("%d Sets hang, want %d", got, n)
+			}
+			want := fmt.Sprintf("setting an output, %d calls hang; no output of the device is set until it is opened anew", n)
+			if n >= 5 {
+				want = "setting an output, 5 calls hang; no output of the device is set until they return or the gateway is restarted"
+			}
+			if !strings.Contains(x.said(), want) {
+				t.Errorf("fault is %q, want %q", x.said(), want)
+			}
+			if got := x.ask("level", tidegate.Float(1)); !strings.Contains(got, want) || !strings.HasSuffix(got, "after 0s") {
+				t.Errorf("asked: %s, want %s", got, want)
+			}
+			x.Detach()
+			x.Attach(x.relay)
+		}
+		close(release)
+		x.relay.does(nil)
+		time.Sleep(time.Second)
+		x.Detach()
+		x.Attach(x.relay)
+		time.Sleep(time.Second)
+		if got := x.Hung(); got != 0 || x.said() != "" {
+			t.Errorf("%d calls hang after all have returned; %s", got, x.said())
+		}
+		x.end()
+	})
+}
