@@ -148,6 +148,8 @@ func (c *checker) checkSet(path string, s *Set) {
 		k, want := v.Kind(), ch.Kind
 		if k != tidegate.KindNone && want != tidegate.KindNone && k.String() != want.String() {
 			c.Add(path+"."+key, setKind, strict.Show(v.String()), "write "+written(want), device+"."+ch.Name, want, k)
+		} else if k != tidegate.KindNone && ch.Accept(v) != nil {
+			c.Add(path+"."+key, setLimits, strict.Show(v.String()), "write "+ch.Wants(), device+"."+ch.Name)
 		}
 	}
 }

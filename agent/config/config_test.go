@@ -51,6 +51,7 @@ type register struct {
 	Kind    string           `yaml:"kind"`
 	Scale   *float64         `yaml:"scale"`
 	Output  bool             `yaml:"output"`
+	Most    float64          `yaml:"most"`
 	Unit    string           `yaml:"unit"`
 	Enum    map[int64]string `yaml:"enum"`
 }
@@ -80,7 +81,7 @@ func (m *meter) Open(context.Context, drivers.Host) (drivers.Device, error) {
 func (m *meter) Channels() (out []drivers.Channel) {
 	kinds := map[string]tidegate.Kind{"": tidegate.KindFloat, "bool": tidegate.KindBool, "text": tidegate.KindText}
 	for _, r := range m.Registers {
-		out = append(out, drivers.Channel{Name: r.Channel, Kind: kinds[r.Kind], Unit: r.Unit, Output: r.Output})
+		out = append(out, drivers.Channel{Name: r.Channel, Kind: kinds[r.Kind], Unit: r.Unit, Output: r.Output, Limits: drivers.Limits{Max: r.Most}})
 	}
 	return out
 }

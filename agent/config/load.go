@@ -55,7 +55,7 @@ func load(path string, m machine) (*Config, []Fault, error) {
 }
 
 func parse(name string, text []byte, m machine) (*Config, []Fault, error) {
-	c := &checker{Doc: strict.New(name), machine: m, cfg: Default(), channels: map[string][]drivers.Channel{}, partly: map[string]bool{}}
+	c := newChecker(name, m)
 	c.Parse(text)
 	if c.Decode(c.cfg, c.also) {
 		c.check()
@@ -82,6 +82,10 @@ type checker struct {
 	cfg      *Config
 	channels map[string][]drivers.Channel // by device; nil = not known
 	partly   map[string]bool              // devices that may have more channels than channels has
+}
+
+func newChecker(name string, m machine) *checker {
+	return &checker{Doc: strict.New(name), machine: m, cfg: Default(), channels: map[string][]drivers.Channel{}, partly: map[string]bool{}}
 }
 
 // also sends the keys of a device that are not every device's to the driver's Config; see strict.Also.

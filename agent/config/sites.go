@@ -47,6 +47,7 @@ const (
 	setChannel   strict.Site = "device %s has no channel %s to set"
 	setInput     strict.Site = "channel %s is no output"
 	setKind      strict.Site = "channel %s is a %s and takes no %s"
+	setLimits    strict.Site = "output %s does not take this value"
 )
 
 // What can be wrong with uplinks.
