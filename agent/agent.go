@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/line"
+	"github.com/tidegate-io/tidegate/agent/memory"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
 	"github.com/tidegate-io/tidegate/drivers"
@@ -58,6 +59,7 @@ type Agent struct {
 	devices map[string]*device // by name
 	uplinks []*uplink
 	drops   drops
+	memory  *memory.Keeper
 	reading context.Context // of all devices, those of a Reload too; Run ends it when it stops or fails
 }
 
@@ -99,8 +101,10 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close(l)) }()
+	keeper := a.openMemory(l)
+	defer func() { err = errors.Join(err, keeper.Close()) }()
 	a.mu.Lock()
-	a.opened = l
+	a.opened, a.memory = l, keeper
 	a.mu.Unlock()
 
 	// Each stage has its own end, so that they can stop one after the other.
@@ -161,7 +165,7 @@ func (a *Agent) setSteady(to bool) {
 
 // runLine runs judge, store and uplinks until ctx is done or one of them fails, and stops them in order.
 func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders context.CancelFunc) error {
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	stage := func(run func(context.Context) error) (stop func() error) {
 		ctx, cancel := context.WithCancel(base)
 		done := make(chan error, 1)
@@ -177,6 +181,7 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	stopJudge := stage(l.line.RunJudge)
 	stopStore := stage(l.line.RunStore)
 	stopPulse := stage(func(ctx context.Context) error { a.pulse(ctx, l.line); return nil })
+	stopMemory := stage(a.memory.Run)
 	stopUplinks := a.startUplinks(base, l)
 	a.setSteady(true)
 	if a.parts.Ready != nil {
@@ -191,7 +196,7 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	}
 	a.setSteady(false)
 	a.stopReaders(stopReaders)
-	err := errors.Join(cause, stopPulse(), stopJudge(), stopStore())
+	err := errors.Join(cause, stopMemory(), stopPulse(), stopJudge(), stopStore())
 	if err == nil {
 		a.drain(l)
 	}
@@ -235,7 +240,7 @@ func (a *Agent) act(x rules.Action) {
 		a.log.Error("rule sets an output of a device that is not there", "rule", x.Rule, "device", x.Device)
 		return
 	}
-	d.out.set(x.Channel, x.Value)
+	d.out.Set(x.Channel, x.Value)
 }
 
 // storeTrouble shows what became of a commit.

@@ -3,16 +3,19 @@ package agent
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/config/strict"
+	"github.com/tidegate-io/tidegate/agent/output"
 	"github.com/tidegate-io/tidegate/agent/status"
 )
 
 // device is one running device.
 type device struct {
 	reader *reader
-	out    *output
+	out    *output.Output
 	cancel context.CancelFunc
 	done   chan struct{} // closed when reader and output have ended
 }
@@ -28,13 +31,20 @@ func (a *Agent) startReaders(ctx context.Context, l *opened) {
 // it was configured before; nil = it is new.
 func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, before *device) *device {
 	ctx, cancel := context.WithCancel(ctx)
-	d := &device{cancel: cancel, out: newOutput(c.Name, a.log, a.board), done: make(chan struct{})}
-	if before != nil {
-		d.out.inherit(before.out)
-	}
+	d := &device{cancel: cancel, done: make(chan struct{})}
+	d.out = output.New(output.Options{
+		Device: c.Name, Channels: c.Channels, Stop: ctx.Done(), Log: a.log,
+		Fault: func(holds bool, detail string) { a.board.set("output_fault", c.Name, holds, detail) },
+	})
 	d.reader = &reader{
-		name: c.Name, driver: c.Driver, config: c.Settings, every: c.Every, host: a.parts.Host, ring: l.rings.Read, clock: a.parts.Clock,
-		out: d.out, board: a.board, log: a.log, state: status.Device{Name: c.Name, Driver: c.Driver, State: "off"},
+		name: c.Name, driver: c.Driver, config: c.Settings, every: c.Every, ring: l.rings.Read, clock: a.parts.Clock,
+		out: d.out, board: a.board, log: a.log, hung: new(atomic.Int64), poke: make(chan struct{}, 1),
+		state: status.Device{Name: c.Name, Driver: c.Driver, State: "off"},
+	}
+	d.reader.host = a.memory.Host(a.parts.Host, c.Name, d.reader.forgot)
+	if before != nil {
+		d.out.Inherit(before.out)
+		d.reader.hung = before.reader.hung
 	}
 	a.mu.Lock()
 	a.devices[c.Name] = d
@@ -42,11 +52,30 @@ func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, be
 	go func() {
 		defer close(d.done)
 		var setting sync.WaitGroup
-		setting.Go(func() { d.out.run(ctx) })
+		setting.Go(func() { d.out.Run(ctx) })
 		d.reader.run(ctx)
 		setting.Wait()
 	}()
 	return d
+}
+
+// keepOutputs says which devices go on under next with the settings that they have under cfg: their outputs stay as they are meanwhile. Those
+// of the others go to their safe states, as they may be others of the machine from now on, or nobody's.
+func (a *Agent) keepOutputs(cfg, next *config.Config) {
+	for i := range next.Devices {
+		n := &next.Devices[i]
+		for j := range cfg.Devices {
+			c := &cfg.Devices[j]
+			if c.Name != n.Name || c.Driver != n.Driver || !strict.Same(c.Settings, n.Settings) {
+				continue
+			}
+			a.mu.Lock()
+			if d := a.devices[c.Name]; d != nil && c.Every != n.Every {
+				d.out.Keep()
+			}
+			a.mu.Unlock()
+		}
+	}
 }
 
 // stopSome stops reading the named devices and waits until their last Reads stand in ring 1. It returns them by name.
@@ -64,8 +93,9 @@ func (a *Agent) stopSome(names []string) map[string]*device {
 	deadline := time.Now().Add(leaveGrace)
 	for name, d := range out {
 		a.leave(d, deadline)
-		a.board.set("device_fault", name, false, "")
-		a.board.set("output_fault", name, false, "")
+		for _, c := range append([]string{"output_fault"}, deviceConditions...) {
+			a.board.set(c, name, false, "")
+		}
 	}
 	return out
 }

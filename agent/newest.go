@@ -13,6 +13,9 @@ import (
 func (r *reader) note(list []tidegate.Reading, now clock.Stamp) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.outs) > 0 {
+		r.answerLocked(func(channel string) (report, bool) { return r.reportOf(list, channel) })
+	}
 	s := &r.state
 	s.LastRead = status.Time{Time: now.Wall}
 	s.Reads++
@@ -56,6 +59,7 @@ func (r *reader) status() status.Device {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.state
+	s.Hung = int(r.hung.Load()) + r.out.Hung()
 	for i := range r.newest {
 		x := &r.newest[i]
 		v := status.Value{Channel: x.Channel, Unit: x.Unit, Fault: x.Fault, Time: x.Time}

@@ -29,7 +29,14 @@ type switchboard struct {
 
 func newSwitchboard(t *testing.T, levels func(d time.Duration) int64) (*switchboard, *bed) {
 	t.Helper()
+	return newLimitedSwitchboard(t, levels, drivers.Limits{})
+}
+
+// newLimitedSwitchboard is newSwitchboard whose output has limits.
+func newLimitedSwitchboard(t *testing.T, levels func(d time.Duration) int64, limits drivers.Limits) (*switchboard, *bed) {
+	t.Helper()
 	s := &switchboard{in: newPlay(), out: newPlay(), levels: levels}
+	s.out.limits = limits
 	s.in.read = func(context.Context, int) ([]tidegate.Reading, error) {
 		return []tidegate.Reading{{Channel: "n", Value: tidegate.Int(s.levels(time.Since(s.in.began)))}}, nil
 	}

@@ -18,7 +18,10 @@ type played struct {
 
 func (c *played) Validate() []drivers.FieldError { return nil }
 
-func (c *played) Open(ctx context.Context, _ drivers.Host) (drivers.Device, error) {
+func (c *played) Open(ctx context.Context, h drivers.Host) (drivers.Device, error) {
+	if c.play.keep != nil {
+		c.play.keep(h.Memory(ctx))
+	}
 	return c.play.enter(ctx, c.Part)
 }
 
@@ -28,6 +31,9 @@ type play struct {
 	read  func(ctx context.Context, n int) ([]tidegate.Reading, error) // n counts the Reads of all sessions, from 1
 	set   func(ctx context.Context, v tidegate.Value) error
 	close func() error
+	keep  func(drivers.Memory)
+
+	limits drivers.Limits // of relay
 
 	mu    sync.Mutex // guards all below
 	began time.Time  // when the play was made
@@ -44,7 +50,7 @@ func newPlay() *play { return &play{began: time.Now()} }
 func (p *play) driver(name string, every time.Duration) drivers.Driver {
 	return drivers.Driver{
 		Name: name, Doc: "plays what a test says", Every: every,
-		Channels: []drivers.Channel{{Name: "n", Kind: tidegate.KindInt}, {Name: "relay", Kind: tidegate.KindBool, Output: true}},
+		Channels: []drivers.Channel{{Name: "n", Kind: tidegate.KindInt}, {Name: "relay", Kind: tidegate.KindBool, Output: true, Limits: p.limits}},
 		New:      func() drivers.Config { return &played{play: p} },
 	}
 }

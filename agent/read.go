@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/agent/clock"
+	"github.com/tidegate-io/tidegate/agent/output"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
@@ -31,7 +33,8 @@ const (
 	quickPause = time.Second      // where failing costs nothing: a port that is not there
 	solePause  = 5 * time.Second  // where it costs nobody but the device itself: a bus that no other uses
 	longPause  = 10 * time.Minute // where it costs the bus much: two requests of 12 s each and no reply
-	panicPause = time.Minute      // where the driver panics again and again
+	panicFirst = time.Second      // where the driver panicked; four times as long each time that it does so again
+	panicPause = time.Minute      // at most
 	// readMost is how long a Read may take of a device that is read on a schedule; 10 times its interval, if that is more. It is more
 	// than what two requests take that wait for the longest timeout there is, a minute.
 	readMost = 150 * time.Second
@@ -41,6 +44,8 @@ const (
 	sayAgain = time.Minute
 	// maxBody is the largest record in bytes; a longer one is cut between readings.
 	maxBody = 128 << 10
+	// maxTold is how many channels' faults are remembered as told.
+	maxTold = 4 * tidegate.MaxReadings
 )
 
 // errPanic is wrapped by the error that a driver's panic becomes.
@@ -56,13 +61,16 @@ type reader struct {
 	host   drivers.Host
 	ring   *box.Ring
 	clock  func() clock.Stamp
-	out    *output // outputs of the device
+	out    *output.Output // outputs of the device
 	board  *board
 	log    *slog.Logger
 
 	failures int           // in a row
-	hangs    int           // calls of the driver that were given up
+	hangs    budget        // calls of the driver that were given up
+	panics   budget        // and that panicked
+	hung     *atomic.Int64 // calls that were given up and have not returned yet; shared with whoever reads the device after a reload
 	meter    drivers.Meter // what the device takes of its buses
+	poke     chan struct{} // has room for one: read at once, whatever the schedule says
 
 	say      sync.Mutex // guards what follows; held while something is put into the ring
 	buf      []byte     // reused
@@ -71,6 +79,7 @@ type reader struct {
 	told     map[string]told    // faults of channels, while they last
 	news     []tidegate.Reading // reused
 	left     bool               // nothing more may be put: see leave
+	sluice   sluice             // bounds what is put
 
 	mu     sync.Mutex // guards all below
 	state  status.Device
@@ -79,6 +88,8 @@ type reader struct {
 	now    *session           // the one that is not given up
 	since  time.Time          // when the call of the driver began that has not returned; zero = there is none
 	limit  time.Duration      // how long that may take; 0 = as long as it likes
+	begun  uint64             // Reads that were begun
+	outs   []lookout          // who waits for what a Read says of an output
 }
 
 // run reads until ctx is done.
@@ -89,18 +100,21 @@ func (r *reader) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.fault(err)
-		wait(ctx, r.pause(err))
-		for r.hangs >= hangsMost && ctx.Err() == nil {
+		err, off := r.blame(err)
+		if !off {
 			r.fault(err)
+			wait(ctx, r.pause(err))
+		}
+		for ; off && ctx.Err() == nil; off = r.isOff() {
+			r.report("off", "device_off", err)
 			wait(ctx, sayAgain)
 		}
 	}
 }
 
-// session opens the device and reads it until it must be opened anew, which the error says. Once it was given up it touches nothing more
-// than its device.
-func (r *reader) session(ctx context.Context, own *session) (err error) {
+// session opens the device and reads it until it must be opened anew, which the error says. What it opens dies with life, which outlives ctx
+// as long as outputs take to get to their safe states. Once it was given up it touches nothing more than its device.
+func (r *reader) session(ctx, life context.Context, own *session) (err error) {
 	defer r.exit(own)
 	defer func() {
 		if p := recover(); p != nil {
@@ -109,7 +123,8 @@ func (r *reader) session(ctx context.Context, own *session) (err error) {
 		}
 	}()
 	r.enter(own, readMost)
-	dev, err := r.config.Open(ctx, r.host)
+	opening := context.AfterFunc(ctx, own.end) // nothing is driven yet: it need not end well
+	dev, err := r.config.Open(life, r.host)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -119,14 +134,14 @@ func (r *reader) session(ctx context.Context, own *session) (err error) {
 			r.log.Debug("close device", "device", r.name, "err", e)
 		}
 	}()
-	if !r.exit(own) {
+	if !r.exit(own) || !opening() {
 		return nil
 	}
 	if s, ok := dev.(drivers.Setter); ok {
-		r.out.attach(s)
+		r.out.Attach(s)
 		defer func() {
 			if r.exit(own) {
-				r.out.detach()
+				r.out.Detach()
 			}
 		}()
 	}
@@ -139,6 +154,7 @@ func (r *reader) session(ctx context.Context, own *session) (err error) {
 		}
 		if len(list) > 0 {
 			r.put(list)
+			r.ease(ctx)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -162,7 +178,14 @@ func (r *reader) session(ctx context.Context, own *session) (err error) {
 func (r *reader) rest(ctx context.Context, last time.Time, n int) (next time.Time) {
 	if r.every > 0 {
 		next = r.due(last)
-		wait(ctx, time.Until(next))
+		t := time.NewTimer(time.Until(next))
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		case <-r.poke:
+			return last // one Read more; the grid stays
+		}
 	} else if n == 0 {
 		wait(ctx, firstPause) // a driver that neither waits nor reports must not spin
 	}
@@ -190,7 +213,7 @@ func (r *reader) pause(err error) time.Duration {
 	quick := min(grown, quickPause)
 	switch {
 	case errors.Is(err, errPanic):
-		return min(grown, panicPause)
+		return min(panicFirst<<min(2*(r.failures-1), 6), panicPause)
 	case errors.Is(err, errHung):
 		return quickPause
 	case r.failures == 1 && errors.Is(err, drivers.ErrGone):
@@ -232,8 +255,20 @@ func (r *reader) put(list []tidegate.Reading) {
 			list[i].Time = time.Time{}
 		}
 	}
+	sound(list)
 	r.putLocked(r.newsLocked(list, now), now)
 	r.note(list, now)
+}
+
+// sound makes faults of readings whose channels have no names: they would become parts of topics, and of payloads.
+func sound(list []tidegate.Reading) {
+	for i := range list {
+		if err := tidegate.CheckName(list[i].Channel); err != nil {
+			name := list[i].Channel
+			list[i] = tidegate.Reading{Device: list[i].Device, Channel: FaultChannel, Time: list[i].Time, Fault: fmt.Sprintf(
+				"the driver reports a channel %q: %v", name[:min(len(name), 40)], err)}
+		}
+	}
 }
 
 // told is a fault of a channel that was put into the ring.
@@ -249,7 +284,7 @@ func (r *reader) newsLocked(list []tidegate.Reading, now clock.Stamp) []tidegate
 	if r.every == 0 || len(r.told) == 0 && !slices.ContainsFunc(list, hasFault) {
 		return list
 	}
-	if r.told == nil {
+	if r.told == nil || len(r.told) > maxTold { // new names of channels for ever must not fill memory
 		r.told = map[string]told{}
 	}
 	r.news = r.news[:0]
@@ -272,7 +307,8 @@ func (r *reader) newsLocked(list []tidegate.Reading, now clock.Stamp) []tidegate
 	return r.news
 }
 
-// putLocked puts list, cut where it is too long for one record; a value that is too long for any becomes a fault.
+// putLocked puts list, cut where it is too long for one record; a value that is too long for any becomes a fault. What the device may not
+// put, as the others need the room, is dropped as what a full ring drops: counted, and declared by the judge.
 func (r *reader) putLocked(list []tidegate.Reading, now clock.Stamp) {
 	rec := tidegate.Record{Class: tidegate.ClassReading, Time: now.Wall, Boot: now.Boot, Quality: now.Quality()}
 	for len(list) > 0 && !r.left {
@@ -282,9 +318,15 @@ func (r *reader) putLocked(list []tidegate.Reading, now clock.Stamp) {
 			n /= 2
 			rec.Readings = list[:n]
 		}
-		if len(r.buf) > maxBody {
-			list[0].Value, list[0].Fault = tidegate.Value{}, fmt.Sprintf("value takes %d bytes, at most %d can be kept", len(r.buf), maxBody)
+		size := len(r.buf)
+		if size > maxBody {
+			list[0].Value, list[0].Fault = tidegate.Value{}, fmt.Sprintf("value takes %d bytes, at most %d can be kept", size, maxBody)
 			r.buf = r.encode(rec)
+		}
+		if !r.sluice.take(time.Now(), n, min(size, floodBytes)) {
+			r.ring.Drop((len(list)+tidegate.MaxReadings-1)/tidegate.MaxReadings, len(list), now.Wall.UnixMilli(), 0)
+			r.sluice.dropped += len(list)
+			return
 		}
 		if _, err := r.ring.Put(false, r.buf); err != nil {
 			r.ring.Drop(1, n, now.Wall.UnixMilli(), 0)
@@ -299,16 +341,20 @@ func (r *reader) encode(rec tidegate.Record) []byte {
 }
 
 // fault reports that the device could not be read: when it begins, when it changes, and once a minute.
-func (r *reader) fault(err error) {
+func (r *reader) fault(err error) { r.report("fault", "device_fault", err) }
+
+// report is fault with what the device is then, and the condition that says so.
+func (r *reader) report(state, code string, err error) {
 	if err == nil {
 		return
 	}
 	text := err.Error()
+	r.answer(err)
 	r.say.Lock()
 	defer r.say.Unlock()
 	now := r.clock()
 	r.mu.Lock()
-	r.state.State, r.state.LastError = "fault", text
+	r.state.State, r.state.LastError = state, text
 	r.state.Faults++
 	r.mu.Unlock()
 	if r.left || text == r.saidText && now.Boot-r.saidAt < sayAgain {
@@ -316,7 +362,11 @@ func (r *reader) fault(err error) {
 	}
 	r.saidText, r.saidAt = text, now.Boot
 	r.log.Warn("device cannot be read", "device", r.name, "err", err)
-	r.board.set("device_fault", r.name, true, text)
+	for _, c := range deviceConditions {
+		if c != "device_flood" {
+			r.board.set(c, r.name, c == code, text)
+		}
+	}
 	r.putLocked([]tidegate.Reading{{Device: r.name, Channel: FaultChannel, Fault: text}}, now)
 }
 
@@ -331,4 +381,5 @@ func (r *reader) well() {
 	r.saidText = ""
 	r.log.Info("device is read again", "device", r.name)
 	r.board.set("device_fault", r.name, false, "")
+	r.board.set("device_off", r.name, false, "")
 }

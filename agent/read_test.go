@@ -410,8 +410,10 @@ func TestFaultOfChannelIsReported(t *testing.T) {
 // TestHangingDriver has drivers that do not return from a call: one gives up when it is told to, the others never do and are left behind. The
 // fault is reported, the device is opened anew, five times at most; other devices go on, and the gateway stops in order.
 func TestHangingDriver(t *testing.T) {
-	const anew = "; it is left behind, and the device opened anew"
 	const long = "the driver has not returned for more than 2m30s"
+	anew := func(n int) string {
+		return fmt.Sprintf("%s; it is left behind (calls that hang: %d), and the device opened anew", long, n)
+	}
 	for name, tt := range map[string]struct {
 		every   time.Duration
 		where   string // the call that hangs
@@ -424,15 +426,16 @@ func TestHangingDriver(t *testing.T) {
 		isFault bool // at the end
 	}{
 		"in Read, given up after 150 s": {time.Second, "read", 10, 10, true, 4 * time.Minute, tally{"no answer within 2m30s: context deadline exceeded": 1}, 1, false},
-		"in Read, once":                 {time.Second, "read", 10, 10, false, 4 * time.Minute, tally{long + anew: 1}, 2, false},
-		"in Open, once":                 {time.Second, "open", 1, 1, false, 4 * time.Minute, tally{long + anew: 1}, 2, false},
-		"in Open of a talker, twice":    {0, "open", 1, 2, false, 8 * time.Minute, tally{long + anew: 2}, 3, false},
+		"in Read, once":                 {time.Second, "read", 10, 10, false, 4 * time.Minute, tally{anew(1): 1}, 2, false},
+		"in Open, once":                 {time.Second, "open", 1, 1, false, 4 * time.Minute, tally{anew(1): 1}, 2, false},
+		"in Open of a talker, twice":    {0, "open", 1, 2, false, 8 * time.Minute, tally{anew(1): 1, anew(2): 1}, 3, false},
 		"in Close": {time.Second, "close", 1, 1, false, 4 * time.Minute, tally{
-			long + anew: 1,
+			anew(1): 1,
 		}, 2, false},
-		"in Read, four times": {time.Second, "read", 10, 13, false, 12 * time.Minute, tally{long + anew: 4}, 5, false},
+		"in Read, four times": {time.Second, "read", 10, 13, false, 12 * time.Minute, tally{anew(1): 1, anew(2): 1, anew(3): 1, anew(4): 1}, 5, false},
 		"in Read, for ever": {time.Second, "read", 10, 1000, false, 16 * time.Minute, tally{
-			long + anew: 4, long + ", for the 5th time; it is left alone until the gateway is restarted": 3,
+			anew(1): 1, anew(2): 1, anew(3): 1, anew(4): 1,
+			long + ", for the 5th time; calls that hang, and cannot be ended: 5; the device is off, and tried again in 23h50m0s": 3,
 		}, 5, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -470,7 +473,7 @@ func TestHangingDriver(t *testing.T) {
 				x := newBed(t, b, p.driver("stuck", tt.every))
 				g := x.start("devices: [{name: a, driver: stuck}, {name: b, driver: sim}]\n" + oneUplink)
 				time.Sleep(tt.lasts + 500*time.Millisecond)
-				if s := g.device("a"); (s.State == "fault") != tt.isFault {
+				if s := g.device("a"); (s.State == "off") != tt.isFault {
 					t.Errorf("device is %+v", s)
 				}
 				if n := len(p.opened()); n != tt.opens {

@@ -41,6 +41,7 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 		}
 		a.sync.Store(int64(next.Buffer.Sync))
 	}
+	a.keepOutputs(cfg, next)
 	before := a.stopSome(slices.Concat(ch.DevicesRemoved, ch.DevicesChanged))
 	began := map[string]*device{}
 	a.mu.Lock()
@@ -57,7 +58,7 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 	// Rules went on while no device was there to take what they demanded.
 	l.line.Demand(func(x rules.Action) {
 		if d := began[x.Device]; d != nil {
-			d.out.demand(x.Channel, x.Value)
+			d.out.Demand(x.Channel, x.Value)
 		}
 	})
 	a.stopUplinks(ch.UplinksChanged)

@@ -47,13 +47,9 @@ func take(dir string) (*claim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim state directory: %w%s", err, remedy(err))
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		b, _ := io.ReadAll(io.LimitReader(f, 32)) // for the error text only
+	if err := lock(f, unix.LOCK_EX); err != nil {
 		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("claim state directory %s (process %s has it): %w", dir, strings.TrimSpace(string(b)), ErrRunning)
-		}
-		return nil, fmt.Errorf("claim state directory %s: %w", dir, err)
+		return nil, fmt.Errorf("claim state directory %s%w", dir, err)
 	}
 	if err := f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
@@ -62,6 +58,35 @@ func take(dir string) (*claim, error) {
 		}
 	}
 	return &claim{dir: dir, file: f}, nil
+}
+
+// lock locks f without waiting. The error says, behind the name of what is locked, who has it.
+func lock(f *os.File, how int) error {
+	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		b, _ := io.ReadAll(io.LimitReader(f, 32)) // for the error text only
+		return fmt.Errorf(" (process %s has it): %w", strings.TrimSpace(string(b)), ErrRunning)
+	}
+	if err != nil {
+		return fmt.Errorf(": %w", err)
+	}
+	return nil
+}
+
+// Running returns an error wrapping ErrRunning where a gateway has the state directory, nil where none has.
+func Running(dir string) error {
+	f, err := os.Open(filepath.Join(dir, "lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for a running gateway: %w%s", err, remedy(err))
+	}
+	defer f.Close()
+	if err := lock(f, unix.LOCK_SH); err != nil {
+		return fmt.Errorf("state directory %s%w", dir, err)
+	}
+	return nil
 }
 
 // remedy says what helps where the state directory cannot be used; "" where the error says it all.

@@ -10,45 +10,52 @@ import (
 	"github.com/tidegate-io/tidegate/drivers"
 )
 
-// hangsMost is how many calls of a device's driver are given up before the device is left alone: each may hold memory and a goroutine.
-const hangsMost = 5
-
 // errHung is wrapped by the error of a driver that does not return.
 var errHung = errors.New("the driver has not returned")
 
 // A session is one run of reader.session, which is given up when its driver does not return.
 type session struct {
-	hung chan error // takes the error of giving up
-	left bool       // it is given up; guarded by reader.mu
+	hung chan error         // takes the error of giving up
+	end  context.CancelFunc // ends what it has opened
+	left bool               // it is given up; guarded by reader.mu
 }
 
 // try runs one session in a goroutine of its own, and leaves it behind when its driver does not return.
 func (r *reader) try(ctx context.Context) error {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lifeAfter, end) })()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	own := &session{hung: make(chan error, 1)}
+	own := &session{hung: make(chan error, 1), end: end}
 	r.mu.Lock()
 	r.now = own
 	r.mu.Unlock()
 	done := make(chan error, 1)
-	go func() { done <- r.session(ctx, own) }()
+	go func() {
+		err := r.session(ctx, life, own)
+		end()
+		if !r.exit(own) {
+			r.hung.Add(-1)
+		}
+		done <- err
+	}()
 	select {
 	case err := <-done:
 		return err
 	case err := <-own.hung:
 		cancel()
-		r.out.detach()
-		r.hangs++
-		if r.hangs >= hangsMost {
-			return fmt.Errorf("%w, for the %dth time; it is left alone until the gateway is restarted", err, r.hangs)
-		}
-		return fmt.Errorf("%w; it is left behind, and the device opened anew", err)
+		end()
+		r.out.Detach()
+		return err
 	}
 }
 
 // read reads dev once, within the time that a Read may take.
 func (r *reader) read(ctx context.Context, dev drivers.Device) ([]tidegate.Reading, error) {
 	most := r.most()
+	r.mu.Lock()
+	r.begun++
+	r.mu.Unlock()
 	if most == 0 {
 		return dev.Read(ctx)
 	}
@@ -98,6 +105,7 @@ func (r *reader) watch() {
 		return
 	}
 	r.now.left, r.since = true, time.Time{}
+	r.hung.Add(1)
 	r.now.hung <- fmt.Errorf("%w for more than %v", errHung, r.limit)
 }
 

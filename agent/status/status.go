@@ -2,7 +2,10 @@
 // metrics. The JSON names are part of the outside contract.
 package status
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // A Status is one snapshot of a gateway.
 type Status struct {
@@ -83,7 +86,17 @@ type Device struct {
 	Readings  uint64  `json:"readings"`
 	Faults    uint64  `json:"faults"`
 	LastError string  `json:"last_error"`
+	Hung      int     `json:"hung,omitempty"` // calls of the driver that do not return, and cannot be ended
 	Values    []Value `json:"values,omitempty"`
+}
+
+// Output is what became of an output that was set by hand: number, true or false, or text.
+type Output struct {
+	Channel  string          `json:"channel"` // device.channel
+	Value    json.RawMessage `json:"value"`
+	ReadBack json.RawMessage `json:"read_back"` // what the device reports of it since; null = nothing, Why says why
+	Agrees   bool            `json:"agrees"`    // it reports the same
+	Why      string          `json:"why,omitempty"`
 }
 
 // Value is the newest reading of one channel.

@@ -30,8 +30,9 @@ const (
 	headerTime  = 10 * time.Second
 	writeTime   = 10 * time.Second
 	liveEvery   = time.Second
-	maxLive     = 16             // pages that are shown live at a time
-	maxLiveTime = 24 * time.Hour // after which the browser connects again
+	driveTime   = 25 * time.Second // of setting an output and reading it back
+	maxLive     = 16               // pages that are shown live at a time
+	maxLiveTime = 24 * time.Hour   // after which the browser connects again
 )
 
 // A Source is what is shown.
@@ -44,6 +45,12 @@ type Source interface {
 	Segments() []status.Segment
 	// Check reads everything that is stored.
 	Check(ctx context.Context) (status.Check, error)
+}
+
+// Outputs is a Source whose outputs can be set, by those who may use the socket.
+type Outputs interface {
+	// Drive sets the output called name, "device.channel", to what value says, and reads it back. The error says why it was not set.
+	Drive(ctx context.Context, name, value string) (status.Output, error)
 }
 
 // A Server shows one Source. Make it with New.
@@ -84,11 +91,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // Routes returns what is answered where: / (page), /api/status, /api/live (server-sent events), /api/segments, /healthz, /metrics, and for those who
-// may use the socket /api/check, which costs much. All of them only read.
+// may use the socket /api/check, which costs much, and POST /api/set, the only one that does not only read.
 func (s *Server) Routes(socket bool) http.Handler {
 	mux := http.NewServeMux()
 	if socket {
 		mux.HandleFunc("GET /api/check", s.check)
+		mux.HandleFunc("POST /api/set", s.set)
 	}
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /api/status", s.status)
@@ -128,6 +136,36 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.json(w, c)
+}
+
+// set sets one output: {"channel": "fan.relay", "value": "true"}.
+func (s *Server) set(w http.ResponseWriter, r *http.Request) {
+	outputs, ok := s.source.(Outputs)
+	if !ok {
+		http.Error(w, "there are no outputs here", http.StatusNotFound)
+		return
+	}
+	var q struct {
+		Channel string `json:"channel"`
+		Value   string `json:"value"`
+	}
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&q); err != nil {
+		http.Error(w, "decode request: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(driveTime)); err != nil { // the request would end with it
+		s.log.Debug("page", "err", err)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), driveTime)
+	defer cancel()
+	out, err := outputs.Drive(ctx, q.Channel, q.Value)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		return
+	}
+	s.json(w, out)
 }
 
 func (s *Server) json(w http.ResponseWriter, v any) {

@@ -73,7 +73,7 @@ func (c *Config) Channels() []drivers.Channel {
 	if c.Analog {
 		out = append(out, drivers.Channel{
 			Name: chanLevel, Kind: tidegate.KindFloat, Unit: "/100",
-			Meaning: "output: what it was last set to, 0 at first", Output: true,
+			Meaning: "output: what it was last set to, 0 at first", Output: true, Limits: drivers.Limits{Max: 100, Safe: tidegate.Float(0)},
 		})
 	}
 	return out

@@ -30,12 +30,16 @@ var Driver = drivers.Driver{
 	Name: "sim",
 	Doc: `A simulated device, for trying out rules, uplinks and pages without hardware.
 Each Read is one step of its world: n counts them from 1, and waves, counters and texts follow n, with noise from a fixed seed, so two
-devices configured alike say the same. The output "relay" (and "level", with analog: true) takes what is set and reports it.
+devices configured alike say the same. The output "relay" (and "level", with analog: true) takes what is set and reports it; it goes off
+(to 0) when the gateway stops.
 Faults come on a schedule of Reads: a faulty channel, a Read that fails, hangs or finds the device gone, a wrong unit, a value that is
 not a number, another kind of value, an output that refuses.`,
 	Channels: []drivers.Channel{
 		{Name: chanNumber, Kind: tidegate.KindInt, Unit: "count", Meaning: "number of the Read since the device was opened, from 1"},
-		{Name: chanRelay, Kind: tidegate.KindBool, Meaning: "output: what it was last set to, off at first", Output: true},
+		{
+			Name: chanRelay, Kind: tidegate.KindBool, Meaning: "output: what it was last set to, off at first", Output: true,
+			Limits: drivers.Limits{Safe: tidegate.Bool(false)},
+		},
 	},
 	Every: time.Second,
 	New: func() drivers.Config {
