@@ -112,9 +112,16 @@ var theRules = ruleBook{
 		{
 			what: "cmd/tidegate", why: "wiring and printing; settings of drivers are described from the structs; demo has its receiver in a process of its own",
 			where: []string{
-				".", "agent", "agent/config", "agent/config/describe", "agent/status", "agent/web", "drivers", "drivers/all", "drivers/board", "sync/receive/farend",
+				".", "agent", "agent/config", "agent/config/describe", "agent/output", "agent/status", "agent/web", "drivers", "drivers/all", "drivers/board",
+				"sync/receive/farend",
 			},
 		},
+		{
+			what: "cmd/tidegate/direct", why: "outputs of devices without the gateway; is given the Host",
+			where: []string{".", "agent/config", "agent/output", "agent/status", "drivers"},
+		},
+		{what: "cmd/tidegate/reach", where: []string{"agent/config"}, why: "the gateway's socket and files"},
+		{what: "cmd/tidegate/man", where: []string{}, why: "pages from the commands, whatever they do"},
 		{
 			what: "cmd/tidegate/demo", why: "the far end of a bus, a broker, and what is in the gateway's buffer and the receiver's files at the end",
 			where: []string{
@@ -138,14 +145,14 @@ var theRules = ruleBook{
 		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest"}, why: "types of I2C, SPI and 1-Wire buses"},
 		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/modbus"}, why: "strict, with line and column; modbus reads its maps"},
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
-		{what: "github.com/spf13/cobra", where: []string{"cmd/*"}, why: "commands, completion, man pages"},
-		{what: "github.com/spf13/pflag", where: []string{"cmd/*"}, why: "cobra's flags"},
+		{what: "github.com/spf13/cobra", where: []string{"cmd/*", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
+		{what: "github.com/spf13/pflag", where: []string{"cmd/tidegate/man"}, why: "cobra's flags"},
 		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate/demo"}, why: "the broker of demo"},
 		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
-				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "drivers/board", "drivers/board/gpioline",
-				"drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system", "sync/mqtt",
+				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "cmd/tidegate/reach", "drivers/board",
+				"drivers/board/gpioline", "drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system", "sync/mqtt",
 			},
 			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, limits and ends of processes, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
 		},
@@ -172,6 +179,7 @@ var theRules = ruleBook{
 		{what: "agent", why: "runs the workers and waits for them"},
 		{what: "cmd/*", why: "signals"},
 		{what: "cmd/tidegate/demo", why: "its processes, the far end of its bus"},
+		{what: "cmd/tidegate/direct", why: "devices side by side, of which one may hang"},
 		{what: "agent/output", why: "a Set that may hang, behind a deadline"},
 		{what: "drivers/board", why: "reads that a kernel driver may hang in, behind a deadline"},
 		{what: "drivers/board/gpioline", why: "waits for edges of a line, so that drivers can wait for many lines"},

@@ -13,12 +13,13 @@ import (
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/demo"
+	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
 	"github.com/tidegate-io/tidegate/sync/receive/farend"
 )
 
 func demoCommand(o *options) *cobra.Command {
 	d := demo.Options{Out: os.Stdout, Log: os.Stderr, Status: func(cfg *config.Config) (s status.Status, err error) {
-		err = ask(cfg, "/api/status", time.Second, &s)
+		err = reach.Ask(cfg, "/api/status", time.Second, &s)
 		return s, err
 	}}
 	c := &cobra.Command{

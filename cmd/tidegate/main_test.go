@@ -244,7 +244,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 			t.Errorf("%s: short description ends with a full stop", c.CommandPath())
 		}
 	})
-	for _, name := range []string{"run", "demo", "check", "drivers", "read", "status", "queue", "queue status", "queue list", "queue check", "version"} {
+	for _, name := range []string{"run", "demo", "check", "drivers", "read", "set", "safe", "status", "queue", "queue status", "queue list", "queue check", "version"} {
 		if !seen["tidegate "+name] {
 			t.Errorf("no command %q", name)
 		}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
 )
 
 // nobody has no file and no group of its own on any machine.
@@ -108,7 +110,7 @@ func (h *house) strangers() (list []string) {
 		if err != nil {
 			return err
 		}
-		if uid, _, err := ownerOf(path); err != nil || uid != nobody {
+		if uid, _, err := reach.OwnerOf(path); err != nil || uid != nobody {
 			list = append(list, path)
 		}
 		return nil
@@ -155,7 +157,7 @@ func TestNotAllowed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.run()
-	who := nameOf(nobody)
+	who := reach.NameOf(nobody)
 	tail := `permission denied; it belongs to user ` + who + `: sudo -u ` + who + ` tidegate `
 	h.says(1, 1, `^tidegate: ask the gateway: .*`+tail+`status --config \S+t.yaml\n$`, "status")
 	h.says(1, 1, `^tidegate: ask the gateway: .*`+tail+`queue status --config \S+t.yaml\n$`, "queue", "status")

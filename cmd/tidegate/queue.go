@@ -16,6 +16,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
 )
 
 func queueCommand(o *options) *cobra.Command {
@@ -49,17 +50,17 @@ func fromQueue[T any](o *options, path string, offline func(*agent.Offline) (T, 
 	if cfg, err = o.load(os.Stderr); err != nil {
 		return v, cfg, false, err
 	}
-	err = ask(cfg, path, 10*time.Minute, &v)
-	if !errors.Is(err, errNotRunning) {
+	err = reach.Ask(cfg, path, 10*time.Minute, &v)
+	if !errors.Is(err, reach.ErrNotRunning) {
 		return v, cfg, true, err
 	}
 	dir := filepath.Join(cfg.StateDir, "buffer")
 	if list, err := os.ReadDir(dir); errors.Is(err, fs.ErrNotExist) || err == nil && len(list) == 0 {
 		return v, cfg, false, nil
 	} else if err != nil {
-		return v, cfg, false, asOwner(fmt.Errorf("look for a buffer: %w", err), nearest(dir))
+		return v, cfg, false, reach.AsOwner(fmt.Errorf("look for a buffer: %w", err), reach.Nearest(dir))
 	}
-	if err := errors.Join(mayUse(dir), becomeOwner(dir)); err != nil {
+	if err := errors.Join(reach.MayUse(dir), reach.BecomeOwner(dir)); err != nil {
 		return v, cfg, true, err
 	}
 	q, err := agent.OpenOffline(cfg, version, o.log())

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/web"
+	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
 	"github.com/tidegate-io/tidegate/drivers/board"
 )
 
@@ -155,9 +155,6 @@ func reload(ctx context.Context, x attended) {
 	x.log.Info("configuration taken over")
 }
 
-// socketPath is where the commands find the running gateway.
-func socketPath(cfg *config.Config) string { return filepath.Join(cfg.StateDir, "tidegate.sock") }
-
 // serve opens socket and page. Without them the gateway runs all the same; the error is the socket's.
 func serve(ctx context.Context, wg *sync.WaitGroup, cfg *config.Config, a *agent.Agent, log *slog.Logger) error {
 	srv := web.New(a, log)
@@ -222,7 +219,7 @@ func peer(c net.Conn) string {
 
 // listenSocket opens the unix socket; one that a dead process left is replaced.
 func listenSocket(cfg *config.Config) (net.Listener, error) {
-	path := socketPath(cfg)
+	path := reach.Socket(cfg)
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
 )
 
 func statusCommand(o *options) *cobra.Command {
@@ -59,8 +60,8 @@ func statusCommand(o *options) *cobra.Command {
 
 func showStatus(cfg *config.Config, asJSON bool) error {
 	var s status.Status
-	err := ask(cfg, "/api/status", 10*time.Second, &s)
-	if errors.Is(err, errNotRunning) {
+	err := reach.Ask(cfg, "/api/status", 10*time.Second, &s)
+	if errors.Is(err, reach.ErrNotRunning) {
 		fmt.Fprintln(os.Stderr, "tidegate:", err)
 		return exitCode(3)
 	}
@@ -95,6 +96,9 @@ func writeStatus(out io.Writer, s *status.Status) error {
 		fmt.Fprintf(w, "device\t%s\t%s: %d reads, %d readings, %d faults", d.Name, d.State, d.Reads, d.Readings, d.Faults)
 		if d.LastError != "" {
 			fmt.Fprintf(w, "; %s", d.LastError)
+		}
+		if d.Hung > 0 {
+			fmt.Fprintf(w, "; calls of its driver that hang: %d", d.Hung)
 		}
 		fmt.Fprintln(w)
 	}
