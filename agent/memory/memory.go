@@ -183,11 +183,19 @@ func (f *file) again(g generation) error {
 	return overwrite(f.fast(g.counter), encode(g))
 }
 
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // setAside renames what is damaged, and says to what.
 func (f *file) setAside(paths []string) string {
 	said := ""
 	for _, p := range paths {
-		to := p + "~bad-" + time.Now().UTC().Format("20060102T150405.000Z")
+		to := p + "~bad-" + time.Now().UTC().Format("20060102T150405Z")
+		for n, stem := 2, to; exists(to); n++ {
+			to = fmt.Sprintf("%s-%d", stem, n)
+		}
 		if err := os.Rename(p, to); err != nil {
 			said += fmt.Sprintf(" cannot be set aside (%v)", err)
 		} else if filepath.Dir(p) == f.k.o.Slow || said == "" {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +28,7 @@ type machine struct {
 	}
 	fast, slow string
 	keeper     *Keeper
-	trouble    error
+	trouble    atomic.Value // text
 	old        []string
 }
 
@@ -45,7 +46,7 @@ func newMachine(t *testing.T) *machine {
 
 // start begins a new process.
 func (m *machine) start() {
-	m.keeper = Open(Options{Fast: m.fast, Slow: m.slow, Log: slog.New(slog.DiscardHandler), Trouble: func(err error) { m.trouble = err }})
+	m.keeper = Open(Options{Fast: m.fast, Slow: m.slow, Log: slog.New(slog.DiscardHandler), Trouble: func(err error) { m.trouble.Store(fmt.Sprint(err)) }})
 }
 
 // of returns the device's memory as its driver sees it.
@@ -315,16 +316,16 @@ func TestTrouble(t *testing.T) {
 		go func() { done <- m.keeper.Run(ctx) }()
 		time.Sleep(time.Minute + time.Second)
 		synctest.Wait()
-		if m.trouble == nil || !strings.Contains(m.trouble.Error(), "write what device meter keeps: ") {
-			t.Errorf("trouble is %v", m.trouble)
+		if got := m.trouble.Load().(string); !strings.Contains(got, "write what device meter keeps: ") {
+			t.Errorf("trouble is %s", got)
 		}
 		if err := os.Remove(m.slow); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if m.trouble != nil {
-			t.Errorf("trouble is %v", m.trouble)
+		if got := m.trouble.Load(); got != "<nil>" {
+			t.Errorf("trouble is %s", got)
 		}
 		stop()
 		<-done
