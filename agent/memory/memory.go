@@ -28,6 +28,9 @@ import (
 // every is how often what changed goes into the state directory.
 const every = time.Minute
 
+// firstCounter is the counter of the first generation of a device.
+const firstCounter = 1
+
 // Names of files: those of devices have no tilde.
 const (
 	kept    = "~kept"
@@ -154,6 +157,9 @@ func (f *file) loadLocked() (b []byte, old *time.Time, err error) {
 		if from == "" || g.counter > best.counter {
 			best, from = g, path
 		}
+	}
+	if from == "" && len(bad) == 1 && bad[0] == f.fast(firstCounter) {
+		bad = nil // the very first write was interrupted: nothing was stored yet
 	}
 	if from == "" && len(bad) > 0 {
 		f.loaded = true // said once; the device begins anew

@@ -134,6 +134,25 @@ func TestKillInTheMiddleOfAWrite(t *testing.T) {
 	m.wants("meter", "next")
 }
 
+// TestKillInTheFirstWrite: there was nothing before, and nothing is damaged.
+func TestKillInTheFirstWrite(t *testing.T) {
+	m := newMachine(t)
+	m.store("meter", "first")
+	path := filepath.Join(m.fast, "meter~1")
+	whole, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, whole[:len(whole)-1], 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.start()
+	m.wants("meter", "")
+	m.store("meter", "again")
+	m.start()
+	m.wants("meter", "again")
+}
+
 func TestPowerCutLosesAMinuteAtMostAndSaysSo(t *testing.T) {
 	m := newMachine(t)
 	m.store("meter", "one")
