@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -257,6 +259,58 @@ func TestKeptOverRestarts(t *testing.T) {
 		f.wantCounts(t, "a", 33)
 		if n := f.texts("a", "_device"); len(n) != 0 {
 			t.Errorf("faults are %v", n)
+		}
+	})
+}
+
+// TestPowerCutIsSaid: a total that is a minute old goes on from there, and a fault reading says since when it has lost something.
+func TestPowerCutIsSaid(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker(t)
+		f := newFar(t, b)
+		p := newPlay()
+		var m drivers.Memory
+		p.keep = func(x drivers.Memory) { m = x }
+		total := byte(0)
+		p.open = func(context.Context) error {
+			last, err := m.Load()
+			if total = 0; len(last) == 1 {
+				total = last[0]
+			}
+			return err
+		}
+		p.read = func(_ context.Context, n int) ([]tidegate.Reading, error) {
+			total++
+			return []tidegate.Reading{{Channel: "total", Value: tidegate.Int(int64(total))}}, m.Store([]byte{total})
+		}
+		x := newBed(t, b, p.driver("counter", time.Second))
+		const text = "devices: [{name: a, driver: counter}]\n" + oneUplink
+		g := x.start(text)
+		time.Sleep(90*time.Second + 500*time.Millisecond)
+		kept, disk := filepath.Join(x.dir, "memory"), filepath.Join(t.TempDir(), "disk")
+		if err := os.CopyFS(disk, os.DirFS(kept)); err != nil { // the disk as the power goes
+			t.Fatal(err)
+		}
+		g.end()
+		fast, err := filepath.Glob(filepath.Join(x.rings, "memory-*"))
+		if err != nil || len(fast) != 1 {
+			t.Fatal(fast, err)
+		}
+		if err := errors.Join(os.RemoveAll(kept), os.CopyFS(kept, os.DirFS(disk)), os.RemoveAll(fast[0])); err != nil {
+			t.Fatal(err)
+		}
+		g = x.start(text)
+		time.Sleep(9*time.Second + 500*time.Millisecond)
+		g.end()
+		f.check(t, 0)
+		const want = "the gateway was not stopped cleanly: what the device keeps is as of 2000-01-01T00:01:00Z, and what it counted after that, " +
+			"for up to a minute, is lost"
+		if got := f.texts("a", "_device"); len(got) != 1 || got[want] != 1 {
+			t.Errorf("faults are %v, want %s", got, want)
+		}
+		list := f.records()
+		if n, _ := list[len(list)-1].Record.Readings[0].Value.Number(); n != 70 && n != 71 {
+			t.Errorf("ten Reads later it is at %v, want ten more than it had at one minute, 60 or 61", n)
 		}
 	})
 }
