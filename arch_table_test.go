@@ -75,6 +75,8 @@ var theRules = ruleBook{
 		{what: "buffer/stored", where: []string{"."}, why: "pure: keys, frames and the values beside them to bytes and back"},
 		{what: "drivers", where: []string{"."}, why: "what a driver is"},
 		{what: "drivers/*", where: []string{".", "drivers"}, why: "a driver knows its part and the Host, nothing else"},
+		{what: "drivers/talker", where: []string{".", "drivers"}, why: "frames of devices that talk by themselves; knows none of them"},
+		{what: "drivers/serialtext", where: []string{".", "drivers", "drivers/talker"}, why: "a driver of a device that talks by itself"},
 		{what: "drivers/drivertest/*", where: []string{".", "drivers", "drivers/drivertest"}, why: "a part of the tests that every driver gets"},
 		{what: "drivers/*/*", where: []string{".", "drivers"}, why: "a part of one driver"},
 		{what: "drivers/board", where: []string{".", "drivers"}, why: "the real Host; knows no driver"},
@@ -210,7 +212,6 @@ var theRules = ruleBook{
 	files: []row{},
 	packages: []row{
 		{what: ".", limit: 500, why: "the words only: smaller than other packages"},
-		{what: "drivers/serialtext", limit: 1600, why: "framing, checks and kinds of one line belong together; it is over by the blank lines of the formatter"},
 		{what: "drivers/external", limit: 1750, why: "a program's life, its lines and its caps are one state between the goroutines of one process; half of the rest is its settings"},
 		{what: "drivers/drivertest/conformance", limit: 1600, why: "one suite, whose checks share one way to open, read and judge a device, in a bubble or in real time"},
 		{what: "sync/receive", limit: 1600, why: "ledger, stage, what bounds them and receipts are one scheme over one state, which one model explores; sinks and subscription are out already"},
@@ -257,6 +258,7 @@ var theRules = ruleBook{
 		{what: "all", why: "the list"},
 		{what: "board", why: "the real Host"},
 		{what: "drivertest", why: "the fake Host"},
+		{what: "talker", why: "what the drivers of devices that talk by themselves have in common"},
 	},
 	support: []row{
 		{what: "drivers/drivertest", why: "the fake Host"},

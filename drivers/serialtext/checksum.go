@@ -9,6 +9,8 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+
+	"github.com/tidegate-io/tidegate/drivers/talker"
 )
 
 // An algorithm computes a checksum of size bytes. The CRCs are named as in the catalogue of parametrised CRC algorithms by G. Cook;
@@ -71,9 +73,9 @@ type check struct {
 	algorithm
 	format string // "hex", "decimal" or "binary"
 	little bool
-	mark   []byte
+	mark   string
 	covers bool   // start and mark too
-	start  []byte // of the frames
+	start  string // of the frames
 }
 
 // newCheck returns the check that c asks for; nil = none.
@@ -90,30 +92,30 @@ func newCheck(c *Config) *check {
 }
 
 // verify returns text without mark and checksum. The text has lost its start already.
-func (k *check) verify(text []byte) ([]byte, refusal) {
+func (k *check) verify(text []byte) ([]byte, talker.Refusal) {
 	body, written, bad := k.split(text)
 	if bad != "" {
 		return nil, bad
 	}
 	got, ok := k.parse(written)
 	if !ok {
-		return nil, refusal(fmt.Sprintf("%s: %s is no %s checksum of %d bytes: %s", badSum, excerpt(written), k.format, k.size, excerpt(text)))
+		return nil, talker.Refusal(fmt.Sprintf("%s: %s is no %s checksum of %d bytes: %s", talker.BadSum, talker.Excerpt(written), k.format, k.size, talker.Excerpt(text)))
 	}
 	covered := body
 	if k.covers {
-		covered = slices.Concat(k.start, body, k.mark)
+		covered = slices.Concat([]byte(k.start), body, []byte(k.mark))
 	}
 	if want := k.sum(covered); got != want {
-		return nil, refusal(fmt.Sprintf("%s: got %0*x, want %0*x: %s", badSum, 2*k.size, got, 2*k.size, want, excerpt(text)))
+		return nil, talker.Refusal(fmt.Sprintf("%s: got %0*x, want %0*x: %s", talker.BadSum, 2*k.size, got, 2*k.size, want, talker.Excerpt(text)))
 	}
 	return body, ""
 }
 
-func (k *check) split(text []byte) (body, written []byte, bad refusal) {
+func (k *check) split(text []byte) (body, written []byte, bad talker.Refusal) {
 	if len(k.mark) > 0 {
-		at := bytes.LastIndex(text, k.mark)
+		at := bytes.LastIndex(text, []byte(k.mark))
 		if at < 0 {
-			return nil, nil, refusal(fmt.Sprintf("%s: missing, no %s in %s", badSum, excerpt(k.mark), excerpt(text)))
+			return nil, nil, talker.Refusal(fmt.Sprintf("%s: missing, no %+q in %s", talker.BadSum, k.mark, talker.Excerpt(text)))
 		}
 		return text[:at], text[at+len(k.mark):], ""
 	}
@@ -122,7 +124,7 @@ func (k *check) split(text []byte) (body, written []byte, bad refusal) {
 		n *= 2
 	}
 	if len(text) < n {
-		return nil, nil, refusal(fmt.Sprintf("%s: missing, %d bytes are too few: %s", badSum, len(text), excerpt(text)))
+		return nil, nil, talker.Refusal(fmt.Sprintf("%s: missing, %d bytes are too few: %s", talker.BadSum, len(text), talker.Excerpt(text)))
 	}
 	return text[:len(text)-n], text[len(text)-n:], ""
 }
@@ -132,7 +134,7 @@ func (k *check) parse(b []byte) (sum uint32, ok bool) {
 	switch k.format {
 	case "decimal":
 		v, err := strconv.ParseUint(string(b), 10, 8*k.size)
-		return uint32(v), err == nil && leadingDigits(string(b)) == len(b)
+		return uint32(v), err == nil && talker.Digits(string(b)) == len(b)
 	case "hex":
 		raw, err := hex.DecodeString(string(b))
 		if err != nil {

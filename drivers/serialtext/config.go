@@ -10,17 +10,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/talker"
 )
-
-// The words of the setting `framing`.
-const (
-	byDelimiter = "delimiter"
-	byLength    = "length"
-	byIdle      = "idle"
-)
-
-// maxFrame is the longest frame, in bytes, its delimiter not counted.
-const maxFrame = 4096
 
 // Config is what the user sets for one talker.
 type Config struct {
@@ -89,89 +80,74 @@ func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, erro
 		return nil, fmt.Errorf("open talker: %w", bad[0])
 	}
 	p, _ := c.compile()
-	bus, err := c.bus(ctx, h)
+	bus, err := talker.Open(ctx, h, drivers.Serial{
+		Port: c.Port, Baud: c.Baud, DataBits: c.DataBits, Parity: c.Parity, StopBits: c.StopBits,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open talker on %s: %w", c.Port, err)
 	}
-	return &device{bus: bus, frames: newFramer(c), lines: p, silence: c.Silence, heard: time.Now()}, nil
+	return &device{talker: talker.New(bus, c.rules()), lines: p}, nil
 }
 
-// bus returns the port, which no other device can have: Read waits for lines with the bus in hand.
-func (c *Config) bus(ctx context.Context, h drivers.Host) (bus *drivers.Bus, err error) {
-	if address, ok := strings.CutPrefix(c.Port, "tcp://"); ok {
-		bus, err = h.Dial(ctx, "tcp", address)
-	} else {
-		bus, err = h.Serial(ctx, drivers.Serial{
-			Port: c.Port, Baud: c.Baud, DataBits: c.DataBits, Parity: c.Parity, StopBits: c.StopBits,
-		})
+// rules returns how frames are told apart.
+func (c *Config) rules() talker.Rules {
+	r := talker.Rules{Framing: c.Framing, Length: c.Length, Patience: c.Gap, Silence: c.Silence, Name: "talker"}
+	if c.Framing == talker.ByIdle {
+		r.Patience = c.Idle
 	}
-	if err != nil {
-		return nil, err
+	if c.Encoding != encBinary && c.Checksum.Format != "binary" {
+		r.Around = "\r\n"
 	}
-	return bus, bus.Claim(ctx)
+	r.Delimiter, _ = unescape(c.Delimiter) // Validate has seen to both
+	r.Start, _ = unescape(c.Start)
+	return r
 }
 
 // Ports returns the talker's port. It is part of drivers.PortUser.
-func (c *Config) Ports() []drivers.PortUse {
-	return []drivers.PortUse{{Port: c.Port, IsSole: true}}
-}
+func (c *Config) Ports() []drivers.PortUse { return talker.Uses(c.Port) }
 
 func (c *Config) checkPort() []drivers.FieldError {
-	var errs []drivers.FieldError
-	if c.Port == "" {
-		errs = append(errs, drivers.FieldError{
-			Field: "port", Problem: "is missing",
-			Hint: "give the serial port, for instance /dev/serial/by-id/usb-... or /dev/ttyUSB0",
-		})
-	}
-	if address, ok := strings.CutPrefix(c.Port, "tcp://"); ok {
-		if i := strings.LastIndexByte(address, ':'); i <= 0 || i == len(address)-1 {
-			errs = append(errs, drivers.FieldError{
-				Field: "port", Got: c.Port, Problem: "is no address",
-				Hint: "write tcp://host:port",
-			})
-		}
-	}
+	errs := talker.CheckPort(c.Port)
 	if c.Baud < 50 || c.Baud > 4_000_000 {
-		errs = append(errs, outOfRange("baud", strconv.Itoa(c.Baud), "50 to 4000000"))
+		errs = append(errs, talker.OutOfRange("baud", strconv.Itoa(c.Baud), "50 to 4000000"))
 	}
 	if c.DataBits < 5 || c.DataBits > 8 {
-		errs = append(errs, outOfRange("data_bits", strconv.Itoa(c.DataBits), "5 to 8"))
+		errs = append(errs, talker.OutOfRange("data_bits", strconv.Itoa(c.DataBits), "5 to 8"))
 	}
 	errs = append(errs, drivers.OneOf("parity", c.Parity, "none", "even", "odd", "mark", "space")...)
 	return append(errs, drivers.OneOf("stop_bits", c.StopBits, "1", "2")...)
 }
 
 func (c *Config) checkFraming() []drivers.FieldError {
-	errs := drivers.OneOf("framing", c.Framing, byDelimiter, byLength, byIdle)
+	errs := drivers.OneOf("framing", c.Framing, talker.ByDelimiter, talker.ByLength, talker.ByIdle)
 	_, bad := checkText("delimiter", c.Delimiter)
-	if errs = append(errs, bad...); c.Framing == byDelimiter && c.Delimiter == "" {
+	if errs = append(errs, bad...); c.Framing == talker.ByDelimiter && c.Delimiter == "" {
 		errs = append(errs, drivers.FieldError{Field: "delimiter", Problem: "is empty", Hint: `leave it out for newline, or say what ends a line`})
 	}
 	n, bad := checkText("start", c.Start)
-	if errs = append(errs, bad...); len(bad) == 0 && c.Framing == byLength && c.Length >= 1 && n >= c.Length {
+	if errs = append(errs, bad...); len(bad) == 0 && c.Framing == talker.ByLength && c.Length >= 1 && n >= c.Length {
 		errs = append(errs, drivers.FieldError{
 			Field: "start", Got: fmt.Sprintf("%d bytes", n),
 			Problem: fmt.Sprintf("leaves nothing of a frame of %d bytes", c.Length),
 		})
 	}
 	switch {
-	case c.Framing == byLength && (c.Length < 1 || c.Length > maxFrame):
-		errs = append(errs, outOfRange("length", strconv.Itoa(c.Length), "1 to 4096"))
-	case c.Framing != byLength && c.Length != 0:
+	case c.Framing == talker.ByLength && (c.Length < 1 || c.Length > talker.MaxFrame):
+		errs = append(errs, talker.OutOfRange("length", strconv.Itoa(c.Length), "1 to 4096"))
+	case c.Framing != talker.ByLength && c.Length != 0:
 		errs = append(errs, drivers.FieldError{
 			Field: "length", Got: strconv.Itoa(c.Length),
 			Problem: "is of no use with framing " + c.Framing, Hint: "set framing: length, or leave it out",
 		})
 	}
 	if c.Idle < time.Millisecond || c.Idle > 10*time.Second {
-		errs = append(errs, outOfRange("idle", c.Idle.String(), "1ms to 10s"))
+		errs = append(errs, talker.OutOfRange("idle", c.Idle.String(), "1ms to 10s"))
 	}
 	if c.Gap < time.Millisecond || c.Gap > time.Hour {
-		errs = append(errs, outOfRange("gap", c.Gap.String(), "1ms to 1h"))
+		errs = append(errs, talker.OutOfRange("gap", c.Gap.String(), "1ms to 1h"))
 	}
 	if c.Silence != 0 && (c.Silence < time.Second || c.Silence > 720*time.Hour) {
-		errs = append(errs, outOfRange("silence", c.Silence.String(), "1s to 720h, or 0 for never"))
+		errs = append(errs, talker.OutOfRange("silence", c.Silence.String(), "1s to 720h, or 0 for never"))
 	}
 	errs = append(errs, drivers.OneOf("encoding", c.Encoding, encASCII, encUTF8, encLatin1, encBinary)...)
 	return append(errs, drivers.OneOf("decimal", c.Decimal, ".", ",")...)
@@ -193,7 +169,7 @@ func (c *Config) checkSum() []drivers.FieldError {
 			Hint: "a decimal checksum has no fixed length: say what stands before it",
 		})
 	}
-	if s.Format == "binary" && c.Framing == byDelimiter {
+	if s.Format == "binary" && c.Framing == talker.ByDelimiter {
 		errs = append(errs, drivers.FieldError{
 			Field: "checksum.format", Got: s.Format,
 			Problem: "cannot be used with framing delimiter: its bytes may be those of the delimiter", Hint: "frame by length or idle",
@@ -202,14 +178,9 @@ func (c *Config) checkSum() []drivers.FieldError {
 	return errs
 }
 
-func outOfRange(field, got, want string) drivers.FieldError {
-	return drivers.FieldError{Field: field, Got: got, Problem: "is out of range", Hint: want}
-}
-
 // unescape resolves the escapes of Go strings, so that '\r\n' means the same in single and double quotes of YAML.
-func unescape(s string) ([]byte, error) {
-	out, err := strconv.Unquote(`"` + strings.NewReplacer(`"`, `\x22`, "\n", `\n`).Replace(s) + `"`)
-	return []byte(out), err
+func unescape(s string) (string, error) {
+	return strconv.Unquote(`"` + strings.NewReplacer(`"`, `\x22`, "\n", `\n`).Replace(s) + `"`)
 }
 
 // checkText checks a setting of 0 to 8 bytes, escapes resolved.
@@ -219,7 +190,7 @@ func checkText(field, s string) (n int, errs []drivers.FieldError) {
 	case err != nil:
 		errs = append(errs, drivers.FieldError{Field: field, Got: strconv.Quote(s), Problem: `has a backslash that begins no \r, \n, \t, \\ or \xHH`})
 	case len(b) > 8:
-		errs = append(errs, outOfRange(field, fmt.Sprintf("%d bytes", len(b)), "at most 8 bytes"))
+		errs = append(errs, talker.OutOfRange(field, fmt.Sprintf("%d bytes", len(b)), "at most 8 bytes"))
 	}
 	return len(b), errs
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/talker"
 )
 
 func TestValidate(t *testing.T) {
@@ -67,9 +68,9 @@ func TestValidate(t *testing.T) {
 				`checksum.mark: has a backslash that begins no \r, \n, \t, \\ or \xHH (got "*\\")`,
 			},
 		},
-		"length missing":          {set: func(c *Config) { c.Framing = byLength }, want: []string{"length: is out of range (got 0); 1 to 4096"}},
+		"length missing":          {set: func(c *Config) { c.Framing = talker.ByLength }, want: []string{"length: is out of range (got 0); 1 to 4096"}},
 		"length for nothing":      {set: func(c *Config) { c.Length = 5 }, want: []string{"length: is of no use with framing delimiter (got 5); set framing: length, or leave it out"}},
-		"start fills the frame":   {set: func(c *Config) { c.Framing, c.Length, c.Start = byLength, 2, "AB" }, want: []string{"start: leaves nothing of a frame of 2 bytes (got 2 bytes)"}},
+		"start fills the frame":   {set: func(c *Config) { c.Framing, c.Length, c.Start = talker.ByLength, 2, "AB" }, want: []string{"start: leaves nothing of a frame of 2 bytes (got 2 bytes)"}},
 		"checksum without a type": {set: func(c *Config) { c.Checksum.Mark = "*" }, want: []string{`checksum.type: is not known (got ""); ` + algos}},
 		"checksum unknown": {
 			set: func(c *Config) { c.Checksum = Sum{Type: "md5", Format: "base64", Order: "pdp", Mark: "123456789"} },

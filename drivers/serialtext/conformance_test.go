@@ -10,10 +10,11 @@ import (
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
 	"github.com/tidegate-io/tidegate/drivers/drivertest/conformance"
+	"github.com/tidegate-io/tidegate/drivers/talker"
 )
 
-// talker says frame(0) to frame(3) and again, one every 200 ms.
-func talker(frame func(i int) string) func(h *drivertest.Host) {
+// says is a talker that says frame(0) to frame(3) and again, one every 200 ms.
+func says(frame func(i int) string) func(h *drivertest.Host) {
 	return func(h *drivertest.Host) {
 		h.Ports = map[string]drivertest.Opener{drivertest.Any: func(context.Context) (drivers.Port, error) {
 			i := 0
@@ -28,7 +29,7 @@ func talker(frame func(i int) string) func(h *drivertest.Host) {
 func TestConformance(t *testing.T) {
 	line := func(i int) string { return fmt.Sprintf("T=%d.5 N=%d", 20-15*i, i) }
 	t.Run("sample", func(t *testing.T) {
-		conformance.Run(t, Driver, conformance.Options{Far: talker(func(i int) string { return line(i) + "\r\n" })})
+		conformance.Run(t, Driver, conformance.Options{Far: says(func(i int) string { return line(i) + "\r\n" })})
 	})
 	t.Run("checksum", func(t *testing.T) {
 		set := func() *Config {
@@ -38,20 +39,20 @@ func TestConformance(t *testing.T) {
 		}
 		conformance.Run(t, Driver, conformance.Options{
 			Config:    func() drivers.Config { return set() },
-			Far:       talker(func(i int) string { return fmt.Sprintf("$%s*%04X\r\n", line(i), newCheck(set()).sum([]byte(line(i)))) }),
+			Far:       says(func(i int) string { return fmt.Sprintf("$%s*%04X\r\n", line(i), newCheck(set()).sum([]byte(line(i)))) }),
 			IsChecked: true,
 		})
 	})
 	t.Run("length", func(t *testing.T) {
 		set := func() *Config {
 			c := newConfig()
-			c.Port, c.Line, c.Framing, c.Length, c.Gap = "tcp://192.0.2.7:4001", `^(?<temp>[-+.0-9]+) V$`, byLength, 10, 100*time.Millisecond
+			c.Port, c.Line, c.Framing, c.Length, c.Gap = "tcp://192.0.2.7:4001", `^(?<temp>[-+.0-9]+) V$`, talker.ByLength, 10, 100*time.Millisecond
 			c.Checksum = Sum{Type: "crc16-modbus", Format: "binary", Order: "little"}
 			return c
 		}
 		conformance.Run(t, Driver, conformance.Options{
 			Config: func() drivers.Config { return set() },
-			Far: talker(func(i int) string {
+			Far: says(func(i int) string {
 				text := fmt.Sprintf("%+06.2f V", 20.25-15*float64(i))
 				sum := newCheck(set()).sum([]byte(text))
 				return text + string([]byte{byte(sum), byte(sum >> 8)})
@@ -63,10 +64,10 @@ func TestConformance(t *testing.T) {
 		conformance.Run(t, Driver, conformance.Options{
 			Config: func() drivers.Config {
 				c := newConfig()
-				c.Port, c.Line, c.Framing = "/dev/ttyUSB0", `^T=(?<temp>-?[0-9]{1,2}\.5) N=(?<n>[0-9])$`, byIdle
+				c.Port, c.Line, c.Framing = "/dev/ttyUSB0", `^T=(?<temp>-?[0-9]{1,2}\.5) N=(?<n>[0-9])$`, talker.ByIdle
 				return c
 			},
-			Far: talker(line),
+			Far: says(line),
 		})
 	})
 }
@@ -75,7 +76,7 @@ func TestConformance(t *testing.T) {
 func TestPortIsNotShared(t *testing.T) {
 	for _, port := range []string{"/dev/ttyX", "tcp://far:4001"} {
 		h := &drivertest.Host{}
-		talker(func(int) string { return "T=1 N=1\n" })(h)
+		says(func(int) string { return "T=1 N=1\n" })(h)
 		c := newConfig()
 		c.Port, c.Line = port, "^T=(?<temp>[0-9]+) N=1$"
 		open := func(name string) (end func(), err error) {

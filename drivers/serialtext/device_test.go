@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/talker"
 )
 
 // fakeHost has one port, whose far ends come out of talkers, one for each opening.
@@ -342,7 +343,7 @@ func TestSilenceOfAnHourIsReported(t *testing.T) {
 
 func TestPausesEndFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := talk(t, func(c *Config) { c.Framing = byIdle }, func(w io.Writer) {
+		d := talk(t, func(c *Config) { c.Framing = talker.ByIdle }, func(w io.Writer) {
 			write(w, "=1 N=0")
 			for i := range 3 {
 				time.Sleep(25 * time.Millisecond)
@@ -367,7 +368,7 @@ func TestPauseAddsUpOverInterruptedReads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.HasPrefix(got[0].Fault, halfFrame) {
+			if strings.HasPrefix(got[0].Fault, talker.HalfFrame) {
 				if took := time.Since(start); took != 65*time.Second {
 					t.Fatalf("half line dropped after %v", took)
 				}
@@ -439,14 +440,5 @@ func TestPortGone(t *testing.T) {
 			}
 			same(t, reads(t, d, 1), "temp=1:number n=1:number") // the next opening; the half line of the first one is forgotten
 		})
-	}
-}
-
-func TestDeadlineThatCannotBeSet(t *testing.T) {
-	near, far := net.Pipe()
-	_, _ = near.Close(), far.Close()
-	d := &device{frames: newFramer(newConfig()), lines: &lines{}}
-	if err := d.fill(t.Context(), near); err == nil || err.Error() != "set deadline: gone (io: read/write on closed pipe)" {
-		t.Fatal(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/talker"
 )
 
 // chanFault is the channel that every talker has beside those of its expressions.
@@ -39,7 +40,7 @@ silence: 1m
 func newConfig() *Config {
 	return &Config{
 		Baud: 9600, DataBits: 8, Parity: "none", StopBits: "1",
-		Framing: byDelimiter, Delimiter: `\n`, Idle: 20 * time.Millisecond, Gap: time.Second,
+		Framing: talker.ByDelimiter, Delimiter: `\n`, Idle: 20 * time.Millisecond, Gap: time.Second,
 		Silence: time.Hour, Encoding: encASCII, Decimal: ".",
 	}
 }

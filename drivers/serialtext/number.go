@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/drivers/talker"
 )
 
 // number reads b strictly: an optional sign, ASCII digits with at most one decimal mark, an optional exponent of ten. Anything else
@@ -16,14 +17,14 @@ import (
 // 64-bit integer cannot hold. Without mark and exponent it stays an integer, but in a channel of type number, whose values are doubles. One of
 // type integer holds those of 64 bits with a sign; where the type is not settled, those above without a sign as well.
 func number(b []byte, comma bool, ch *channel) (tidegate.Value, string) {
-	s, integer, ok := decimal(b, comma)
+	s, integer, ok := talker.Decimal(b, comma)
 	switch {
 	case len(b) == 0:
 		return tidegate.Value{}, "empty"
 	case !ok:
-		return tidegate.Value{}, "not a decimal number: " + excerpt(b)
+		return tidegate.Value{}, "not a decimal number: " + talker.Excerpt(b)
 	case ch.Type == typeInteger && !integer:
-		return tidegate.Value{}, "not an integer: " + excerpt(b)
+		return tidegate.Value{}, "not an integer: " + talker.Excerpt(b)
 	}
 	if integer && !ch.scaled() && ch.Type != typeNumber {
 		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
@@ -32,15 +33,15 @@ func number(b []byte, comma bool, ch *channel) (tidegate.Value, string) {
 		u, err := strconv.ParseUint(strings.TrimPrefix(s, "+"), 10, 64)
 		switch {
 		case err != nil:
-			return tidegate.Value{}, "beyond 64 bits: " + excerpt(b)
+			return tidegate.Value{}, "beyond 64 bits: " + talker.Excerpt(b)
 		case ch.Type == typeInteger:
-			return tidegate.Value{}, "beyond an integer of 64 bits with a sign; settle the channel's type as number or text: " + excerpt(b)
+			return tidegate.Value{}, "beyond an integer of 64 bits with a sign; settle the channel's type as number or text: " + talker.Excerpt(b)
 		}
 		return tidegate.Uint(u), ""
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if f = ch.apply(f); err != nil || math.IsInf(f, 0) {
-		return tidegate.Value{}, "beyond the range of a number: " + excerpt(b)
+		return tidegate.Value{}, "beyond the range of a number: " + talker.Excerpt(b)
 	}
 	return tidegate.Float(f), ""
 }
@@ -59,44 +60,6 @@ func (ch *channel) apply(f float64) float64 {
 		f *= ch.Scale
 	}
 	return f + ch.Offset
-}
-
-// decimal checks that b is a decimal number and returns it as strconv reads it; integer = neither mark nor exponent.
-func decimal(b []byte, comma bool) (s string, integer, ok bool) {
-	s, integer = string(b), true
-	if comma {
-		if strings.Contains(s, ".") {
-			return "", false, false
-		}
-		s = strings.Replace(s, ",", ".", 1)
-	}
-	rest := unsigned(s)
-	n := leadingDigits(rest)
-	digits := n
-	if rest = rest[n:]; strings.HasPrefix(rest, ".") {
-		integer = false
-		n = leadingDigits(rest[1:])
-		digits += n
-		rest = rest[1+n:]
-	}
-	if digits > 0 && strings.IndexAny(rest, "eE") == 0 {
-		integer = false
-		rest = unsigned(rest[1:])
-		digits = leadingDigits(rest)
-		rest = rest[digits:]
-	}
-	return s, integer, digits > 0 && rest == ""
-}
-
-func unsigned(s string) string {
-	if s != "" && (s[0] == '+' || s[0] == '-') {
-		return s[1:]
-	}
-	return s
-}
-
-func leadingDigits(s string) int {
-	return len(s) - len(strings.TrimLeft(s, "0123456789"))
 }
 
 // refusedNumber reports whether b, which is no decimal number, reads like one to other programs: NaN, Inf, hexadecimal, beyond the

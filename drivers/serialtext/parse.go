@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/talker"
 )
 
 // The words of the setting `encoding`.
@@ -199,7 +200,7 @@ func (p *lines) settle(name string, g Group, encoding string) []drivers.FieldErr
 }
 
 // read appends the readings of one frame's text to out. skip means that the line is to be ignored.
-func (p *lines) read(out []tidegate.Reading, text []byte) (readings []tidegate.Reading, bad refusal, skip bool) {
+func (p *lines) read(out []tidegate.Reading, text []byte) (readings []tidegate.Reading, bad talker.Refusal, skip bool) {
 	if p.ignore != nil && p.ignore.Match(text) {
 		return out, "", true
 	}
@@ -218,7 +219,7 @@ func (p *lines) read(out []tidegate.Reading, text []byte) (readings []tidegate.R
 			return out, "", false
 		}
 	}
-	return out, refusal(fmt.Sprintf("%s: line does not match the expression: %s", noMatch, excerpt(whole))), false
+	return out, talker.Refusal(fmt.Sprintf("%s: line does not match the expression: %s", talker.NoMatch, talker.Excerpt(whole))), false
 }
 
 // read appends the groups that take part in a match; none when text does not match.
@@ -235,7 +236,7 @@ func (pat *pattern) read(out []tidegate.Reading, text []byte, comma bool) []tide
 }
 
 // decode checks the bytes of a line and returns it as UTF-8, or as it is when the encoding is binary.
-func (p *lines) decode(b []byte) ([]byte, refusal) {
+func (p *lines) decode(b []byte) ([]byte, talker.Refusal) {
 	text, limit := b, rune(utf8.MaxRune)
 	switch p.encoding {
 	case encBinary:
@@ -250,7 +251,7 @@ func (p *lines) decode(b []byte) ([]byte, refusal) {
 		text = p.latin
 	}
 	if n := oddity(text, limit); n > 0 {
-		return nil, refusal(fmt.Sprintf("%s: character %d is no %s text: %s", badBytes, n, p.encoding, excerpt(b)))
+		return nil, talker.Refusal(fmt.Sprintf("%s: character %d is no %s text: %s", talker.BadBytes, n, p.encoding, talker.Excerpt(b)))
 	}
 	return text, ""
 }
@@ -285,7 +286,7 @@ func (ch *channel) value(b []byte, comma bool) (tidegate.Value, string) {
 
 func textValue(b []byte) (tidegate.Value, string) {
 	if oddity(b, utf8.MaxRune) > 0 {
-		return tidegate.Value{}, "not text: " + excerpt(b)
+		return tidegate.Value{}, "not text: " + talker.Excerpt(b)
 	}
 	return tidegate.Text(string(b)), ""
 }

@@ -2,6 +2,7 @@ package serialtext
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math"
 	"regexp/syntax"
@@ -11,6 +12,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/drivertest"
+	"github.com/tidegate-io/tidegate/drivers/talker"
 )
 
 func TestNumber(t *testing.T) {
@@ -211,7 +215,7 @@ func readLine(t *testing.T, set func(*Config), text string) string {
 	return show(out, bad, skip)
 }
 
-func show(out []tidegate.Reading, bad refusal, skip bool) string {
+func show(out []tidegate.Reading, bad talker.Refusal, skip bool) string {
 	if skip {
 		return "ignored"
 	}
@@ -355,34 +359,25 @@ func TestChecksumSeesEveryFlippedBit(t *testing.T) {
 	}
 }
 
+// again is a port on which the same lines come with every Read.
+type again struct{ drivertest.Wire }
+
+func (*again) Read(p []byte) (int, error) {
+	return copy(p, "T=21.5 N=123456\r\nT=-3.25 N=123457\r\n"), nil
+}
+
 func BenchmarkLine(b *testing.B) {
 	c := newConfig()
-	c.Line = `^T=(?<temp>-?[0-9.]+) N=(?<n>[0-9]+)$`
-	p, errs := c.compile()
-	if len(errs) > 0 {
-		b.Fatal(errs)
+	c.Port, c.Line = "p", `^T=(?<temp>-?[0-9.]+) N=(?<n>[0-9]+)$`
+	h := &drivertest.Host{Ports: map[string]drivertest.Opener{"p": func(context.Context) (drivers.Port, error) { return &again{}, nil }}}
+	d, err := c.Open(b.Context(), h)
+	if err != nil {
+		b.Fatal(err)
 	}
-	f := newFramer(c)
-	f.pause()
-	in := []byte("T=21.5 N=123456\r\nT=-3.25 N=123457\r\n")
-	var out []tidegate.Reading
 	b.ReportAllocs()
-	lines := 0
 	for b.Loop() {
-		f.added(copy(f.room(), in))
-		for {
-			fr, bad, ok := f.next()
-			if !ok {
-				break
-			}
-			if bad == "" {
-				out, bad, _ = p.read(out[:0], fr.text)
-			}
-			if bad != "" || len(out) != 2 {
-				b.Fatal(bad)
-			}
-			lines++
+		if out, err := d.Read(b.Context()); err != nil || len(out) != 2 {
+			b.Fatal(out, err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(lines), "ns/line")
 }

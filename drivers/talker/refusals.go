@@ -1,10 +1,8 @@
-package serialtext
+package talker
 
 import (
 	"fmt"
 	"time"
-
-	"github.com/tidegate-io/tidegate"
 )
 
 // Refusals are told one by one as long as there are no more than burst in a row; further ones at most one in each spacing.
@@ -16,13 +14,13 @@ const (
 // refusals keeps the account of what was not used: each refusal is counted once, and stands in exactly one report.
 type refusals struct {
 	untold int64 // not yet reported
-	last   refusal
+	last   Refusal
 	credit int // reports that may be given at once
 	filled time.Time
 }
 
 // add takes up one refusal.
-func (r *refusals) add(bad refusal) {
+func (r *refusals) add(bad Refusal) {
 	r.untold++
 	r.last = bad
 }
@@ -42,13 +40,13 @@ func (r *refusals) due(now time.Time) bool {
 	return r.credit > 0
 }
 
-// report appends to out what was not reported yet.
-func (r *refusals) report(out []tidegate.Reading) []tidegate.Reading {
+// report returns the text for what was not reported yet.
+func (r *refusals) report() string {
 	text := string(r.last)
 	if r.untold > 1 {
 		text = fmt.Sprintf("%s (the last of %d refused since the previous report)", text, r.untold)
 	}
 	r.untold = 0
 	r.credit--
-	return append(out, tidegate.Reading{Channel: chanFault, Fault: text})
+	return text
 }

@@ -1,7 +1,6 @@
-package serialtext
+package talker
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +8,11 @@ import (
 
 	"pgregory.net/rapid"
 )
+
+// lineRules are those of lines.
+func lineRules() Rules {
+	return Rules{Framing: ByDelimiter, Delimiter: "\n", Around: "\r\n", Patience: time.Second}
+}
 
 // run feeds a framer: each string is a chunk of bytes, "|" is a pause. It returns the frames and refusals as text.
 func run(f *framer, chunks ...string) []string {
@@ -21,9 +25,9 @@ func run(f *framer, chunks ...string) []string {
 				return
 			case bad != "":
 				out = append(out, "! "+string(bad))
-			case fr.torn:
+			case fr.Torn:
 			default:
-				out = append(out, string(fr.text))
+				out = append(out, string(fr.Text))
 			}
 		}
 	}
@@ -46,10 +50,10 @@ func run(f *framer, chunks ...string) []string {
 }
 
 func TestFramer(t *testing.T) {
-	long := strings.Repeat("x", maxFrame)
+	long := strings.Repeat("x", MaxFrame)
 	shown := `"` + strings.Repeat("x", 64) + `"`
 	for name, tc := range map[string]struct {
-		set  func(*Config)
+		set  func(*Rules)
 		in   []string
 		want []string
 	}{
@@ -82,54 +86,54 @@ func TestFramer(t *testing.T) {
 			want: []string{"! frame_too_long: more than 4096 bytes without an end of frame; dropped up to the next one; it begins with " + shown, "T=2"},
 		},
 		"delimiter of two bytes that comes in two chunks": {
-			set: func(c *Config) { c.Delimiter = `\r\n` }, in: []string{"|", "a\nb\r", "\nc\r\n"}, want: []string{"a\nb", "c"},
+			set: func(c *Rules) { c.Delimiter = "\r\n" }, in: []string{"|", "a\nb\r", "\nc\r\n"}, want: []string{"a\nb", "c"},
 		},
 		"delimiter of two bytes after a line too long": {
-			set: func(c *Config) { c.Delimiter = "#;" }, in: []string{"|", long + "#", "#", ";", "a#;"},
+			set: func(c *Rules) { c.Delimiter = "#;" }, in: []string{"|", long + "#", "#", ";", "a#;"},
 			want: []string{"! frame_too_long: more than 4096 bytes without an end of frame; dropped up to the next one; it begins with " + shown, "a"},
 		},
 		"start text makes the first line whole": {
-			set: func(c *Config) { c.Start = "$" }, in: []string{"GGA,1\n$A\nx$B\n"},
+			set: func(c *Rules) { c.Start = "$" }, in: []string{"GGA,1\n$A\nx$B\n"},
 			want: []string{"A", `! half_frame: 1 bytes stand before the start of a frame: "x"`, "B"},
 		},
-		"first line with a start in its middle": {set: func(c *Config) { c.Start = "$" }, in: []string{"GG$A\n"}, want: []string{"A"}},
+		"first line with a start in its middle": {set: func(c *Rules) { c.Start = "$" }, in: []string{"GG$A\n"}, want: []string{"A"}},
 		"interrupted line before a start text": {
-			set: func(c *Config) { c.Start = "$" }, in: []string{"|", "$GPG$GPRMC\n"},
+			set: func(c *Rules) { c.Start = "$" }, in: []string{"|", "$GPG$GPRMC\n"},
 			want: []string{`! half_frame: 4 bytes stand before the start of a frame: "$GPG"`, "GPRMC"},
 		},
 		"line without a start text": {
-			set: func(c *Config) { c.Start = `\x02` }, in: []string{"|", "a\n\x02b\x0d\n"},
+			set: func(c *Rules) { c.Start = "\x02" }, in: []string{"|", "a\n\x02b\x0d\n"},
 			want: []string{`! no_start: frame does not begin with "\x02": "a"`, "b"},
 		},
 		"fixed length after a pause": {
-			set: func(c *Config) { c.Framing, c.Length = byLength, 4 }, in: []string{"zz", "|", "abcdefgh", "ij", "|", "klmn"},
+			set: func(c *Rules) { c.Framing, c.Length = ByLength, 4 }, in: []string{"zz", "|", "abcdefgh", "ij", "|", "klmn"},
 			want: []string{"abcd", "efgh", `! half_frame: nothing more came of a frame; 2 bytes dropped: "ij"`, "klmn"},
 		},
 		"fixed length without pause and start finds no boundary": {
-			set: func(c *Config) { c.Framing, c.Length = byLength, 64 }, in: []string{long, long[:64], "|", long[:64]},
+			set: func(c *Rules) { c.Framing, c.Length = ByLength, 64 }, in: []string{long, long[:64], "|", long[:64]},
 			want: []string{"! no_start: no pause in more than 4096 bytes to tell where a frame begins: " + shown, long[:64]},
 		},
 		"fixed length finds its start": {
-			set: func(c *Config) { c.Framing, c.Length, c.Start = byLength, 5, "AB" }, in: []string{"xA", "yAB123", "zABA", "B1AB", "123"},
+			set: func(c *Rules) { c.Framing, c.Length, c.Start = ByLength, 5, "AB" }, in: []string{"xA", "yAB123", "zABA", "B1AB", "123"},
 			want: []string{"123", `! half_frame: 1 bytes stand before the start of a frame: "z"`, "AB1", "123"},
 		},
 		"idle time": {
-			set:  func(c *Config) { c.Framing = byIdle },
+			set:  func(c *Rules) { c.Framing = ByIdle },
 			in:   []string{"rest", "|", "a", "b\r\n", "|", "|", "c", "|", long + "x", "|", "d", "|"},
 			want: []string{"ab", "c", "! frame_too_long: more than 4096 bytes without an end of frame; dropped up to the next one; it begins with " + shown, "d"},
 		},
 		"idle time with a start text": {
-			set: func(c *Config) { c.Framing, c.Start = byIdle, ":" }, in: []string{"|", "x:a", "|", "b", "|"},
+			set: func(c *Rules) { c.Framing, c.Start = ByIdle, ":" }, in: []string{"|", "x:a", "|", "b", "|"},
 			want: []string{`! half_frame: 1 bytes stand before the start of a frame: "x"`, "a", `! no_start: frame does not begin with ":": "b"`},
 		},
 		"binary frames keep CR and LF": {
-			set: func(c *Config) { c.Framing, c.Length, c.Encoding = byLength, 4, encBinary }, in: []string{"|", "\r\n\r\n"}, want: []string{"\r\n\r\n"},
+			set: func(c *Rules) { c.Framing, c.Length, c.Around = ByLength, 4, "" }, in: []string{"|", "\r\n\r\n"}, want: []string{"\r\n\r\n"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newConfig()
+			c := lineRules()
 			if tc.set != nil {
-				tc.set(c)
+				tc.set(&c)
 			}
 			if got := run(newFramer(c), tc.in...); fmt.Sprintf("%q", got) != fmt.Sprintf("%q", tc.want) {
 				t.Errorf("got\n%q, want\n%q", got, tc.want)
@@ -139,13 +143,13 @@ func TestFramer(t *testing.T) {
 }
 
 func TestFramerFindsItsStepAfterUselessFrames(t *testing.T) {
-	c := newConfig()
-	c.Framing, c.Length, c.Start = byLength, 4, "$"
+	c := lineRules()
+	c.Framing, c.Length, c.Start = ByLength, 4, "$"
 	f := newFramer(c)
 	f.pause()
 	f.added(copy(f.room(), "$1$a"))
-	if fr, _, ok := f.next(); !ok || string(fr.text) != "1$a" {
-		t.Fatalf("got %q %v", fr.text, ok)
+	if fr, _, ok := f.next(); !ok || string(fr.Text) != "1$a" {
+		t.Fatalf("got %q %v", fr.Text, ok)
 	}
 	f.verdict(false) // out of step: the second $ was the real one
 	if got := run(f, "bc$xyz"); fmt.Sprint(got) != "[abc xyz]" {
@@ -168,32 +172,32 @@ func TestFramerFindsItsStepAfterUselessFrames(t *testing.T) {
 }
 
 func TestFramerKeepsTheHalfForTheNextFrame(t *testing.T) {
-	c := newConfig()
+	c := lineRules()
 	f := newFramer(c)
 	run(f, "|", "T=2", "|")
 	f.added(copy(f.room(), "1.5\r\nT=3\n"))
 	fr, _, _ := f.next()
-	if string(fr.half) != "T=2" || string(f.joined(fr)) != "T=21.5" {
-		t.Fatalf("got half %q, joined %q", fr.half, f.joined(fr))
+	if string(fr.Half) != "T=2" || string(f.joined(fr)) != "T=21.5" {
+		t.Fatalf("got half %q, joined %q", fr.Half, f.joined(fr))
 	}
-	if fr, _, _ = f.next(); len(fr.half) != 0 {
-		t.Fatalf("half %q outlives its frame", fr.half)
+	if fr, _, _ = f.next(); len(fr.Half) != 0 {
+		t.Fatalf("half %q outlives its frame", fr.Half)
 	}
 }
 
 // TestFramerDoesNotCareForChunks cuts the same bytes at random places.
 func TestFramerDoesNotCareForChunks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := newConfig()
+		c := lineRules()
 		switch rapid.IntRange(0, 4).Draw(t, "framing") {
 		case 1:
 			c.Delimiter = "ab"
 		case 2:
 			c.Start = "ba"
 		case 3:
-			c.Framing, c.Length, c.Start = byLength, 7, "ab"
+			c.Framing, c.Length, c.Start = ByLength, 7, "ab"
 		case 4:
-			c.Framing, c.Length = byLength, 3
+			c.Framing, c.Length = ByLength, 3
 		}
 		in := rapid.StringOfN(rapid.RuneFrom([]rune("ab\n\rx")), 0, 300, -1).Draw(t, "in")
 		cuts := rapid.SliceOfN(rapid.IntRange(1, 9), 1, 50).Draw(t, "cuts")
@@ -205,14 +209,14 @@ func TestFramerDoesNotCareForChunks(t *testing.T) {
 		}
 		whole := run(newFramer(c), "|", in)
 		cut := run(newFramer(c), append([]string{"|"}, chunks...)...)
-		if c.Framing == byLength { // how much stray is seen at once does depend on the chunks
+		if c.Framing == ByLength { // how much stray is seen at once does depend on the chunks
 			whole, cut = frames(whole), frames(cut)
 		}
 		if fmt.Sprintf("%q", whole) != fmt.Sprintf("%q", cut) {
 			t.Fatalf("whole %q, cut %q", whole, cut)
 		}
-		if c.Framing == byDelimiter && c.Start == "" {
-			want := strings.Split(in, c.mustUnescape(c.Delimiter))
+		if c.Framing == ByDelimiter && c.Start == "" {
+			want := strings.Split(in, c.Delimiter)
 			var kept []string
 			for _, l := range want[:len(want)-1] {
 				if l = strings.Trim(l, "\r\n"); l != "" {
@@ -224,14 +228,6 @@ func TestFramerDoesNotCareForChunks(t *testing.T) {
 			}
 		}
 	})
-}
-
-func (c *Config) mustUnescape(s string) string {
-	b, err := unescape(s)
-	if err != nil {
-		panic(err)
-	}
-	return string(b)
 }
 
 func frames(in []string) []string {
@@ -251,65 +247,8 @@ func TestExcerpt(t *testing.T) {
 		`"` + strings.Repeat("a", 64) + `"`: strings.Repeat("a", 64),
 		`"` + strings.Repeat(`\x80`, 64) + `" and 36 bytes more`: strings.Repeat("\x80", 100),
 	} {
-		if got := excerpt([]byte(in)); got != want {
+		if got := Excerpt([]byte(in)); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
-}
-
-// FuzzTalker feeds any bytes to framer and parser: no panic, no endless loop, no text but strict numbers in number channels.
-func FuzzTalker(f *testing.F) {
-	f.Add(byte(0), []byte("T=21.5 N=1\r\nT=-3 N=2\n\xff\x00|T=NaN N=3\n"))
-	f.Add(byte(1), []byte("$T=1 N=2*45\n$T=1 N=2*ZZ\n$$$*\n"))
-	f.Add(byte(2), []byte("T=1 N=2345678901T=1 N=234567890"))
-	f.Add(byte(3), []byte("T=1 N=2|T=1|N=2|"))
-	f.Add(byte(4), bytes.Repeat([]byte("x"), 5000))
-	f.Add(byte(9), []byte("||\x02T=1 N=2\x03ab"))
-	f.Fuzz(func(t *testing.T, mode byte, in []byte) {
-		c := newConfig()
-		c.Line = `T=(?<t>[^ ]*) N=(?<n>[0-9]+)(?<rest>.*)$`
-		c.Encoding = []string{encASCII, encUTF8, encLatin1, encBinary}[mode/32%4]
-		switch mode % 8 {
-		case 1:
-			c.Start, c.Checksum = "$", Sum{Type: "xor", Mark: "*"}
-		case 2:
-			c.Framing, c.Length = byLength, 16
-		case 3:
-			c.Framing = byIdle
-		case 4:
-			c.Delimiter = "ab"
-		case 5:
-			c.Framing, c.Length, c.Start, c.Checksum = byLength, 12, "T", Sum{Type: "crc16-modbus", Format: "binary", CoversMarks: true}
-		case 6:
-			c.Checksum = Sum{Type: "sum8", Format: "decimal", Mark: ","}
-		}
-		c.Port, c.Groups = "p", map[string]Group{"t": {Type: typeNumber}}
-		if bad := c.Validate(); len(bad) > 0 {
-			t.Fatal(bad)
-		}
-		p, _ := c.compile()
-		fz := &device{frames: newFramer(c), lines: p, heard: time.Unix(0, 0)}
-		fz.frames.patience = time.Nanosecond
-		for i, chunk := range bytes.SplitAfter(in, []byte("|")) {
-			if i > 0 {
-				fz.passed(time.Nanosecond)
-			}
-			for len(chunk) > 0 {
-				room := fz.frames.room()
-				if len(room) == 0 || len(room) > maxFrame {
-					t.Fatalf("room for %d bytes", len(room))
-				}
-				n := copy(room, chunk)
-				fz.frames.added(n)
-				chunk = chunk[n:]
-				for fz.out = fz.out[:0]; fz.drain(); fz.out = fz.out[:0] {
-					for _, r := range fz.out {
-						if _, ok := r.Value.Number(); r.Channel == "t" && r.Fault == "" && !ok || len(r.Fault) > 700 {
-							t.Fatalf("%+v", r)
-						}
-					}
-				}
-			}
-		}
-	})
 }

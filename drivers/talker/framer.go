@@ -1,4 +1,4 @@
-package serialtext
+package talker
 
 import (
 	"bytes"
@@ -9,19 +9,6 @@ import (
 // readAhead is how many bytes are taken from the port at once where the length of a frame is not known: the more, the more is lost
 // by kill -9; the fewer, the more calls of the kernel.
 const readAhead = 256
-
-// The kinds of refusals; a refusal's text begins with its kind.
-const (
-	tooLong   = "frame_too_long"
-	halfFrame = "half_frame"
-	noStart   = "no_start"
-	badBytes  = "bad_bytes"
-	badSum    = "checksum"
-	noMatch   = "no_match"
-)
-
-// A refusal says why bytes are not used; "" = they are not refused.
-type refusal string
 
 type phase uint8
 
@@ -51,25 +38,11 @@ type framer struct {
 	half    []byte // what a pause cut off; empty once a frame has come after it
 }
 
-// A frame is valid until more bytes are added.
-type frame struct {
-	text []byte // without start and delimiter, CR and LF
-	raw  []byte // without delimiter
-	half []byte // the half frame that a pause cut off right before it; usually none
-	torn bool   // its beginning may be missing: it is the first one
-}
-
-func newFramer(c *Config) *framer {
-	f := &framer{framing: c.Framing, length: c.Length, patience: c.Gap}
-	if c.Framing == byIdle {
-		f.patience = c.Idle
+func newFramer(r Rules) *framer {
+	f := &framer{
+		framing: r.Framing, delim: []byte(r.Delimiter), start: []byte(r.Start), length: r.Length, around: r.Around, patience: r.Patience,
 	}
-	if c.Encoding != encBinary && c.Checksum.Format != "binary" {
-		f.around = "\r\n"
-	}
-	f.delim, _ = unescape(c.Delimiter) // Validate has seen to both
-	f.start, _ = unescape(c.Start)
-	f.buf = make([]byte, maxFrame+len(f.delim)+readAhead)
+	f.buf = make([]byte, MaxFrame+len(f.delim)+readAhead)
 	return f
 }
 
@@ -80,7 +53,7 @@ func (f *framer) room() []byte {
 		f.r = 0
 	}
 	n := readAhead
-	if f.framing == byLength {
+	if f.framing == ByLength {
 		n = f.length - f.w // no more than this frame; next leaves less than that
 	}
 	return f.buf[f.w:min(f.w+n, len(f.buf))]
@@ -91,18 +64,18 @@ func (f *framer) added(n int) { f.w += n }
 
 // unfinished reports whether a pause would mean something.
 func (f *framer) unfinished() bool {
-	return f.phase == seeking || f.w > f.r || f.phase == skipping && f.framing == byIdle
+	return f.phase == seeking || f.w > f.r || f.phase == skipping && f.framing == ByIdle
 }
 
 // pause says that nothing came for the time that ends a frame, or that no frame is cut by.
-func (f *framer) pause() refusal {
+func (f *framer) pause() Refusal {
 	rest := f.buf[f.r:f.w]
 	was := f.phase
-	if was == skipping && f.framing != byIdle {
+	if was == skipping && f.framing != ByIdle {
 		return ""
 	}
 	f.phase = inside
-	if was == inside && f.framing == byIdle {
+	if was == inside && f.framing == ByIdle {
 		f.ended = len(rest) > 0
 		return ""
 	}
@@ -111,41 +84,41 @@ func (f *framer) pause() refusal {
 		return ""
 	}
 	f.half = append(f.half[:0], rest...)
-	return refusal(fmt.Sprintf("%s: nothing more came of a frame; %d bytes dropped: %s", halfFrame, len(rest), excerpt(rest)))
+	return Refusal(fmt.Sprintf("%s: nothing more came of a frame; %d bytes dropped: %s", HalfFrame, len(rest), Excerpt(rest)))
 }
 
 func (f *framer) take(n int) { f.r, f.scanned = f.r+n, 0 }
 
 // next returns the next frame or refusal; ok is false when more bytes or a pause are needed.
-func (f *framer) next() (fr frame, bad refusal, ok bool) {
+func (f *framer) next() (fr Frame, bad Refusal, ok bool) {
 	for {
 		was := f.phase
 		cut := f.cutDelimited
 		switch f.framing {
-		case byLength:
+		case ByLength:
 			cut = f.cutLength
-		case byIdle:
+		case ByIdle:
 			cut = f.cutIdle
 		}
 		raw, bad, ok := cut()
 		if !ok {
-			return frame{}, "", false
+			return Frame{}, "", false
 		}
 		if bad == "" {
-			fr = frame{raw: raw, torn: was == seeking && f.framing == byDelimiter && len(f.start) == 0}
-			if fr.text, bad = f.strip(raw); bad != "" && was == seeking {
+			fr = Frame{Raw: raw, Torn: was == seeking && f.framing == ByDelimiter && len(f.start) == 0}
+			if fr.Text, bad = f.strip(raw); bad != "" && was == seeking {
 				continue
 			}
 		}
 		if bad != "" {
 			f.half = f.half[:0]
-			return frame{}, bad, true
+			return Frame{}, bad, true
 		}
-		if len(fr.text) == 0 {
+		if len(fr.Text) == 0 {
 			continue
 		}
 		if len(f.start) == 0 {
-			fr.half = f.half
+			fr.Half = f.half
 		}
 		f.half, f.lost = f.half[:0], 0
 		return fr, "", true
@@ -153,7 +126,7 @@ func (f *framer) next() (fr frame, bad refusal, ok bool) {
 }
 
 // cutDelimited takes the next frame, or something to be refused, out of the buffer; so do cutIdle and cutLength.
-func (f *framer) cutDelimited() (raw []byte, bad refusal, ok bool) {
+func (f *framer) cutDelimited() (raw []byte, bad Refusal, ok bool) {
 	for {
 		b := f.buf[f.r:f.w]
 		i := bytes.Index(b[f.scanned:], f.delim)
@@ -178,7 +151,7 @@ func (f *framer) cutDelimited() (raw []byte, bad refusal, ok bool) {
 	}
 }
 
-func (f *framer) cutIdle() (raw []byte, bad refusal, ok bool) {
+func (f *framer) cutIdle() (raw []byte, bad Refusal, ok bool) {
 	if !f.ended {
 		return f.await(0)
 	}
@@ -193,14 +166,14 @@ func (f *framer) cutIdle() (raw []byte, bad refusal, ok bool) {
 }
 
 // await keeps what may become a frame. The last tail bytes may be the beginning of a delimiter.
-func (f *framer) await(tail int) (raw []byte, bad refusal, ok bool) {
+func (f *framer) await(tail int) (raw []byte, bad Refusal, ok bool) {
 	b := f.buf[f.r:f.w]
 	n := max(0, len(b)-tail)
 	if f.phase == skipping {
 		f.take(n)
 		return nil, "", false
 	}
-	if n > maxFrame {
+	if n > MaxFrame {
 		f.phase = skipping
 		f.take(n)
 		return nil, overlong(b), true
@@ -209,7 +182,7 @@ func (f *framer) await(tail int) (raw []byte, bad refusal, ok bool) {
 	return nil, "", false
 }
 
-func (f *framer) cutLength() (raw []byte, bad refusal, ok bool) {
+func (f *framer) cutLength() (raw []byte, bad Refusal, ok bool) {
 	for {
 		b := f.buf[f.r:f.w]
 		at := f.firstStart(b)
@@ -220,7 +193,7 @@ func (f *framer) cutLength() (raw []byte, bad refusal, ok bool) {
 				f.phase = seeking
 				return nil, stray(b[:at]), true
 			}
-			if f.lost += at; f.lost > maxFrame {
+			if f.lost += at; f.lost > MaxFrame {
 				f.lost = 0
 				return nil, f.astray(b[:at]), true
 			}
@@ -263,17 +236,17 @@ func (f *framer) firstStart(b []byte) int {
 }
 
 // astray is the refusal when no boundary is found at all.
-func (f *framer) astray(b []byte) refusal {
+func (f *framer) astray(b []byte) Refusal {
 	boundary := "pause"
 	if len(f.start) > 0 {
-		boundary = excerpt(f.start)
+		boundary = Excerpt(f.start)
 	}
-	return refusal(fmt.Sprintf("%s: no %s in more than %d bytes to tell where a frame begins: %s", noStart, boundary, maxFrame, excerpt(b)))
+	return Refusal(fmt.Sprintf("%s: no %s in more than %d bytes to tell where a frame begins: %s", NoStart, boundary, MaxFrame, Excerpt(b)))
 }
 
 // strip takes the start text off a frame, and CR and LF around it.
-func (f *framer) strip(raw []byte) ([]byte, refusal) {
-	if len(raw) > maxFrame {
+func (f *framer) strip(raw []byte) ([]byte, Refusal) {
+	if len(raw) > MaxFrame {
 		return nil, overlong(raw)
 	}
 	b := bytes.Trim(raw, f.around)
@@ -282,15 +255,15 @@ func (f *framer) strip(raw []byte) ([]byte, refusal) {
 	}
 	b, ok := bytes.CutPrefix(b, f.start)
 	if !ok {
-		return nil, refusal(fmt.Sprintf("%s: frame does not begin with %s: %s", noStart, excerpt(f.start), excerpt(raw)))
+		return nil, Refusal(fmt.Sprintf("%s: frame does not begin with %s: %s", NoStart, Excerpt(f.start), Excerpt(raw)))
 	}
 	return bytes.Trim(b, f.around), ""
 }
 
 // joined returns the text that fr would have had without the pause before it.
-func (f *framer) joined(fr frame) []byte {
-	b := append(append([]byte(nil), fr.half...), fr.raw...)
-	if f.framing == byLength {
+func (f *framer) joined(fr Frame) []byte {
+	b := append(append([]byte(nil), fr.Half...), fr.Raw...)
+	if f.framing == ByLength {
 		b = b[:f.length]
 	}
 	return bytes.Trim(b, f.around)
@@ -298,7 +271,7 @@ func (f *framer) joined(fr frame) []byte {
 
 // verdict says whether the last frame could be used. With fixed length, one that could not may mean that the framer is out of step.
 func (f *framer) verdict(good bool) {
-	if good || f.framing != byLength {
+	if good || f.framing != ByLength {
 		f.refused = 0
 		return
 	}
@@ -318,19 +291,11 @@ func (f *framer) reset() {
 	f.ended, f.phase, f.half = false, seeking, f.half[:0]
 }
 
-func overlong(b []byte) refusal {
-	return refusal(fmt.Sprintf("%s: more than %d bytes without an end of frame; dropped up to the next one; it begins with %s",
-		tooLong, maxFrame, excerpt(b[:64])))
+func overlong(b []byte) Refusal {
+	return Refusal(fmt.Sprintf("%s: more than %d bytes without an end of frame; dropped up to the next one; it begins with %s",
+		TooLong, MaxFrame, Excerpt(b[:64])))
 }
 
-func stray(b []byte) refusal {
-	return refusal(fmt.Sprintf("%s: %d bytes stand before the start of a frame: %s", halfFrame, len(b), excerpt(b)))
-}
-
-// excerpt shows the first 64 bytes of b in quotes, all but printable ASCII escaped.
-func excerpt(b []byte) string {
-	if len(b) > 64 {
-		return fmt.Sprintf("%+q and %d bytes more", b[:64], len(b)-64)
-	}
-	return fmt.Sprintf("%+q", b)
+func stray(b []byte) Refusal {
+	return Refusal(fmt.Sprintf("%s: %d bytes stand before the start of a frame: %s", HalfFrame, len(b), Excerpt(b)))
 }
