@@ -42,7 +42,8 @@ type Host interface {
 	Pin(ctx context.Context, line string, c PinConfig) (Pin, error)
 	// Memory returns what the device whose ctx this is keeps over restarts of the gateway.
 	Memory(ctx context.Context) Memory
-	// Files is the file system from its root, to read /proc and /sys from; names have no leading slash.
+	// Files is the file system from its root, to read /proc and /sys from; names have no leading slash. Files that may take long are read with
+	// ReadFile.
 	Files() fs.FS
 }
 

@@ -7,7 +7,7 @@
 //   - A port is used by one process only, as root too (flock on the device).
 //   - A transceiver of RS-485 is turned around and an echo taken out by package tty.
 //   - Whatever goes away says so with an error wrapping drivers.ErrGone, and is opened anew by the bus at the next use.
-//   - Calls into the kernel that know no deadline (I2C, SPI, 1-Wire) end after a second or with their device.
+//   - Calls into the kernel that know no deadline (I2C, SPI, 1-Wire) end after a second or with their device, reads of files with their ctx.
 //
 // Everything handed out dies with the ctx it was asked for with.
 package board
@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -26,7 +25,8 @@ import (
 
 // Host is the real drivers.Host. It is safe for concurrent use.
 type Host struct {
-	log *slog.Logger
+	log   *slog.Logger
+	files *files
 
 	mu    sync.Mutex
 	buses map[string]*shared // guarded by mu; by path or network://address
@@ -42,7 +42,7 @@ func New(log *slog.Logger) *Host {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Host{log: log, buses: map[string]*shared{}}
+	return &Host{log: log, files: newFiles("/"), buses: map[string]*shared{}}
 }
 
 // Serial returns the bus on the serial port that c names; see drivers.Host. The port need not be there yet. It is refused when c
@@ -93,8 +93,8 @@ type forgetful struct{}
 func (forgetful) Load() ([]byte, error) { return nil, nil }
 func (forgetful) Store([]byte) error    { return nil }
 
-// Files is the file system from its root.
-func (h *Host) Files() fs.FS { return os.DirFS("/") }
+// Files is the file system from its root. It is a drivers.ContextFS.
+func (h *Host) Files() fs.FS { return h.files }
 
 // A shared is a bus and its uses.
 type shared struct {
