@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/ds18b20"
 	"github.com/tidegate-io/tidegate/drivers/external"
 	"github.com/tidegate-io/tidegate/drivers/gpio"
 	"github.com/tidegate-io/tidegate/drivers/modbus"
@@ -13,5 +14,5 @@ import (
 
 // Drivers returns all drivers, in the order of their names.
 func Drivers() []drivers.Driver {
-	return []drivers.Driver{external.Driver, gpio.Driver, modbus.Driver, serialtext.Driver, sim.Driver, system.Driver}
+	return []drivers.Driver{ds18b20.Driver, external.Driver, gpio.Driver, modbus.Driver, serialtext.Driver, sim.Driver, system.Driver}
 }

@@ -19,6 +19,7 @@ import (
 // machines says, for each driver, which machine its sample configuration finds a good device on.
 func machines() map[string]conformance.Options {
 	return map[string]conformance.Options{
+		"ds18b20":    {Far: thermometers},
 		"external":   {IsReal: true}, // its sample's program is on every machine
 		"gpio":       {Far: header, Reads: 10},
 		"modbus":     {Far: modbusUnit, IsChecked: true},
@@ -65,6 +66,18 @@ func talker(h *drivertest.Host) {
 	h.Ports = map[string]drivertest.Opener{
 		drivertest.Any: drivertest.Says(200*time.Millisecond, "T=20.5 N=0\r\n", "T=5.5 N=1\r\n", "T=-9.5 N=2\r\n"),
 	}
+}
+
+// thermometers are those of the sample, on the kernel's bus.
+func thermometers(h *drivertest.Host) {
+	m := fstest.MapFS{}
+	for id, text := range map[string]string{
+		"28-0316a2795bff": "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125\n",
+		"28-0417c1b3aeff": "5e ff 4b 46 7f ff 02 10 b6 : crc=b6 YES\n5e ff 4b 46 7f ff 02 10 b6 t=-10125\n",
+	} {
+		m["sys/bus/w1/devices/"+id+"/w1_slave"] = &fstest.MapFile{Data: []byte(text)}
+	}
+	h.FS = m
 }
 
 // files are those of a small board.
