@@ -23,6 +23,7 @@ func machines() map[string]conformance.Options {
 		"external":   {IsReal: true}, // its sample's program is on every machine
 		"gpio":       {Far: header, Reads: 10},
 		"modbus":     {Far: modbusUnit, IsChecked: true},
+		"pms5003":    {Far: dust, IsChecked: true},
 		"serialtext": {Far: talker},
 		"sim":        {},
 		"system":     {Far: files},
@@ -78,6 +79,15 @@ func thermometers(h *drivertest.Host) {
 		m["sys/bus/w1/devices/"+id+"/w1_slave"] = &fstest.MapFile{Data: []byte(text)}
 	}
 	h.FS = m
+}
+
+// dust is a particle counter in clean air.
+func dust(h *drivertest.Host) {
+	h.Ports = map[string]drivertest.Opener{drivertest.Any: drivertest.Says(
+		800*time.Millisecond,
+		"BM\x00\x1c\x00\x00\x00\x08\x00\x08\x00\x00\x00\x08\x00\x08\x00\xd2\x00\x46\x00\x2d\x00\x1e\x00\x00\x00\x00\x97\x00\x02\xc5",
+		"BM\x00\x1c\x00\x00\x00\x05\x00\x05\x00\x00\x00\x05\x00\x05\x00\x8a\x00\x2e\x00\x17\x00\x0f\x00\x00\x00\x00\x97\x00\x02\x34",
+	)}
 }
 
 // files are those of a small board.
