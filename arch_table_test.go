@@ -76,6 +76,7 @@ var theRules = ruleBook{
 		{what: "drivers", where: []string{"."}, why: "what a driver is"},
 		{what: "drivers/*", where: []string{".", "drivers"}, why: "a driver knows its part and the Host, nothing else"},
 		{what: "drivers/talker", where: []string{".", "drivers"}, why: "frames of devices that talk by themselves; knows none of them"},
+		{what: "drivers/nmea", where: []string{".", "drivers", "drivers/talker"}, why: "a driver of a device that talks by itself"},
 		{what: "drivers/pms5003", where: []string{".", "drivers", "drivers/talker"}, why: "a driver of a device that talks by itself"},
 		{what: "drivers/serialtext", where: []string{".", "drivers", "drivers/talker"}, why: "a driver of a device that talks by itself"},
 		{what: "drivers/drivertest/*", where: []string{".", "drivers", "drivers/drivertest"}, why: "a part of the tests that every driver gets"},
@@ -137,6 +138,7 @@ var theRules = ruleBook{
 		},
 	},
 	doors: []row{
+		{what: "github.com/adrianmo/go-nmea", where: []string{"drivers/nmea"}, why: "cuts sentences; its fields read empty as 0 and NaN as a number: one place knows"},
 		{what: "github.com/dgraph-io/badger/v4", where: []string{"buffer/disk"}, why: "its traps are dealt with in one place"},
 		{
 			what: "github.com/eclipse/paho.mqtt.golang", where: []string{"sync/mqtt", "sync/receive/subscribe"},

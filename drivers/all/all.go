@@ -7,6 +7,7 @@ import (
 	"github.com/tidegate-io/tidegate/drivers/external"
 	"github.com/tidegate-io/tidegate/drivers/gpio"
 	"github.com/tidegate-io/tidegate/drivers/modbus"
+	"github.com/tidegate-io/tidegate/drivers/nmea"
 	"github.com/tidegate-io/tidegate/drivers/pms5003"
 	"github.com/tidegate-io/tidegate/drivers/serialtext"
 	"github.com/tidegate-io/tidegate/drivers/sim"
@@ -15,5 +16,5 @@ import (
 
 // Drivers returns all drivers, in the order of their names.
 func Drivers() []drivers.Driver {
-	return []drivers.Driver{ds18b20.Driver, external.Driver, gpio.Driver, modbus.Driver, pms5003.Driver, serialtext.Driver, sim.Driver, system.Driver}
+	return []drivers.Driver{ds18b20.Driver, external.Driver, gpio.Driver, modbus.Driver, nmea.Driver, pms5003.Driver, serialtext.Driver, sim.Driver, system.Driver}
 }

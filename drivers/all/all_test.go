@@ -23,6 +23,7 @@ func machines() map[string]conformance.Options {
 		"external":   {IsReal: true}, // its sample's program is on every machine
 		"gpio":       {Far: header, Reads: 10},
 		"modbus":     {Far: modbusUnit, IsChecked: true},
+		"nmea":       {Far: receiver, IsChecked: true},
 		"pms5003":    {Far: dust, IsChecked: true},
 		"serialtext": {Far: talker},
 		"sim":        {},
@@ -79,6 +80,15 @@ func thermometers(h *drivertest.Host) {
 		m["sys/bus/w1/devices/"+id+"/w1_slave"] = &fstest.MapFile{Data: []byte(text)}
 	}
 	h.FS = m
+}
+
+// receiver is a GNSS receiver that has the same fix every second.
+func receiver(h *drivertest.Host) {
+	h.Ports = map[string]drivertest.Opener{drivertest.Any: drivertest.Says(
+		500*time.Millisecond,
+		"$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,281126,003.1,W*6B\r\n",
+		"$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47\r\n",
+	)}
 }
 
 // dust is a particle counter in clean air.
