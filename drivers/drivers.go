@@ -27,9 +27,10 @@ type Driver struct {
 	// (yet). It is for people who look on. nil = the bytes speak for themselves.
 	Explain func(out bool, b []byte) string
 	Parts   []Part // how `scan` recognises it on an I2C bus; nil = it is on no such bus, or cannot be told
-	// Hear says in a few words what talks there if b, as it came in on a serial line, is of such a device; "" = it is not. nil = it does
-	// not talk by itself.
-	Hear func(b []byte) string
+	// Hear says in a few words what talks there if b, as it came in on a serial line, is of such a device; "" = it is not. settings are keys
+	// and values, as YAML, that its configuration block needs beside port and baud; nil = no block can be told. A nil Hear = it does not talk
+	// by itself.
+	Hear func(b []byte) (what string, settings [][2]string)
 }
 
 // A Part says how one kind of I2C part is recognised without changing anything in it. Its driver's settings `bus` and `address` say

@@ -45,15 +45,36 @@ type Host struct {
 
 var _ drivers.Host = (*Host)(nil)
 
-// fakeBus is a bus and how many ctx it lives for.
+// fakeBus is a bus and the ends of the ctx that it lives for.
 type fakeBus struct {
 	bus   *drivers.Bus
-	users int
+	users []<-chan struct{}
+}
+
+// isLeft reports whether nobody has the bus any more.
+func (b *fakeBus) isLeft() bool {
+	for _, done := range b.users {
+		select {
+		case <-done:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// sweepLocked closes the bus called name once nobody has it any more.
+func (h *Host) sweepLocked(name string) {
+	if b := h.buses[name]; b != nil && b.isLeft() {
+		delete(h.buses, name)
+		_ = b.bus.Close() // nobody is left to be told
+	}
 }
 
 // Serial returns the bus on the Ports entry for c.Port. Like the real Host it refuses other settings while the port is in use.
 func (h *Host) Serial(ctx context.Context, c drivers.Serial) (*drivers.Bus, error) {
 	h.mu.Lock()
+	h.sweepLocked(c.Port)
 	if have, ok := h.settings[c.Port]; ok && h.buses[c.Port] != nil && have != c {
 		h.mu.Unlock()
 		return nil, fmt.Errorf("%s is in use with %+v, asked for with %+v: devices on one port need the same settings", c.Port, have, c)
@@ -96,14 +117,11 @@ func (h *Host) bus(ctx context.Context, name string) (*drivers.Bus, error) {
 	if err := b.bus.Join(ctx); err != nil {
 		return nil, err
 	}
-	b.users++
+	b.users = append(b.users, ctx.Done())
 	context.AfterFunc(ctx, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if b.users--; b.users == 0 {
-			delete(h.buses, name)
-			_ = b.bus.Close() // nobody is left to be told
-		}
+		h.sweepLocked(name)
 	})
 	return b.bus, nil
 }

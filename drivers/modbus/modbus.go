@@ -10,6 +10,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/modbus/link"
+	"github.com/tidegate-io/tidegate/drivers/modbus/sweep"
 )
 
 // Driver reads registers and bits of Modbus units, RTU and TCP. Its configuration is a *Config.
@@ -21,6 +22,7 @@ Registers that lie together are read with one request. Units on one line are sep
 It does not write, and it does not speak Modbus ASCII or RTU frames over TCP.`,
 	Every:   time.Second,
 	Explain: link.Explain,
+	Hear:    func(b []byte) (string, [][2]string) { return sweep.Hear(b), nil },
 	New: func() drivers.Config {
 		return &Config{Unit: 1, Timeout: time.Second, MaxQuantity: maxRegisters}
 	},

@@ -53,7 +53,7 @@ driver: nmea
 port: /dev/serial/by-id/usb-u-blox_AG_u-blox_7_GPS_GNSS_Receiver-if00
 baud: 9600
 `,
-	Hear: hear,
+	Hear: func(b []byte) (string, [][2]string) { return hear(b), [][2]string{} },
 }
 
 // Config is what the user sets for one receiver.

@@ -335,7 +335,7 @@ func TestHear(t *testing.T) {
 		"":                                    "",
 		"T=21.5 N=1\n$\n*\n$*\n":              "",
 	} {
-		if got := Driver.Hear([]byte(b)); got != want {
+		if got, _ := Driver.Hear([]byte(b)); got != want {
 			t.Errorf("%q: got %q, want %q", b, got, want)
 		}
 	}

@@ -30,7 +30,7 @@ driver: pms5003
 port: /dev/ttyS0
 `,
 	Explain: explain,
-	Hear:    hear,
+	Hear:    func(b []byte) (string, [][2]string) { return hear(b), [][2]string{} },
 }
 
 // A quantity is one word of the frame that is reported.

@@ -339,7 +339,7 @@ func TestHearAndExplain(t *testing.T) {
 		{make([]byte, 100), "", ""},
 		{nil, "", ""},
 	} {
-		if got := Driver.Hear(tc.b); got != tc.heard {
+		if got, _ := Driver.Hear(tc.b); got != tc.heard {
 			t.Errorf("% x: heard %q, want %q", tc.b, got, tc.heard)
 		}
 		if got := Driver.Explain(false, tc.b); got != tc.explain {

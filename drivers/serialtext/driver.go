@@ -25,6 +25,7 @@ A line that does not match, is too long, cut short, has odd bytes or a wrong che
 		{Name: chanFault, Kind: tidegate.KindText, Meaning: "what was wrong with a line that was not used; only ever a fault"},
 	},
 	Every: 0,
+	Hear:  hear,
 	New:   func() drivers.Config { return newConfig() },
 	Sample: `name: console
 driver: serialtext
