@@ -83,6 +83,7 @@ var theRules = ruleBook{
 		{what: "drivers/*/*", where: []string{".", "drivers"}, why: "a part of one driver"},
 		{what: "drivers/board", where: []string{".", "drivers"}, why: "the real Host; knows no driver"},
 		{what: "drivers/drivertest", where: []string{".", "drivers"}, why: "the fake Host; knows no driver"},
+		{what: "drivers/scan", where: []string{".", "drivers"}, why: "asks a Host and drivers; knows no part itself"},
 		{what: "drivers/all", where: []string{"drivers", "drivers/*"}, why: "the list of drivers, and nothing but the list"},
 		{what: "sync/forward", where: []string{".", "buffer", "sync/wire", "sync/wire/frame", "sync/profile"}, why: "from a cursor to an Uplink; knows no transport"},
 		{what: "sync/forward/uplink", where: []string{"."}, why: "what forwarder and transports share, without the queue"},
@@ -147,7 +148,7 @@ var theRules = ruleBook{
 		{what: "go.bug.st/serial", where: []string{"drivers/board"}, why: "Read returns (0, nil) on timeout: one place knows"},
 		{what: "periph.io/x/host/v3", where: []string{"drivers/board"}, why: "the hardware itself"},
 		{what: "github.com/warthog618/go-gpiocdev", where: []string{"drivers/board/gpioline"}, why: "edges with kernel stamps and sequence numbers; its watcher spins when a chip is removed"},
-		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest"}, why: "types of I2C, SPI and 1-Wire buses"},
+		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest", "drivers/scan"}, why: "types of I2C, SPI and 1-Wire buses"},
 		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/modbus"}, why: "strict, with line and column; modbus reads its maps"},
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
 		{what: "github.com/spf13/cobra", where: []string{"cmd/*", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
@@ -156,8 +157,9 @@ var theRules = ruleBook{
 		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
-				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "cmd/tidegate/reach", "drivers/board",
-				"drivers/board/gpioline", "drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system", "sync/mqtt",
+				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "cmd/tidegate/reach",
+				"drivers/board", "drivers/board/gpioline", "drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system",
+				"sync/mqtt",
 			},
 			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, limits and ends of processes, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
 		},
@@ -260,6 +262,7 @@ var theRules = ruleBook{
 	drivers: []row{
 		{what: "all", why: "the list"},
 		{what: "board", why: "the real Host"},
+		{what: "scan", why: "what is on the buses"},
 		{what: "drivertest", why: "the fake Host"},
 		{what: "talker", why: "what the drivers of devices that talk by themselves have in common"},
 	},
