@@ -121,6 +121,7 @@ var theRules = ruleBook{
 				"sync/receive/farend",
 			},
 		},
+		{what: "cmd/tidegate/find", where: []string{"drivers", "drivers/board", "drivers/board/gpioline", "drivers/modbus/sweep", "drivers/scan"}, why: "what scan found, for people"},
 		{
 			what: "cmd/tidegate/direct", why: "outputs of devices without the gateway; is given the Host",
 			where: []string{".", "agent/config", "agent/output", "agent/status", "drivers"},
@@ -157,7 +158,7 @@ var theRules = ruleBook{
 		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
-				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "cmd/tidegate/reach",
+				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "cmd/tidegate/find", "cmd/tidegate/reach",
 				"drivers/board", "drivers/board/gpioline", "drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system",
 				"sync/mqtt",
 			},

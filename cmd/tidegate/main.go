@@ -77,7 +77,8 @@ func root() *cobra.Command {
 	}
 	c.PersistentFlags().StringVar(&o.config, "config", file, "configuration file")
 	c.PersistentFlags().BoolVar(&o.debug, "debug", false, "log more")
-	c.AddCommand(runCommand(o), checkCommand(o), driversCommand(o), readCommand(o), setCommand(o), safeCommand(o), statusCommand(o), queueCommand(o), versionCommand(o), demoCommand(o), receiveCommand(o), manCommand())
+	c.AddCommand(runCommand(o), checkCommand(o), driversCommand(o), scanCommand(o), readCommand(o), setCommand(o), safeCommand(o), statusCommand(o),
+		queueCommand(o), versionCommand(o), demoCommand(o), receiveCommand(o), manCommand())
 	return c
 }
 

@@ -1,0 +1,128 @@
+package find
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/board"
+	"github.com/tidegate-io/tidegate/drivers/board/pty"
+	"github.com/tidegate-io/tidegate/drivers/modbus"
+	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
+	"github.com/tidegate-io/tidegate/drivers/modbus/sweep"
+)
+
+// keeping is the far end of a pseudo-terminal that answers only where the port is set to its own speed: what comes at others is noise to
+// it. Pseudo-terminals have no parity.
+type keeping struct {
+	*pty.Pair
+	t     *testing.T
+	speed uint32
+}
+
+func (k *keeping) Read(b []byte) (int, error) {
+	for {
+		n, err := k.Master.Read(b)
+		if err != nil || k.isMine() {
+			return n, err
+		}
+	}
+}
+
+func (k *keeping) Write(b []byte) (int, error) { return k.Master.Write(b) }
+func (k *keeping) Close() error                { return k.Pair.Close() }
+
+func (k *keeping) isMine() bool {
+	raw, err := k.Master.SyscallConn()
+	if err != nil {
+		k.t.Error(err)
+		return false
+	}
+	mine := false
+	err = raw.Control(func(fd uintptr) {
+		s, err := unix.IoctlGetTermios(int(fd), unix.TCGETS2)
+		if err != nil {
+			k.t.Error(err)
+			return
+		}
+		mine = s.Ospeed == k.speed
+	})
+	return mine && err == nil
+}
+
+// line returns a pseudo-terminal with unit 5 at 19200 bit/s at its far end, and the path of its port.
+func line(t *testing.T) string {
+	t.Helper()
+	p, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &keeping{Pair: p, t: t, speed: 19200}
+	s := &slave.Slave{Units: []byte{5}, Values: func(_ slave.Request, out []uint16) slave.Exception {
+		out[0] = 17
+		return slave.NoException
+	}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.ServeRTU(ctx, k) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return p.Path
+}
+
+// TestModbus finds a unit on a real port that keeps its settings, and prints a configuration that check takes.
+func TestModbus(t *testing.T) {
+	port := line(t)
+	var out bytes.Buffer
+	f := Finder{Out: &out, Ports: []string{port}, Units: []uint{4, 5, 6}, Baud: []int{9600, 19200}}
+	if err := f.Modbus(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "# " + port + " unit 5 at 19200 8N1: holding 0 = 17\ndevices:\n"; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("got\n%s\nwant it to begin with\n%s", &out, want)
+	}
+	text := "gateway: {id: gw-1}\nuplink: {url: \"mqtt://127.0.0.1\"}\n" + out.String()
+	if _, faults, err := config.Parse("found.yaml", []byte(text), []drivers.Driver{modbus.Driver}); err != nil {
+		t.Errorf("check refuses it: %v %v\n%s", err, faults, text)
+	}
+}
+
+// TestEstimate: on a real port, where opening and the kernel take their time too, the time said beforehand is right within a fifth.
+func TestEstimate(t *testing.T) {
+	port := line(t)
+	plan := sweep.NewPlanOf(port, []byte{1, 2, 3, 4, 6, 7, 8, 9, 10}, []int{9600, 19200}, []string{"none"})
+	start := time.Now()
+	if found, err := (&sweep.Search{Host: board.New(nil), Plan: plan}).Run(t.Context()); err != nil || len(found) != 0 {
+		t.Fatalf("found %+v, %v", found, err)
+	}
+	took := time.Since(start)
+	if ratio := took.Seconds() / plan.Estimate().Seconds(); ratio < 0.8 || ratio > 1.2 {
+		t.Errorf("%d requests took %v, said %v beforehand", plan.Size(), took, plan.Estimate())
+	}
+	t.Logf("%d requests took %v, said %v", plan.Size(), took, plan.Estimate())
+}
+
+// TestBadFlags: what cannot be searched is refused with what can.
+func TestBadFlags(t *testing.T) {
+	for want, f := range map[string]Finder{
+		"--unit is 0, want 1 to 247":                     {Units: []uint{0}},
+		"--unit is 300, want 1 to 247":                   {Units: []uint{300}},
+		`--parity is "mark", want none, even or odd`:     {Parity: []string{"mark"}},
+		"no usual setting has these speeds and parities": {Baud: []int{31250}},
+	} {
+		f.Out, f.Ports = &bytes.Buffer{}, []string{"/dev/null"}
+		if err := f.Modbus(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
