@@ -97,6 +97,20 @@ type Port interface {
 	SetWriteDeadline(t time.Time) error
 }
 
+// A LineCounter is a Port whose hardware counts what it received and could not take as it came. Pseudo-terminals and connections do not.
+type LineCounter interface {
+	// LineErrors returns the counts, or why there are none. They belong to the port, not to whoever has opened it, and never begin anew.
+	LineErrors() (LineErrors, error)
+}
+
+// LineErrors are counts of characters.
+type LineErrors struct {
+	Framing uint64 // without a stop bit: another speed, noise, a collision
+	Parity  uint64 // with a wrong parity bit
+	Overrun uint64 // lost: the machine was too slow
+	Break   uint64 // the line was at space for a whole character: its wires are swapped or shorted, or another speed
+}
+
 // PinConfig says how a GPIO line is to be used.
 type PinConfig struct {
 	Output    bool            // else input
