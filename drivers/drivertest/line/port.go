@@ -11,6 +11,9 @@ import (
 // kernelBuffer is how many bytes wait for a reader at most: N_TTY_BUF_SIZE.
 const kernelBuffer = 4096
 
+// wake is how long after a character's last look a program can read it: interrupt, kernel and scheduler take that at least.
+const wake = int64(100 * time.Microsecond)
+
 // received is a byte that waits for the gateway's program.
 type received struct {
 	c  byte
@@ -71,7 +74,7 @@ func (l *Line) receive(c char) {
 		l.count.Overrun++
 		return
 	}
-	at := l.now
+	at := l.now + wake
 	if every := int64(l.config.Latency); every > 0 {
 		at = (at + every - 1) / every * every
 	}
