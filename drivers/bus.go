@@ -13,10 +13,12 @@ import (
 // A Bus is a Port that several devices share. One of them has it at a time; the others wait in order of arrival.
 // It is safe for concurrent use.
 type Bus struct {
-	name  string
-	open  func(ctx context.Context) (Port, error)
-	trace atomic.Pointer[func(out bool, b []byte)]
-	busy  atomic.Int64 // nanoseconds in Do, for Busy
+	name    string
+	open    func(ctx context.Context) (Port, error)
+	trace   atomic.Pointer[func(out bool, b []byte)]
+	busy    atomic.Int64 // nanoseconds in Do, for Busy
+	recent  ring         // has a lock of its own
+	explain atomic.Pointer[func(out bool, b []byte) string]
 
 	turn     chan struct{} // holds one token: whoever has it may use port, failed and failure
 	failed   time.Time     // when the port was last not to be opened; owned by the holder of the token
@@ -122,6 +124,17 @@ func (b *Bus) Trace(f func(out bool, p []byte)) {
 	b.trace.Store(&f)
 }
 
+// note keeps p for Recent, and shows it to the trace.
+func (b *Bus) note(out bool, p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	b.recent.add(out, p)
+	if f := b.trace.Load(); f != nil {
+		(*f)(out, p)
+	}
+}
+
 // Keep returns what is kept on the bus under key, which make makes the first time: what the devices that share the bus have to know
 // of each other. It lives as long as the bus does, over the end of a device and of the port. key is of a type of the caller's own,
 // so that no other package has the same. What is kept may be used within Do only, where one device is alone with it.
@@ -160,7 +173,7 @@ func (b *Bus) Do(ctx context.Context, f func(p Port) error) error {
 		held := time.Since(start)
 		b.busy.Add(int64(held))
 		if m, ok := ctx.Value(meterKey{}).(*Meter); ok {
-			m.add(held, b.count.Load() > 1)
+			m.add(b, held, b.count.Load() > 1)
 		}
 	}()
 	p, err := b.hold(ctx, arrived)
@@ -315,9 +328,7 @@ func (t *turn) Read(b []byte) (int, error) {
 		return 0, errTurnOver
 	}
 	n, err := t.port.Read(b)
-	if f := t.bus.trace.Load(); f != nil && n > 0 {
-		(*f)(false, b[:n])
-	}
+	t.bus.note(false, b[:n])
 	return n, err
 }
 
@@ -326,9 +337,7 @@ func (t *turn) Write(b []byte) (int, error) {
 		return 0, errTurnOver
 	}
 	n, err := t.port.Write(b)
-	if f := t.bus.trace.Load(); f != nil && n > 0 {
-		(*f)(true, b[:n])
-	}
+	t.bus.note(true, b[:n])
 	return n, err
 }
 

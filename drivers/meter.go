@@ -10,8 +10,9 @@ import (
 type Meter struct {
 	Device string // whose meter it is, for messages; not changed while it is in use
 
-	mu    sync.Mutex // guards total
+	mu    sync.Mutex // guards total and bus
 	total Use
+	bus   *Bus // the last
 }
 
 // Use is what was taken of buses.
@@ -38,9 +39,17 @@ func (m *Meter) Take() Use {
 	return u
 }
 
-func (m *Meter) add(held time.Duration, isShared bool) {
+// Bus returns the bus that was taken last; nil = none was.
+func (m *Meter) Bus() *Bus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.bus
+}
+
+func (m *Meter) add(b *Bus, held time.Duration, isShared bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bus = b
 	m.total.Turns++
 	m.total.Held += held
 	m.total.IsShared = m.total.IsShared || isShared
