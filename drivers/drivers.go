@@ -149,3 +149,12 @@ type Setter interface {
 	// Set drives the output channel to v and returns nil when the device has taken it. It does not retry.
 	Set(ctx context.Context, channel string, v tidegate.Value) error
 }
+
+// An Advisor is a Device that can tell what is likely to be wrong with its bus.
+type Advisor interface {
+	// Advice says it in one line, from what went over the bus; "" = nothing is wrong, or nothing that can be told.
+	Advice() string
+	// Examine asks around on the bus, which takes up to minutes and must not be in use, where silence is all there is; then it returns
+	// Advice. The ctx that the device was opened with must be done. The error says why it could not ask.
+	Examine(ctx context.Context, h Host) (string, error)
+}

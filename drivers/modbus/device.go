@@ -36,6 +36,7 @@ type device struct {
 	bus   *drivers.Bus
 	link  framing
 
+	patient  *patient           // nil where the doctor is of no use: on TCP
 	values   []value            // sorted as they lie
 	readings []tidegate.Reading // in the order of the configuration, used again by each Read
 	first    []request          // the plan before anything was learned
@@ -98,7 +99,13 @@ func (d *device) Read(ctx context.Context) ([]tidegate.Reading, error) {
 		}
 	}
 	if !r.answered && r.failure != nil {
+		if d.patient != nil {
+			return nil, d.patient.Ill(r.failure)
+		}
 		return nil, r.failure
+	}
+	if d.patient != nil {
+		d.patient.Well()
 	}
 	return d.readings, nil
 }
@@ -178,6 +185,9 @@ func (d *device) exchange(p drivers.Port) error {
 	d.ran, d.sent = true, d.asked
 	if probe, ok := d.link.Probe(d.asked, d.spans); ok {
 		d.sent = probe
+	}
+	if d.patient != nil {
+		d.patient.Asked()
 	}
 	d.body, d.err = d.link.Exchange(p, d.sent)
 	if _, onTCP := d.link.(*link.TCP); onTCP && isNoReply(d.err) && (d.silent+1)%silentOnTCP == 0 {

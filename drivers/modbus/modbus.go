@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus/doctor"
 	"github.com/tidegate-io/tidegate/drivers/modbus/link"
 	"github.com/tidegate-io/tidegate/drivers/modbus/sweep"
 )
@@ -120,12 +121,17 @@ func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, erro
 	if err != nil {
 		return nil, fmt.Errorf("open modbus unit %d on %s: %w", c.Unit, a.name, err)
 	}
+	bus.Speaks(link.Explain)
 	var l framing = link.NewTCP(byte(c.Unit), c.Timeout, uint16(rand.Uint32()))
 	if a.isSerial {
 		l = link.NewRTU(bus, byte(c.Unit), c.Timeout, a.serial.Baud)
 	}
 	where := "unit " + strconv.Itoa(c.Unit) + " on " + a.name
-	return newDevice(where, bus, l, values, c.MaxGap, c.MaxQuantity), nil
+	d := newDevice(where, bus, l, values, c.MaxGap, c.MaxQuantity)
+	if a.isSerial {
+		d.patient = watch(doctor.NewPatient(bus, a.serial, byte(c.Unit), c.Timeout), d.values)
+	}
+	return d, nil
 }
 
 // kind returns the kind of the Values that v is reported as.

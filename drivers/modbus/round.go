@@ -140,6 +140,9 @@ func (d *device) fault(q *request, text string) {
 
 // fill makes readings of body, the bytes that answered q.
 func (d *device) fill(q *request, body []byte) {
+	if d.patient != nil {
+		d.patient.note(d.values, q, body)
+	}
 	for i := q.from; i < q.to; i++ {
 		v := &d.values[i]
 		r := &d.readings[v.at]
