@@ -361,7 +361,11 @@ func (r *reader) report(state, code string, err error) {
 		return
 	}
 	r.saidText, r.saidAt = text, now.Boot
-	r.log.Warn("device cannot be read", "device", r.name, "err", err)
+	args := []any{"device", r.name, "err", err}
+	if bus := r.meter.Bus(); bus != nil {
+		args = append(args, "bus", bus.Name(), "last", bus.Dump())
+	}
+	r.log.Warn("device cannot be read", args...)
 	for _, c := range deviceConditions {
 		if c != "device_flood" {
 			r.board.set(c, r.name, c == code, text)

@@ -1,9 +1,11 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -340,6 +342,27 @@ func TestFaultIsReported(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("faults arrived:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+// TestFaultIsLoggedWithItsBus: what went over the bus last stands in the log beside the error, decoded, and as often as the error does.
+func TestFaultIsLoggedWithItsBus(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		x := newBed(t, nil)
+		var log bytes.Buffer
+		x.parts.Log = slog.New(slog.NewTextHandler(&log, nil))
+		x.host.Ports = map[string]drivertest.Opener{"/dev/bus": drivertest.Answers(func([]byte) []byte { return nil })}
+		g := x.start("devices: [{name: m, driver: modbus, every: 1s, address: 'rtu:///dev/bus', unit: 7, timeout: 100ms, registers: [{channel: v, address: 0}]}]\n")
+		time.Sleep(10 * time.Minute)
+		g.end()
+		reads := g.device("m").Faults
+		n, dumps := strings.Count(log.String(), `msg="device cannot be read"`), strings.Count(log.String(), " bus=/dev/bus last=")
+		if n < 10 || n > 14 || dumps != n || reads < 50 {
+			t.Errorf("%d Reads failed, %d lines, %d with the bus:\n%s", reads, n, dumps, log.String())
+		}
+		if !strings.Contains(log.String(), " ago > 07 03 00 00 00 01 84 6c (request to unit 7: function 03, holding 0 (quantity 1), CRC right)") {
+			t.Errorf("no request in\n%s", log.String())
 		}
 	})
 }
