@@ -221,6 +221,7 @@ var theRules = ruleBook{
 		{what: "drivers/external", limit: 1750, why: "a program's life, its lines and its caps are one state between the goroutines of one process; half of the rest is its settings"},
 		{what: "drivers/drivertest/conformance", limit: 1600, why: "one suite, whose checks share one way to open, read and judge a device, in a bubble or in real time"},
 		{what: "sync/receive", limit: 1600, why: "ledger, stage, what bounds them and receipts are one scheme over one state, which one model explores; sinks and subscription are out already"},
+		{what: "cmd/tidegate", limit: 1600, why: "one file a command; they have nothing in common but how they print"},
 		{what: "sync/forward", limit: 1650, why: "lanes, flights and what is suspected, of ending connections or of getting no receipt, share one connection's state; pace, pack and uplink are out already"},
 		{what: "buffer", limit: 2350, why: "one lock over one store: tails, cursors, segments, declarations and their digest change together; encodings and Badger are out already"},
 		{what: "agent/line", limit: 1900, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},

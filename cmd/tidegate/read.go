@@ -28,7 +28,7 @@ import (
 const readPatience = 30 * time.Second
 
 type readFlags struct {
-	watch, trace, asJSON bool
+	watch, trace, asJSON, examine bool
 }
 
 func readCommand(o *options) *cobra.Command {
@@ -61,6 +61,7 @@ func readCommand(o *options) *cobra.Command {
 	}
 	c.Flags().BoolVar(&f.watch, "watch", false, "again and again, until Ctrl-C")
 	c.Flags().BoolVar(&f.trace, "trace", false, "show the bytes on the bus, and what they are")
+	c.Flags().BoolVar(&f.examine, "examine", false, "find out why it is silent: ask with other settings and other unit numbers, up to two minutes")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object a reading")
 	return c
 }
@@ -95,13 +96,21 @@ func readDevice(o *options, d *config.Device, f readFlags) (err error) {
 		i := slices.IndexFunc(all.Drivers(), func(x drivers.Driver) bool { return x.Name == d.Driver })
 		host = &tracing{Host: host, explain: all.Drivers()[i].Explain, start: time.Now()}
 	}
-	dev, err := d.Settings.Open(ctx, host)
+	open, letGo := context.WithCancel(ctx)
+	defer letGo()
+	dev, err := d.Settings.Open(open, host)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", d.Name, err)
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	for {
 		bad, err := readOnce(ctx, d, dev, f.asJSON)
+		if advisor, ok := dev.(drivers.Advisor); ok && ctx.Err() == nil && !f.watch && (f.trace || f.examine) {
+			if bad {
+				readAgain(ctx, dev)
+			}
+			advise(ctx, advisor, f, host, letGo)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -122,6 +131,35 @@ func readDevice(o *options, d *config.Device, f readFlags) (err error) {
 			return nil
 		case <-time.After(d.Every):
 		}
+	}
+}
+
+// readAgain reads dev as often as it takes to tell a fault from chance.
+func readAgain(ctx context.Context, dev drivers.Device) {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	for range 3 {
+		if _, err := dev.Read(ctx); errors.Is(err, drivers.ErrGone) {
+			return
+		}
+	}
+}
+
+// advise prints what is likely to be wrong. To examine the bus it lets go of the device.
+func advise(ctx context.Context, a drivers.Advisor, f readFlags, host drivers.Host, letGo func()) {
+	text := a.Advice()
+	if f.examine {
+		done := progress(os.Stderr, "asking around")
+		letGo()
+		var err error
+		text, err = a.Examine(ctx, host)
+		done()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "tidegate: examine:", err)
+		}
+	}
+	if text != "" {
+		fmt.Fprintln(os.Stderr, "tidegate:", text)
 	}
 }
 
