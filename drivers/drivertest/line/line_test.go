@@ -345,6 +345,17 @@ func TestPort(t *testing.T) {
 		if got := exchange(t, again); !bytes.Equal(got, parrot([]byte("ask"))) {
 			t.Errorf("got % x", got)
 		}
+		if err := again.SetReadDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, err := again.Read(make([]byte, 1)); done <- err }()
+		synctest.Wait()
+		if _, err := again.Write([]byte("ask")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("a Read that waited for what a Write brings about: %v", err)
+		}
 		if err := again.Close(); err != nil {
 			t.Fatal(err)
 		}

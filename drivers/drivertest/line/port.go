@@ -150,6 +150,7 @@ func (p *Port) Write(b []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	l.nodes[0].send(l.now, b, 0)
+	p.wakeLocked() // a Read in progress: there is something to wait for now
 	return len(b), nil
 }
 
