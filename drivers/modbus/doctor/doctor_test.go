@@ -150,6 +150,11 @@ func TestDiagnose(t *testing.T) {
 			"the replies of unit 7 break off: its driver, or an adapter between, lets go of the line too early; lengthen the unit's turn-off delay, or use an " +
 				"adapter that switches by itself", "3 of 3 replies broke off",
 		},
+		"halves that end in zero": {
+			about(times(3, ask, reply[:5])...),
+			"the replies of unit 7 break off: its driver, or an adapter between, lets go of the line too early; lengthen the unit's turn-off delay, or use an " +
+				"adapter that switches by itself", "3 of 3 replies broke off",
+		},
 		"one half, then silence": {
 			about(append(times(2, ask, reply), ask, reply[:6], ask, ask)...),
 			"the line was cut while unit 7 answered; look for a loose or broken wire between the gateway and the unit",

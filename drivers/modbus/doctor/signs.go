@@ -28,7 +28,7 @@ type tally struct {
 	late    int // a right reply, too late
 	twice   int // two right replies
 	silent  int // not a byte
-	lone    int // nothing but a 0x00, or bytes no more than the request's with one at their end, at once
+	lone    int // nothing but a 0x00; or no more bytes than the request's, not the reply's, with one at their end; at once
 	zeros   int // most bytes 0x00
 	zeroed  int // of these, shorter than the reply
 	part    int // the beginning of a reply
@@ -208,7 +208,7 @@ func (c Case) spoilt(e *exchange, t *tally, window []byte, isSoon bool) {
 	switch {
 	case n == 0:
 		t.silent = 1
-	case isSoon && window[n-1] == 0 && (n == 1 || n <= len(e.ask)+1 && zeros*2 <= n):
+	case isSoon && window[n-1] == 0 && (n == 1 || n <= len(e.ask)+1 && zeros*2 <= n && window[0] != e.unit()):
 		t.lone = 1
 	case n >= 3 && zeros*10 >= n*6:
 		t.zeros = 1
