@@ -4,10 +4,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/board/tty"
 )
 
 // TestLineErrors: a pseudo-terminal has no UART that counts, and says so through the bus; so does a port that was closed.
@@ -36,5 +38,20 @@ func TestIcounter(t *testing.T) {
 	c := icounter{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
 	if got, want := c.lineErrors(), (drivers.LineErrors{Framing: 6, Overrun: 7, Parity: 8, Break: 9}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// counting is a port that counts.
+type counting struct{ drivers.Port }
+
+func (counting) LineErrors() (drivers.LineErrors, error) { return drivers.LineErrors{Parity: 3}, nil }
+
+// TestLineErrorsBehindEcho: a port whose line is turned around or freed of echo tells them all the same.
+func TestLineErrorsBehindEcho(t *testing.T) {
+	if got, err := tty.New(counting{}, nil, time.Millisecond, true).LineErrors(); err != nil || got != (drivers.LineErrors{Parity: 3}) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := tty.New(struct{ drivers.Port }{}, nil, time.Millisecond, true).LineErrors(); err == nil || err.Error() != "count line errors: the terminal does not count them" {
+		t.Errorf("got %v", err)
 	}
 }

@@ -85,6 +85,15 @@ func New(p drivers.Port, sw Switch, char time.Duration, hasEcho bool) *Port {
 // Read is the terminal's.
 func (p *Port) Read(b []byte) (int, error) { return p.terminal.Read(b) }
 
+// LineErrors returns what the terminal has counted, what came of an echo included. It is part of drivers.LineCounter.
+func (p *Port) LineErrors() (drivers.LineErrors, error) {
+	c, ok := p.terminal.(drivers.LineCounter)
+	if !ok {
+		return drivers.LineErrors{}, errors.New("count line errors: the terminal does not count them")
+	}
+	return c.LineErrors()
+}
+
 // Write sends b. Its errors are the terminal's; those of the transceiver's turning, which wrap drivers.ErrGone; and those of the echo,
 // which wrap drivers.ErrEcho.
 func (p *Port) Write(b []byte) (n int, err error) {
