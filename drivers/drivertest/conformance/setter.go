@@ -60,7 +60,8 @@ func valuesOfAllKinds() []tidegate.Value {
 	}
 }
 
-// checkSetWhileReading sets outputs while a Read waits, in real time: a bubble's would stand still before a mutex.
+// checkSetWhileReading sets outputs while a Read waits, in real time: a bubble's would stand still before a mutex. A Set may wait for its turn on
+// the bus that a Read has, but ends with its ctx, as a Read does.
 func (x *exam) checkSetWhileReading() {
 	if !slices.ContainsFunc(x.channels(x.config()), func(c drivers.Channel) bool { return c.Output }) {
 		return
@@ -92,12 +93,11 @@ func (x *exam) checkSetWhileReading() {
 	}()
 	go func() {
 		defer close(set)
-		for range 50 {
-			for _, c := range x.channels(x.config()) {
-				if c.Output {
-					_ = s.Set(readCtx, c.Name, tidegate.Bool(true)) // what comes of it is check setter's
-				}
-			}
+		outputs := slices.DeleteFunc(x.channels(x.config()), func(c drivers.Channel) bool { return !c.Output })
+		for i := range 50 {
+			setCtx, cancel := context.WithTimeout(readCtx, 10*time.Millisecond)
+			_ = s.Set(setCtx, outputs[i%len(outputs)].Name, tidegate.Bool(true)) // what comes of it is check setter's
+			cancel()
 			wait(time.Millisecond)
 		}
 	}()
