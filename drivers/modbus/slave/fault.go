@@ -18,8 +18,9 @@ const (
 	Intact       Kind = iota
 	Silent            // no reply
 	WrongCRC          // RTU: one bit of the CRC is turned
+	WrongBit          // RTU: one bit of what the reply says is turned, its CRC is not
 	Truncated         // the second half is missing
-	ForeignUnit       // the reply bears the next unit's number
+	ForeignUnit       // a reply of the next unit: other values, and its number
 	WrongFunc         // the reply bears the function of another table
 	WrongCount        // one register (or byte of bits) too few, with a byte count that fits
 	LyingCount        // the byte count says two more than there are
@@ -56,10 +57,14 @@ func (f Fault) spoil(w wire, a asked, reply []byte) []byte {
 		if !onTCP {
 			good[len(good)-1] ^= 0x10
 		}
+	case WrongBit:
+		if !onTCP {
+			good[len(good)-3] ^= 0x10
+		}
 	case Truncated:
 		return good[:len(good)/2]
 	case ForeignUnit:
-		return w.frame(asked{unit: a.unit + 1, id: a.id}, reply)
+		return w.frame(asked{unit: a.unit + 1, id: a.id}, inverted(reply))
 	case WrongFunc:
 		other := append([]byte(nil), reply...)
 		other[0] = reply[0]%4 + 1
@@ -79,7 +84,7 @@ func (f Fault) spoil(w wire, a asked, reply []byte) []byte {
 	case Noise:
 		return append([]byte{0x00, 0xff, 0x55}, good...)
 	case ForeignFirst:
-		return append(w.frame(asked{unit: a.unit + 1, id: a.id}, reply), good...)
+		return append(w.frame(asked{unit: a.unit + 1, id: a.id}, inverted(reply)), good...)
 	}
 	if onTCP {
 		return f.spoilTCP(w, a, reply, good)
@@ -104,6 +109,15 @@ func (f Fault) spoilTCP(w wire, a asked, reply, good []byte) []byte {
 		good[4], good[5] = 0xff, 0xff
 	}
 	return good
+}
+
+// inverted returns reply with other values, if it has any.
+func inverted(reply []byte) []byte {
+	b := append([]byte(nil), reply...)
+	for i := 2; i < len(b); i++ {
+		b[i] ^= 0xff
+	}
+	return b
 }
 
 // shorter takes one register, or the last byte of bits, off a reply.

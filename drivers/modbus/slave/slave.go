@@ -28,20 +28,24 @@ const (
 // Exception is an exception code of "MODBUS Application Protocol V1.1b3" section 7; 0 = none.
 type Exception byte
 
-// The exceptions a slave gives by itself; Values may give others.
+// The exceptions a slave gives by itself; Values and Write may give others.
 const (
 	NoException     Exception = 0
-	IllegalFunction Exception = 1 // a function other than 01 to 04
+	IllegalFunction Exception = 1 // a function other than 01 to 06, 15 and 16, or one that writes where Write is nil
 	IllegalAddress  Exception = 2 // the request ends beyond address 65535
-	IllegalValue    Exception = 3 // a quantity of 0, or of more than 125 registers or 2000 bits
+	IllegalValue    Exception = 3 // a quantity that the function does not have, or a coil that is neither on nor off
 )
 
-// Request is what a master asks one unit for.
+// Request is what a master asks one unit for, or orders it to write.
 type Request struct {
 	Unit              byte
 	Table             Table
 	Address, Quantity uint16
+	Function          byte // 1 to 4 read; 5, 6, 15 and 16 write
 }
+
+// writes reports whether q is an order.
+func (q Request) writes() bool { return q.Function > byte(Inputs) }
 
 // Slave answers for several units. Its fields are set before the first Serve and not changed after; its methods are safe for
 // concurrent use, and the functions in its fields are called by each Serve concurrently.
@@ -50,25 +54,28 @@ type Slave struct {
 	Units []byte
 	// Values fills out with the content of len(out) registers, or bits (0 or 1), and returns NoException; or refuses.
 	Values func(q Request, out []uint16) Exception
+	// Write takes the len(values) registers, or bits (0 or 1), that are to be written, or refuses. nil = nothing can be written.
+	Write func(q Request, values []uint16) Exception
 	// Answered, if set, is called right after a reply with values, true to the protocol, has been written.
 	Answered func(q Request)
 	// Fault, if set, says what goes wrong with the reply to q; the zero Fault is nothing.
 	Fault func(q Request) Fault
 
-	counts [256]struct{ requests, values, exceptions atomic.Uint64 }
+	counts [256]struct{ requests, values, writes, exceptions atomic.Uint64 }
 }
 
 // Count says what one unit has answered.
 type Count struct {
 	Requests   uint64 // replies with values that were true to the protocol, whether anybody waited for them or not
 	Values     uint64 // registers and bits in them
+	Writes     uint64 // replies to writes
 	Exceptions uint64 // exceptions
 }
 
 // Count returns what unit has answered so far.
 func (s *Slave) Count(unit byte) Count {
 	c := &s.counts[unit]
-	return Count{c.requests.Load(), c.values.Load(), c.exceptions.Load()}
+	return Count{c.requests.Load(), c.values.Load(), c.writes.Load(), c.exceptions.Load()}
 }
 
 // ServeRTU answers RTU frames on rw, the line's far end, until ctx is done (nil) or rw fails. When ctx is done it closes rw if
@@ -195,14 +202,22 @@ func (l *line) decide(a asked) reply {
 	q, code := parse(a.unit, a.pdu)
 	r := reply{q: q, code: code}
 	values := l.out[:q.Quantity]
+	if q.writes() && l.s.Write == nil && code == NoException {
+		r.code = IllegalFunction
+	}
 	if r.code == NoException && l.s.Fault != nil {
 		r.fault = l.s.Fault(q)
 		r.code = r.fault.Exception
 	}
-	if r.code == NoException {
+	switch {
+	case r.code != NoException:
+	case q.writes():
+		written(a.pdu, values)
+		r.code = l.s.Write(q, values)
+	default:
 		r.code = l.s.Values(q, values)
 	}
-	r.wire = r.fault.spoil(l.w, a, replyPDU(a.pdu[0], q, values, r.code))
+	r.wire = r.fault.spoil(l.w, a, replyPDU(a.pdu, q, values, r.code))
 	return r
 }
 
@@ -218,6 +233,8 @@ func (l *line) write(r reply) error {
 	case r.fault.Kind.isLie():
 	case r.code != NoException:
 		c.exceptions.Add(1)
+	case r.q.writes():
+		c.writes.Add(1)
 	default:
 		c.requests.Add(1)
 		c.values.Add(uint64(r.q.Quantity))
@@ -228,23 +245,48 @@ func (l *line) write(r reply) error {
 	return nil
 }
 
+// functions says what each function is about, how many registers or bits it has at most, and whether it has a quantity: sections 6.1 to 6.6,
+// 6.11 and 6.12.
+var functions = map[byte]struct {
+	table    Table
+	most     uint16
+	isSingle bool
+}{
+	1: {Coils, 2000, false}, 2: {Discretes, 2000, false}, 3: {Holdings, 125, false}, 4: {Inputs, 125, false},
+	5: {Coils, 1, true}, 6: {Holdings, 1, true}, 15: {Coils, 1968, false}, 16: {Holdings, 123, false},
+}
+
 // parse reads a request; for what is none it returns the exception to answer with.
 func parse(unit byte, pdu []byte) (Request, Exception) {
-	q := Request{Unit: unit, Table: Table(pdu[0])}
-	if q.Table < Coils || q.Table > Inputs {
+	f, ok := functions[pdu[0]]
+	if !ok {
 		return Request{Unit: unit}, IllegalFunction
 	}
-	if len(pdu) != 5 {
+	q := Request{Unit: unit, Table: f.table, Function: pdu[0]}
+	body := 0 // bytes behind the fifth
+	if pdu[0] == 15 || pdu[0] == 16 {
+		body = 1
+	}
+	if len(pdu) < 5+body {
 		return Request{Unit: unit}, IllegalValue
 	}
 	q.Address = uint16(pdu[1])<<8 + uint16(pdu[2])
-	quantity := uint16(pdu[3])<<8 + uint16(pdu[4])
-	most := uint16(125)
-	if q.Table <= Discretes {
-		most = 2000
+	value := uint16(pdu[3])<<8 + uint16(pdu[4])
+	quantity := value
+	if f.isSingle {
+		quantity = 1
 	}
-	if quantity == 0 || quantity > most {
+	if quantity == 0 || quantity > f.most || pdu[0] == 5 && value != 0 && value != 0xff00 {
 		return q, IllegalValue
+	}
+	switch pdu[0] {
+	case 15:
+		body += (int(quantity) + 7) / 8
+	case 16:
+		body += 2 * int(quantity)
+	}
+	if len(pdu) != 5+body || body > 0 && int(pdu[5]) != body-1 {
+		return Request{Unit: unit}, IllegalValue
 	}
 	if int(q.Address)+int(quantity) > 65536 {
 		return q, IllegalAddress
@@ -253,10 +295,30 @@ func parse(unit byte, pdu []byte) (Request, Exception) {
 	return q, NoException
 }
 
-// replyPDU builds the PDU that answers function.
-func replyPDU(function byte, q Request, values []uint16, code Exception) []byte {
+// written fills values with what pdu, which parse has read, orders to be written.
+func written(pdu []byte, values []uint16) {
+	for i := range values {
+		switch pdu[0] {
+		case 5:
+			values[i] = uint16(pdu[3] & 1)
+		case 6:
+			values[i] = uint16(pdu[3])<<8 + uint16(pdu[4])
+		case 15:
+			values[i] = uint16(pdu[6+i/8]>>(i%8)) & 1
+		case 16:
+			values[i] = uint16(pdu[6+2*i])<<8 + uint16(pdu[7+2*i])
+		}
+	}
+}
+
+// replyPDU builds the PDU that answers the request in pdu.
+func replyPDU(pdu []byte, q Request, values []uint16, code Exception) []byte {
+	function := pdu[0]
 	if code != NoException {
 		return []byte{function + 0x80, byte(code)}
+	}
+	if q.writes() {
+		return append([]byte(nil), pdu[:5]...) // sections 6.5, 6.6, 6.11 and 6.12: the request's beginning
 	}
 	if q.Table <= Discretes {
 		b := make([]byte, 2+(len(values)+7)/8)

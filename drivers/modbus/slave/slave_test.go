@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -132,23 +133,61 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestWrites: what is written is read back, and what is no write is refused. The pairs are those of "MODBUS Application Protocol V1.1b3"
+// sections 6.5, 6.6, 6.11 and 6.12.
+func TestWrites(t *testing.T) {
+	tests := map[string]struct{ write, want, read, then string }{
+		"one coil":          {"05 05 00ac ff00", "05 05 00ac ff00", "05 01 00ac 0002", "05 01 01 03"},
+		"one coil, off":     {"05 05 00ad 0000", "05 05 00ad 0000", "05 01 00ac 0002", "05 01 01 00"},
+		"one register":      {"05 06 0001 0003", "05 06 0001 0003", "05 03 0001 0002", "05 03 04 00030004"},
+		"coils":             {"05 0f 0013 000a 02 cd01", "05 0f 0013 000a", "05 01 0013 000b", "05 01 02 cd05"},
+		"registers":         {"05 10 0001 0002 04 000a0102", "05 10 0001 0002", "05 03 0000 0004", "05 03 08 0000000a01020006"},
+		"neither on nor":    {"05 05 00ac 0001", "05 85 03", "05 01 00ac 0001", "05 01 01 00"},
+		"no registers":      {"05 10 0001 0000 00", "05 90 03", "05 03 0001 0001", "05 03 02 0002"},
+		"too few bytes":     {"05 10 0001 0002 02 000a", "05 90 03", "05 03 0001 0001", "05 03 02 0002"},
+		"124 registers":     {"05 10 0001 007c f8" + strings.Repeat("0007", 124), "05 90 03", "05 03 0001 0001", "05 03 02 0002"},
+		"beyond the end":    {"05 10 ffff 0002 04 00010002", "05 90 02", "05 03 0001 0001", "05 03 02 0002"},
+		"another unit's":    {"06 06 0001 0003", "06 06 0001 0003", "05 03 0001 0001", "05 03 02 0002"},
+		"what Under denies": {"05 06 2328 0003", "05 06 2328 0003", "05 03 2328 0001", "05 83 02"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &Bank{Under: twice}
+				s := &Slave{Units: []byte{5, 6}, Values: b.Values, Write: b.Write}
+				if got, want := talk(t, s, false, rtu(t, tt.write)), rtu(t, tt.want); got != want {
+					t.Errorf("write: got  %s\nwant %s", got, want)
+				}
+				if got, want := talk(t, s, false, rtu(t, tt.read)), rtu(t, tt.then); got != want {
+					t.Errorf("read: got  %s\nwant %s", got, want)
+				}
+			})
+		})
+	}
+}
+
 // TestCounts: what is true to the protocol is counted, when it is written; lies are not.
 func TestCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		faults := []Fault{{}, {Kind: WrongCRC}, {Kind: Silent}, {Late: true}, {Kind: Twice}, {Exception: 6}, {Kind: Noise}, {Late: true}}
+		faults := []Fault{{}, {Kind: WrongCRC}, {Kind: Silent}, {Late: true}, {Kind: Twice}, {Exception: 6}, {Kind: Noise}, {}, {Kind: Echo}, {Late: true}}
 		i := 0
+		b := &Bank{Under: twice}
 		var answered []uint16
 		s := &Slave{
-			Units: []byte{5}, Values: twice,
+			Units: []byte{5}, Values: b.Values, Write: b.Write,
 			Answered: func(q Request) { answered = append(answered, q.Address) },
 			Fault:    func(Request) Fault { i++; return faults[i-1] },
 		}
 		send := ""
 		for n := range len(faults) {
-			send += rtu(t, "05 03 000"+strconv.Itoa(n)+" 0002")
+			order := "05 03 000" + strconv.Itoa(n) + " 0002"
+			if n == 7 || n == 8 {
+				order = "05 06 0001 0007"
+			}
+			send += rtu(t, order)
 		}
 		talk(t, s, false, send)
-		if got, want := s.Count(5), (Count{Requests: 4, Values: 8, Exceptions: 1}); got != want {
+		if got, want := s.Count(5), (Count{Requests: 4, Values: 8, Writes: 1, Exceptions: 1}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		// The first late reply went out ahead of the next; the last one never did.
@@ -196,7 +235,8 @@ func TestForeignMaster(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v; install it: apt-get install mbpoll", err)
 	}
-	s := &Slave{Units: []byte{5}, Values: twice}
+	bank := &Bank{Under: twice}
+	s := &Slave{Units: []byte{5}, Values: bank.Values, Write: bank.Write}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -250,18 +290,34 @@ func TestForeignMaster(t *testing.T) {
 		"discrete": {[]string{"-t", "1", "-r", "2", "-c", "2"}, []string{"[2]: \t0", "[3]: \t1"}},
 		"refused":  {[]string{"-t", "4", "-r", "9000"}, []string{"Illegal data address"}},
 	}
+	poll := func(t *testing.T, want []string, args ...string) {
+		t.Helper()
+		args = append([]string{"-0", "-1", "-q", "-a", "5"}, args...)
+		// Its exit code is 1 where the unit refuses: what it prints is what counts.
+		out, _ := exec.CommandContext(t.Context(), mbpoll, args...).CombinedOutput()
+		for _, w := range want {
+			if !strings.Contains(string(out), w) {
+				t.Errorf("mbpoll %s: no %q in:\n%s", strings.Join(args, " "), w, out)
+			}
+		}
+	}
 	for wire, end := range wires {
 		for name, tt := range tests {
-			t.Run(wire+"/"+name, func(t *testing.T) {
-				args := append(append([]string{"-0", "-1", "-q", "-a", "5"}, tt.args...), end...)
-				// Its exit code is 1 where the unit refuses: what it prints is what counts.
-				out, _ := exec.CommandContext(t.Context(), mbpoll, args...).CombinedOutput()
-				for _, w := range tt.want {
-					if !strings.Contains(string(out), w) {
-						t.Errorf("mbpoll %s: no %q in:\n%s", strings.Join(args, " "), w, out)
-					}
-				}
-			})
+			t.Run(wire+"/"+name, func(t *testing.T) { poll(t, tt.want, slices.Concat(tt.args, end)...) })
 		}
+		t.Run(wire+"/writes", func(t *testing.T) {
+			for _, w := range []struct{ what, values, reads []string }{
+				{[]string{"-t", "4", "-r", "200"}, []string{"7"}, []string{"[200]: \t7"}},                                       // function 06
+				{[]string{"-t", "4", "-r", "210"}, []string{"8", "9"}, []string{"[210]: \t8", "[211]: \t9"}},                    // 16
+				{[]string{"-t", "0", "-r", "220"}, []string{"1"}, []string{"[220]: \t1"}},                                       // 05
+				{[]string{"-t", "0", "-r", "230"}, []string{"1", "0", "1"}, []string{"[230]: \t1", "[231]: \t0", "[232]: \t1"}}, // 15
+			} {
+				poll(t, []string{"Written " + strconv.Itoa(len(w.values)) + " reference"}, slices.Concat(w.what, end, w.values)...)
+				poll(t, w.reads, slices.Concat(w.what, []string{"-c", strconv.Itoa(len(w.values))}, end)...)
+			}
+		})
+	}
+	if got := s.Count(5); got.Writes != 8 {
+		t.Errorf("mbpoll wrote %d times, want 8", got.Writes)
 	}
 }
