@@ -59,7 +59,7 @@ func (l *line) Read(b []byte) (int, error) {
 // TestSilenceOf3CharactersAndAHalfBeforeEachRequest is "MODBUS over Serial Line V1.02" section 2.5.1.1: frames are 3.5 characters apart, above
 // 19200 bit/s 1.75 ms. Also after a reply that was damaged, came from another unit, or never came.
 func TestSilenceOf3CharactersAndAHalfBeforeEachRequest(t *testing.T) {
-	q := Request{Holding, 0, 2}
+	q := Request{Table: Holding, Address: 0, Quantity: 2}
 	replies := map[string][]byte{
 		"right": unhex(t, sum(t, "07 03 04 00010002")), "damaged": unhex(t, "07 03 04 00010002 0000"), "foreign": unhex(t, sum(t, "08 03 04 00010002")),
 		"none": nil, "half": unhex(t, "07 03 04 00"),
@@ -100,7 +100,7 @@ func TestEchoThatWasWrongIsFollowedByNoReply(t *testing.T) {
 	for name, reply := range map[string][]byte{"right": unhex(t, sum(t, "07 03 04 00010002")), "exception": unhex(t, sum(t, "07 83 02")), "none": nil} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := Request{Holding, 0, 2}
+				q := Request{Table: Holding, Address: 0, Quantity: 2}
 				l := NewRTU(drivers.NewBus("line", nil), 7, time.Second, 9600)
 				p := &line{char: l.char, answer: func([]byte) []byte { return reply }, echo: wrong}
 				start := time.Now()
@@ -125,7 +125,7 @@ func TestEchoThatWasWrongIsFollowedByNoReply(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		p := &broken{line{char: time.Millisecond, answer: func([]byte) []byte { return nil }, echo: wrong}, 0}
-		if _, err := NewRTU(drivers.NewBus("line", nil), 7, time.Second, 9600).Exchange(p, Request{Holding, 0, 2}); !errors.Is(err, drivers.ErrGone) {
+		if _, err := NewRTU(drivers.NewBus("line", nil), 7, time.Second, 9600).Exchange(p, Request{Table: Holding, Address: 0, Quantity: 2}); !errors.Is(err, drivers.ErrGone) {
 			t.Errorf("unplugged meanwhile: %v", err)
 		}
 	})

@@ -1,125 +1,41 @@
-// Package link carries one Modbus read request at a time over a port and brings back the bytes of its values, or the reason why
+// Package link carries one Modbus request at a time over a port and brings back the bytes of its values, or the reason why
 // there are none: RTU frames on a serial line and TCP frames on a connection. Nothing that is late, damaged, foreign, of
-// another shape or an echo ever comes back as values. What the bytes mean is the business of package modbus.
+// another shape or an echo ever comes back as values, or as the reply to a write. What the bytes mean is the business of package
+// registers.
 //
 // Sources: "MODBUS Application Protocol V1.1b3" (PDU, exceptions), "MODBUS over Serial Line V1.02" (RTU), "MODBUS Messaging on
 // TCP/IP V1.0b" (MBAP).
 package link
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers"
 )
 
-// Addresses is how many registers or bits a table has: "MODBUS Application Protocol V1.1b3" section 4.4.
-const Addresses = 1 << 16
-
-// Table is one of a unit's four tables. Its number is the function that reads it, "MODBUS Application Protocol V1.1b3"
-// sections 6.1 to 6.4.
-type Table byte
-
-// The tables.
-const (
-	Coil     Table = 1 // bits that can be written
-	Discrete Table = 2 // bits that cannot
-	Holding  Table = 3 // registers that can be written
-	Input    Table = 4 // registers that cannot
-)
-
-// IsBits reports whether t holds bits, not registers.
-func (t Table) IsBits() bool { return t == Coil || t == Discrete }
-
-// String returns the table's word as in the configuration.
-func (t Table) String() string {
-	switch t {
-	case Coil:
-		return "coil"
-	case Discrete:
-		return "discrete"
-	case Holding:
-		return "holding"
-	case Input:
-		return "input"
-	}
-	return "table(" + strconv.Itoa(int(t)) + ")"
-}
-
-// Request is one question to a unit: Quantity registers (1 to 125) or bits (1 to 2000) of Table from Address on.
-type Request struct {
-	Table    Table
-	Address  int // of the first, 0 to 65535
-	Quantity int
-}
-
-// String returns the place in words: "holding 0..9", "coil 5".
-func (q Request) String() string {
-	s := q.Table.String() + " " + strconv.Itoa(q.Address)
-	if q.Quantity > 1 {
-		s += ".." + strconv.Itoa(q.Address+q.Quantity-1)
-	}
-	return s
-}
-
-// Bytes returns how many bytes of values a right reply holds: two a register, or one for each eight bits begun.
-func (q Request) Bytes() int {
-	if q.Table.IsBits() {
-		return (q.Quantity + 7) / 8
-	}
-	return 2 * q.Quantity
-}
-
-// appendPDU appends the five bytes of q: function, first address, quantity. Sections 6.1 to 6.4.
-func (q Request) appendPDU(b []byte) []byte {
-	b = append(b, byte(q.Table))
-	b = binary.BigEndian.AppendUint16(b, uint16(q.Address))
-	return binary.BigEndian.AppendUint16(b, uint16(q.Quantity))
-}
-
-// values returns the bytes of the values in pdu, which answers q, or why it does not: an Exception, or another error for what
-// is no reply to q.
-func (q Request) values(pdu []byte) ([]byte, error) {
-	switch {
-	case len(pdu) < 2:
-		return nil, fmt.Errorf("a reply of %d bytes, want at least 2", len(pdu))
-	case pdu[0] == byte(q.Table)|0x80 && len(pdu) == 2:
-		return nil, Exception(pdu[1])
-	case pdu[0] == byte(q.Table)|0x80:
-		return nil, fmt.Errorf("an exception of %d bytes, want 2", len(pdu))
-	case pdu[0] != byte(q.Table):
-		return nil, fmt.Errorf("a reply to function 0x%02x, want 0x%02x", pdu[0], byte(q.Table))
-	case int(pdu[1]) != q.Bytes():
-		return nil, fmt.Errorf("a reply with byte count %d, want %d", pdu[1], q.Bytes())
-	case len(pdu) != 2+q.Bytes():
-		return nil, fmt.Errorf("a reply with %d bytes of values, want %d", len(pdu)-2, q.Bytes())
-	}
-	return pdu[2:], nil
-}
-
 // Exception is what a unit answers instead of values: the code of "MODBUS Application Protocol V1.1b3" section 7.
 type Exception byte
 
-// The exceptions that a reader treats in a way of their own.
+// The exceptions that are treated in a way of their own.
 const (
-	IllegalFunction Exception = 0x01 // the unit has no such table
+	IllegalFunction Exception = 0x01 // the unit has no such table, or does not let it be written
 	IllegalAddress  Exception = 0x02 // one of the registers does not exist
-	IllegalValue    Exception = 0x03 // the unit does not take this quantity
+	IllegalValue    Exception = 0x03 // the unit does not take this quantity, or this value
+	Acknowledge     Exception = 0x05 // the unit has begun with it and needs longer
 	GatewayPath     Exception = 0x0a // a gateway cannot reach the unit's line
 	GatewayTarget   Exception = 0x0b // a gateway got no reply from the unit
 )
 
 // exceptionTexts are the words of the specification's section 7.
 var exceptionTexts = map[Exception]string{
-	IllegalFunction: "illegal function: the unit has no such table",
+	IllegalFunction: "illegal function: the unit has no such table, or does not let it be written",
 	IllegalAddress:  "illegal data address: the unit has no such register",
-	IllegalValue:    "illegal data value: the unit does not take this quantity",
+	IllegalValue:    "illegal data value: the unit does not take this quantity, or this value",
 	0x04:            "server device failure",
-	0x05:            "acknowledge: the unit needs longer",
+	Acknowledge:     "acknowledge: the unit needs longer",
 	0x06:            "server device busy",
 	0x08:            "memory parity error",
 	GatewayPath:     "gateway path unavailable",
@@ -161,7 +77,7 @@ type NoReply struct {
 
 // Error returns the words: "no reply within 1s to read of holding 0..9, but a reply of unit 7".
 func (e NoReply) Error() string {
-	s := fmt.Sprintf("no reply within %v to read of %v", e.Within, e.To)
+	s := fmt.Sprintf("no reply within %v to %s", e.Within, e.To.Deed())
 	if e.Odd != nil {
 		s += ", but " + e.Odd.Error()
 	}
@@ -174,6 +90,15 @@ func (e NoReply) Unwrap() error { return e.Odd }
 // ErrHungUp is wrapped when the far end closed the connection before the first byte of a reply. The request may be tried again
 // at once on a new connection: many units close one that was idle.
 var ErrHungUp = errors.New("hung up before the reply")
+
+// Unsent is the error of a request that did not go out: whatever it orders has not happened. It speaks like the error in it.
+type Unsent struct{ Err error }
+
+// Error returns the words of the error in it.
+func (e Unsent) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error in it.
+func (e Unsent) Unwrap() error { return e.Err }
 
 var errEcho = errors.New("an echo of the request")
 

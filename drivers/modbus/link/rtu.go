@@ -33,6 +33,7 @@ const (
 // speak with the unit there, now or later, have to know. It is to be used within Bus.Do.
 type RTU struct {
 	*debts
+	line    *lineState
 	unit    byte
 	timeout time.Duration
 	char    time.Duration // one character on the line
@@ -52,13 +53,27 @@ type debts struct {
 // unitKey is the key of a unit's debts on its bus.
 type unitKey byte
 
-// shape is what replies of one unit can be told apart by.
-type shape struct {
-	table Table
-	bytes int
+// lineState is what is known of a line. Whoever has the bus has it.
+type lineState struct {
+	echoes bool // at the last reply, the request came back ahead of it
 }
 
-func (q Request) shape() shape { return shape{q.Table, q.Bytes()} }
+// lineKey is the key of the line on its bus.
+type lineKey struct{}
+
+// shape is what replies of one unit can be told apart by. Replies to writes by one function are of one shape, though they repeat address and
+// value or quantity: two writes that differ in nothing of that cannot be told apart, and a probe too many does no harm.
+type shape struct {
+	function byte
+	bytes    int // of a read
+}
+
+func (q Request) shape() shape {
+	if q.Write != 0 {
+		return shape{function: q.function()}
+	}
+	return shape{q.function(), q.Bytes()}
+}
 
 // NewRTU returns the framing for unit (1 to 247) on bus, a line of so many bit/s. timeout runs from the end of the request to the
 // reply's first byte.
@@ -71,29 +86,31 @@ func NewRTU(bus *drivers.Bus, unit byte, timeout time.Duration, baud int) *RTU {
 	return &RTU{
 		unit: unit, timeout: timeout, char: char, gap: gap,
 		debts: bus.Keep(unitKey(unit), func() any { return &debts{wary: waryAtFirst} }).(*debts),
-		out:   make([]byte, 0, 8), in: make([]byte, 4*maxRTU),
+		line:  bus.Keep(lineKey{}, func() any { return &lineState{} }).(*lineState),
+		out:   make([]byte, 0, 24), in: make([]byte, 4*maxRTU),
 	}
 }
 
 // Probe returns a request that must be exchanged ahead of q, because a reply of q's shape is still owed and would be taken for
 // q's; ok is false when none is needed. Between Probe and Exchange the bus must not have been another's. The probe has a shape of which no
-// reply is owed; its reply, or an exception, proves that nothing older can come any more. It reads less than q does or, where replies of
-// all these shapes are owed, the beginning of one of spans, which are read anyway; only where that does not do either, more than q.
+// reply is owed; its reply, or an exception, proves that nothing older can come any more. It reads less than q does (of what q writes, at
+// most as much) or, where replies of all these shapes are owed, the beginning of one of spans, which are read anyway; only where that does
+// not do either, more than q. It never writes.
 func (l *RTU) Probe(q Request, spans []Request) (p Request, ok bool) {
 	if !slices.Contains(l.owed, q.shape()) && len(l.owed) < owedMost {
 		l.probe = Request{}
 		return Request{}, false
 	}
-	l.probe, ok = l.within(q, q)
+	base := Request{Table: q.Table, Address: q.Address, Quantity: q.Quantity}
+	l.probe, ok = l.within(base, q)
 	for i := 0; i < len(spans) && !ok; i++ {
 		if spans[i].Table == q.Table {
 			l.probe, ok = l.within(spans[i], q)
 		}
 	}
 	if !ok {
-		beyond := q
-		beyond.Quantity = Addresses
-		l.probe, _ = l.within(beyond, q)
+		base.Quantity = Addresses
+		l.probe, _ = l.within(base, q)
 		l.probe.Address = min(q.Address, Addresses-l.probe.Quantity)
 	}
 	return l.probe, true
@@ -115,22 +132,23 @@ func (l *RTU) within(span, q Request) (p Request, ok bool) {
 }
 
 // Exchange sends q and returns the bytes of its values, valid until the next Exchange. Else its error is an Exception, a
-// NoReply, wraps drivers.ErrGone, or says what came that is no reply or why nothing was sent.
+// NoReply, wraps drivers.ErrGone, says what came that is no reply, or is Unsent and says why. Of a write, an error that is neither an
+// Exception nor Unsent leaves open whether the unit took it.
 func (l *RTU) Exchange(p drivers.Port, q Request) ([]byte, error) {
 	if err := l.settle(p); err != nil {
-		return nil, err
+		return nil, Unsent{err}
 	}
 	l.out = append(q.appendPDU(append(l.out[:0], l.unit)), 0, 0)
 	putCRC(l.out)
 	deadline := time.Now().Add(l.timeout + l.wire(len(l.out)))
 	if err := p.SetWriteDeadline(deadline); err != nil {
-		return nil, gone("set deadline", err)
+		return nil, Unsent{gone("set deadline", err)}
 	}
 	var body []byte
 	n, err := p.Write(l.out)
 	switch {
 	case isUnsent(n, err, deadline):
-		return nil, fmt.Errorf("write: %w", err)
+		return nil, Unsent{fmt.Errorf("write: %w", err)}
 	case errors.Is(err, drivers.ErrEcho):
 		err = fmt.Errorf("write: %w", l.passOver(p, q, err))
 	case err != nil:
@@ -180,9 +198,14 @@ func (l *RTU) settle(p drivers.Port) error {
 	return fmt.Errorf("the line is not silent: %d bytes in %v that nobody asked for; another master, or a wrong baud rate", n, l.timeout)
 }
 
-// reply waits for the reply to q, which has just been sent.
+// reply waits for the reply to q, which has just been sent. Where the right reply is the request itself, an echo can only be told from it by
+// what the line did last.
 func (l *RTU) reply(p drivers.Port, q Request) ([]byte, error) {
-	want := 3 + q.Bytes() + 2
+	sent, hasEcho := l.out, false
+	if q.Write.isEchoed() && !l.line.echoes {
+		sent = nil
+	}
+	want := 1 + q.replyBytes() + 2
 	deadline := time.Now().Add(l.wire(len(l.out)) + l.timeout + l.wire(want))
 	patient := len(l.owed) > 0 // a late reply may come ahead of the right one
 	n, end := 0, deadline
@@ -194,12 +217,18 @@ func (l *RTU) reply(p drivers.Port, q Request) ([]byte, error) {
 		m, err := p.Read(l.in[n:])
 		n += m
 		for m > 0 {
-			body, used, scanErr := scanRTU(l.in[:n], l.unit, q, l.out)
+			body, used, scanErr := scanRTU(l.in[:n], l.unit, q, sent)
 			if body != nil || IsException(scanErr) {
+				if !q.Write.isEchoed() {
+					l.line.echoes = hasEcho
+				}
 				return body, scanErr
 			}
 			if used == 0 {
 				break
+			}
+			if hasEcho = hasEcho || errors.Is(scanErr, errEcho); hasEcho && q.Write.isEchoed() {
+				sent = nil // the same bytes once more are the reply
 			}
 			odd = scanErr
 			n = copy(l.in, l.in[used:n])
@@ -231,7 +260,7 @@ func isReply(odd error) bool {
 
 // verdict says why there is no reply to q: n bytes are left of what came, after odd was passed over.
 func (l *RTU) verdict(q Request, n int, odd error) error {
-	want := 3 + q.Bytes() + 2
+	want := 1 + q.replyBytes() + 2
 	switch {
 	case isReply(odd):
 		return odd
@@ -260,7 +289,7 @@ func (l *RTU) account(q Request, err error) {
 	l.probe = Request{}
 	l.owed = append(l.owed, q.shape())
 	if IsException(err) {
-		i := slices.IndexFunc(l.owed, func(s shape) bool { return s.table == q.Table })
+		i := slices.IndexFunc(l.owed, func(s shape) bool { return s.function == q.function() })
 		l.owed = slices.Delete(l.owed, i, i+1)
 	}
 	if l.probes == probesMost {
@@ -271,29 +300,32 @@ func (l *RTU) account(q Request, err error) {
 // wire returns how long n bytes take on the line.
 func (l *RTU) wire(n int) time.Duration { return time.Duration(n) * l.char }
 
-// scanRTU looks for the reply to q, which was sent as the frame sent, in all that came in since.
+// scanRTU looks for the reply to q, which was sent as the frame sent, in all that came in since. sent is nil where no echo is expected.
 // It returns the bytes of its values, or its exception; or, with used > 0, that the first used bytes are something else, which
 // err names; or all zero when more has to come.
 func scanRTU(in []byte, unit byte, q Request, sent []byte) (body []byte, used int, err error) {
 	switch {
-	case bytes.HasPrefix(in, sent):
+	case len(sent) > 0 && bytes.HasPrefix(in, sent):
 		return nil, len(sent), errEcho
 	case bytes.HasPrefix(sent, in): // perhaps an echo, of which the rest has to come
 		return nil, 0, nil
 	}
 	for at := range in {
 		rest := in[at:]
-		isOurs := len(rest) >= 3 && rest[0] == unit && rest[1] == byte(q.Table) && int(rest[2]) == q.Bytes()
+		isOurs := len(rest) >= 3 && rest[0] == unit && rest[1] == q.function() && (q.Write != 0 || int(rest[2]) == q.Bytes())
 		n := frameLength(rest)
 		switch {
 		case isOurs && n > len(rest):
 			return nil, 0, nil // what it holds may look like a frame: do not look inside
 		case n == 0 || n > len(rest):
 			continue
-		case checksum(rest[:n]) != 0 && isOurs:
+		}
+		isWhole := checksum(rest[:n]) == 0
+		switch {
+		case !isWhole && isOurs:
 			got, want := uint16(rest[n-2])|uint16(rest[n-1])<<8, checksum(rest[:n-2])
 			return nil, at + n, fmt.Errorf("a reply with CRC 0x%04x, want 0x%04x", got, want)
-		case checksum(rest[:n]) != 0:
+		case !isWhole:
 			continue
 		case bytes.HasPrefix(sent, rest[:n]):
 			return nil, at + n, errEcho
@@ -320,27 +352,4 @@ func frameLength(b []byte) int {
 		return minException
 	}
 	return 0
-}
-
-// crcTable is the CRC of the sixteen half bytes, polynomial 0xa001 (0x8005 reversed), section 2.5.1.2.
-var crcTable = [16]uint16{
-	0x0000, 0xcc01, 0xd801, 0x1400, 0xf001, 0x3c00, 0x2800, 0xe401, 0xa001, 0x6c00, 0x7800, 0xb401, 0x5000, 0x9c01, 0x8801, 0x4400,
-}
-
-// checksum returns the CRC of b; of a frame with its right CRC at the end it is 0.
-func checksum(b []byte) uint16 {
-	crc := uint16(0xffff)
-	for _, c := range b {
-		crc ^= uint16(c)
-		crc = crc>>4 ^ crcTable[crc&15]
-		crc = crc>>4 ^ crcTable[crc&15]
-	}
-	return crc
-}
-
-// putCRC writes the CRC of all but the last two bytes of frame into those, low byte first.
-func putCRC(frame []byte) {
-	n := len(frame) - 2
-	crc := checksum(frame[:n])
-	frame[n], frame[n+1] = byte(crc), byte(crc>>8)
 }

@@ -31,7 +31,7 @@ type TCP struct {
 func NewTCP(unit byte, timeout time.Duration, id uint16) *TCP {
 	return &TCP{
 		unit: unit, timeout: timeout, id: id,
-		out: make([]byte, 0, 12), in: make([]byte, 4*maxTCP), frame: make([]byte, 0, maxTCP),
+		out: make([]byte, 0, 24), in: make([]byte, 4*maxTCP), frame: make([]byte, 0, maxTCP),
 	}
 }
 
@@ -44,15 +44,15 @@ func (*TCP) Probe(Request, []Request) (p Request, ok bool) { return Request{}, f
 func (t *TCP) Exchange(p drivers.Port, q Request) ([]byte, error) {
 	t.id++
 	b := binary.BigEndian.AppendUint16(t.out[:0], t.id)
-	b = append(b, 0, 0, 0, 6, t.unit)
-	t.out = q.appendPDU(b)
+	t.out = q.appendPDU(append(b, 0, 0, 0, 0, t.unit))
+	t.out[headerSize-2] = byte(len(t.out) - headerSize + 1) // far below 256
 	deadline := time.Now().Add(t.timeout)
 	if err := errors.Join(p.SetWriteDeadline(deadline), p.SetReadDeadline(deadline)); err != nil {
-		return nil, gone("set deadline", err)
+		return nil, Unsent{gone("set deadline", err)}
 	}
 	switch n, err := p.Write(t.out); {
 	case isUnsent(n, err, deadline):
-		return nil, fmt.Errorf("write: %w", err)
+		return nil, Unsent{fmt.Errorf("write: %w", err)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, gone("write", err)
 	case err != nil:
@@ -103,7 +103,7 @@ func (t *TCP) values(q Request) ([]byte, error) {
 	switch {
 	case t.frame[headerSize-1] != t.unit:
 		return nil, fmt.Errorf("a reply of unit %d, want %d", t.frame[headerSize-1], t.unit)
-	case bytes.Equal(t.frame, t.out):
+	case bytes.Equal(t.frame, t.out) && !q.Write.isEchoed():
 		return nil, errEcho
 	}
 	return q.values(t.frame[headerSize:])
