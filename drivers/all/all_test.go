@@ -38,14 +38,14 @@ func header(h *drivertest.Host) {
 	}
 }
 
-// modbusUnit is unit 1 on any line: every register holds its own address, every bit is that of its address.
+// modbusUnit is unit 1 on any line: every register holds its own address, every bit is that of its address, and what is written is kept.
 func modbusUnit(h *drivertest.Host) {
 	modbusFar(h, func(s *slave.Slave, far net.Conn) error { return s.ServeRTU(context.Background(), far) })
 }
 
 // modbusFar is that unit behind serve.
 func modbusFar(h *drivertest.Host, serve func(s *slave.Slave, far net.Conn) error) {
-	s := &slave.Slave{Units: []byte{1}, Values: func(q slave.Request, out []uint16) slave.Exception {
+	bank := &slave.Bank{Under: func(q slave.Request, out []uint16) slave.Exception {
 		for i := range out {
 			out[i] = q.Address + uint16(i)
 			if q.Table == slave.Coils || q.Table == slave.Discretes {
@@ -57,6 +57,7 @@ func modbusFar(h *drivertest.Host, serve func(s *slave.Slave, far net.Conn) erro
 		}
 		return slave.NoException
 	}}
+	s := &slave.Slave{Units: []byte{1}, Values: bank.Values, Write: bank.Write}
 	h.Ports = map[string]drivertest.Opener{drivertest.Any: func(context.Context) (drivers.Port, error) {
 		near, far := net.Pipe()
 		go func() { _ = serve(s, far) }() // ends with the pipe

@@ -1,12 +1,12 @@
 package modbus
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/modbus/doctor"
+	"github.com/tidegate-io/tidegate/drivers/modbus/registers"
 )
 
 // patient is a unit on a serial line as the doctor knows it.
@@ -16,15 +16,14 @@ type patient struct {
 }
 
 // watch makes the doctor see the first numbers of more than one register among values.
-func watch(p *doctor.Patient, values []value) *patient {
+func watch(p *doctor.Patient, values []registers.Value) *patient {
 	out := &patient{Patient: p}
 	for i := range values {
-		v := &values[i]
-		if v.form == formBit || v.form == formText || v.size < 2 {
+		order, isFloat, ok := values[i].Order()
+		if !ok {
 			continue
 		}
-		order := map[[2]bool]string{{false, true}: "CDAB", {true, false}: "BADC", {true, true}: "DCBA"}[[2]bool{v.swapBytes, v.swapWords}]
-		if _, ok := p.Watch(doctor.Value{Channel: v.channel, IsFloat: v.form == formFloat, Order: cmp.Or(order, "ABCD")}); ok {
+		if _, ok := p.Watch(doctor.Value{Channel: values[i].Channel, IsFloat: isFloat, Order: order}); ok {
 			out.watched = append(out.watched, i)
 		}
 	}
@@ -32,12 +31,12 @@ func watch(p *doctor.Patient, values []value) *patient {
 }
 
 // note tells the doctor what q was answered.
-func (p *patient) note(values []value, q *request, body []byte) {
+func (p *patient) note(values []registers.Value, q *request, body []byte) {
 	p.Answered()
 	for n, i := range p.watched {
 		if i >= q.from && i < q.to {
-			at := values[i].address - q.Address
-			p.Saw(n, body[2*at:2*(at+values[i].size)])
+			at := values[i].Address - q.Address
+			p.Saw(n, body[2*at:2*(at+values[i].Size)])
 		}
 	}
 }

@@ -1,19 +1,15 @@
 package modbus
 
 import (
-	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus/registers"
 )
 
-// Limits of the protocol, "MODBUS Application Protocol V1.1b3" sections 6.1 to 6.4 and 4.4.
-const (
-	maxRegisters = 125 // in one request; coils and discrete inputs: 2000 = 16 times as many
-	bitsPerUnit  = 16  // how many bits max_quantity counts as one register
-)
+// bitsPerUnit is how many bits max_quantity counts as one register, "MODBUS Application Protocol V1.1b3" sections 6.1 to 6.4: 2000 for 125.
+const bitsPerUnit = 16
 
 // Validate returns all that is wrong with c. It is part of drivers.Config.
 func (c *Config) Validate() []drivers.FieldError {
@@ -21,8 +17,14 @@ func (c *Config) Validate() []drivers.FieldError {
 	return errs
 }
 
-// check returns all that is wrong with c, and the values to read if nothing is, in the order of the settings.
-func (c *Config) check() ([]value, []drivers.FieldError) {
+// layout is what a configuration reads, and how.
+type layout struct {
+	values              []registers.Value // in the order of the settings
+	maxGap, maxQuantity int
+}
+
+// check returns all that is wrong with c, and what to read if nothing is.
+func (c *Config) check() (layout, []drivers.FieldError) {
 	var errs []drivers.FieldError
 	add := func(field, got, problem, hint string) {
 		errs = append(errs, drivers.FieldError{Field: field, Got: got, Problem: problem, Hint: hint})
@@ -40,101 +42,29 @@ func (c *Config) check() ([]value, []drivers.FieldError) {
 	if c.Timeout < 10*time.Millisecond || c.Timeout > time.Minute {
 		add("timeout", c.Timeout.String(), "want 10ms to 1m", "")
 	}
-	if c.MaxGap < 0 || c.MaxGap >= maxRegisters {
+	if c.MaxGap < 0 || c.MaxGap >= registers.MostRegisters {
 		add("max_gap", strconv.Itoa(c.MaxGap), "want 0 to 124 registers", "")
 	}
-	quantity := c.MaxQuantity
-	if quantity < 1 || quantity > maxRegisters {
-		add("max_quantity", strconv.Itoa(quantity), "one request asks for 1 to 125 registers", "")
-		quantity = maxRegisters
+	if c.MaxQuantity < 1 || c.MaxQuantity > registers.MostRegisters {
+		add("max_quantity", strconv.Itoa(c.MaxQuantity), "one request asks for 1 to 125 registers", "")
 	}
 	if len(c.Registers) == 0 {
 		add("registers", "", "nothing to read", "list at least one register")
 	}
-	var all []value
-	for i := range c.Registers {
-		values, more := c.Registers[i].values(quantity)
-		for _, e := range more {
-			if e.Field != "" {
-				e.Field = "." + e.Field
-			}
-			e.Field = "registers[" + strconv.Itoa(i) + "]" + e.Field
-			errs = append(errs, e)
-		}
-		for j := range values {
-			values[j].entry, values[j].at = i, len(all)+j
-		}
-		all = append(all, values...)
+	l, more := c.lay()
+	if errs = append(errs, more...); len(errs) > 0 {
+		return layout{}, errs
 	}
-	errs = append(errs, duplicates(all)...)
-	errs = append(errs, overlaps(all)...)
-	if len(errs) > 0 {
-		return nil, errs
-	}
-	return all, nil
+	return l, nil
 }
 
-// duplicates finds channels that two entries give, once for each later entry.
-func duplicates(all []value) []drivers.FieldError {
-	var errs []drivers.FieldError
-	first := map[string]int{}
-	for i := range all {
-		v := &all[i]
-		at, ok := first[v.channel]
-		if !ok {
-			first[v.channel] = v.entry
-			continue
-		}
-		if len(errs) > 0 && errs[len(errs)-1].Field == entryField(v.entry, "channel") {
-			continue
-		}
-		errs = append(errs, drivers.FieldError{
-			Field: entryField(v.entry, "channel"), Got: v.channel,
-			Problem: fmt.Sprintf("registers[%d] gives a channel of this name already", at), Hint: "give each channel a name of its own",
-		})
+// lay returns what registers says. What is out of range in the settings is taken for the protocol's limit.
+func (c *Config) lay() (layout, []drivers.FieldError) {
+	l := layout{maxGap: c.MaxGap, maxQuantity: c.MaxQuantity}
+	if l.maxQuantity < 1 || l.maxQuantity > registers.MostRegisters {
+		l.maxQuantity = registers.MostRegisters
 	}
-	return errs
+	values, errs := registers.Lay(c.Registers, registers.Listed(), l.maxQuantity)
+	l.values = values
+	return l, errs
 }
-
-// overlaps finds values that lie on registers of other values, once for each pair of entries. Different bits of one register
-// do not overlap.
-func overlaps(all []value) []drivers.FieldError {
-	sorted := slices.Clone(all)
-	sortValues(sorted)
-	var errs []drivers.FieldError
-	seen := map[[2]int]bool{}
-	var widest *value // of those so far, the one that ends last
-	for i := range sorted {
-		v := &sorted[i]
-		w := widest
-		if w == nil || w.table != v.table || w.end() <= v.address {
-			widest = v
-			continue
-		}
-		if v.end() > w.end() {
-			widest = v
-		}
-		if v.isRegisterBit() && w.isRegisterBit() {
-			if w = &sorted[i-1]; w.bit != v.bit {
-				continue
-			}
-		}
-		later, earlier := v, w
-		if w.at > v.at {
-			later, earlier = w, v
-		}
-		pair := [2]int{earlier.entry, later.entry}
-		if seen[pair] {
-			continue
-		}
-		seen[pair] = true
-		errs = append(errs, drivers.FieldError{
-			Field: entryField(later.entry, "address"), Got: strconv.Itoa(later.address),
-			Problem: fmt.Sprintf("%s of channel %s overlaps %s of channel %s in registers[%d]",
-				later.span(), later.channel, earlier.span(), earlier.channel, earlier.entry),
-		})
-	}
-	return errs
-}
-
-func entryField(entry int, key string) string { return "registers[" + strconv.Itoa(entry) + "]." + key }

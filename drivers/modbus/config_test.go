@@ -37,7 +37,7 @@ func TestSampleIsRight(t *testing.T) {
 	want := []string{
 		"energy float kWh holding 0..1", "power float W holding 12..13, float",
 		"phase0 float V input 100, signed", "phase1 float V input 101, signed", "phase2 float V input 102, signed",
-		"state text  holding 40", "door yes/no  holding 41 bit 3", "valve yes/no  coil 5",
+		"state text  holding 40", "door yes/no  holding 41 bit 3", "valve yes/no  coil 5, output",
 	}
 	var got []string
 	for _, ch := range c.Channels() {
@@ -198,8 +198,8 @@ func TestValidate(t *testing.T) {
 		"timeout too long":     {func(c *Config) { c.Timeout = time.Hour }, []string{"timeout: want 10ms to 1m (got 1h0m0s)"}},
 		"gap below 0":          {func(c *Config) { c.MaxGap = -1 }, []string{"max_gap: want 0 to 124 registers (got -1)"}},
 		"gap too wide":         {func(c *Config) { c.MaxGap = 125 }, []string{"max_gap: want 0 to 124 registers (got 125)"}},
-		"quantity 0":           {func(c *Config) { c.MaxQuantity = 0 }, []string{"max_quantity: one request asks for 1 to 125 registers (got 0)"}},
-		"quantity 126":         {func(c *Config) { c.MaxQuantity = 126 }, []string{"max_quantity: one request asks for 1 to 125 registers (got 126)"}},
+		"B-15 quantity 0":      {func(c *Config) { c.MaxQuantity = 0 }, []string{"max_quantity: one request asks for 1 to 125 registers (got 0)"}},
+		"B-15 quantity 126":    {func(c *Config) { c.MaxQuantity = 126 }, []string{"max_quantity: one request asks for 1 to 125 registers (got 126)"}},
 		"nothing to read":      {with(), []string{"registers: nothing to read; list at least one register"}},
 		"no channel":           {with(Register{Address: new(0)}), []string{"registers[0].channel: name is empty"}},
 		"bad channel":          {at(Register{Channel: "a b"}), []string{`registers[0].channel: name contains ' ', allowed are A-Z a-z 0-9 . _ - (got a b)`}},

@@ -267,6 +267,26 @@ func TestDeafToOneRequest(t *testing.T) {
 	})
 }
 
+// TestNoiseIsNoMissingRegister: a request that was answered before is asked again for longer; then it is taken for gone all the same.
+func TestNoiseIsNoMissingRegister(t *testing.T) {
+	both(t, func(t *testing.T, onTCP bool) {
+		deaf := false
+		u := &unitFake{silent: func(q slave.Request) bool { return deaf && q.Table == slave.Inputs }}
+		h, _ := plug(t, u.slave(), onTCP)
+		d := openDevice(t, config(onTCP, Register{Channel: "i", Table: "input", Address: new(0)}, Register{Channel: "h", Address: new(0)}), h)
+		read(t, u, d, "", "3:0+1 4:0+1")
+		u.set(func() { deaf = true })
+		for i := range missesWorked {
+			start := time.Now()
+			if rs, err := d.Read(t.Context()); err != nil || faulty(rs) != "i" || time.Since(start) < time.Second {
+				t.Fatalf("Read %d: %s, %v after %v", i, show(rs), err, time.Since(start))
+			}
+		}
+		u.take()
+		read(t, u, d, "i", "3:0+1")
+	})
+}
+
 // TestForgetsWhenUnitWasAway: another unit may have come in its place.
 func TestForgetsWhenUnitWasAway(t *testing.T) {
 	both(t, func(t *testing.T, onTCP bool) {

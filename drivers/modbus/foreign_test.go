@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/board"
 )
@@ -95,7 +97,7 @@ const (
 	debian = "python3-pymodbus python3-serial-asyncio socat"
 )
 
-// TestForeignSlaveTCP reads a slave from another project over TCP.
+// TestForeignSlaveTCP reads and writes a slave from another project over TCP.
 func TestForeignSlaveTCP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -120,7 +122,7 @@ func TestForeignSlaveTCP(t *testing.T) {
 	readForeign(t, "tcp://"+address)
 }
 
-// TestForeignSlaveRTU reads it over a serial line: a pair of pseudo-terminals.
+// TestForeignSlaveRTU reads and writes it over a serial line: a pair of pseudo-terminals.
 func TestForeignSlaveRTU(t *testing.T) {
 	dir := t.TempDir()
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
@@ -172,5 +174,48 @@ func readForeign(t *testing.T, address string) {
 		if rs, err := four.Read(t.Context()); err != nil || show(rs) != "a=4" {
 			t.Errorf("unit 4: %s, %v", show(rs), err)
 		}
+	}
+	setForeign(t, open)
+}
+
+// setForeign sets coils and registers of the foreign slave by all four functions, each read back by Set, and once more by another device.
+func setForeign(t *testing.T, open func(unit int, rs ...Register) drivers.Device) {
+	outs := []Register{
+		{Channel: "coil", Table: "coil", Address: new(1), Write: true},
+		{Channel: "coils", Table: "coil", Address: new(2), Write: true, WriteWith: "multiple"},
+		{Channel: "word", Address: new(100), Write: true},
+		{Channel: "temp", Address: new(0), Type: "int16", Scale: new(0.1), Write: true, WriteWith: "multiple"},
+		{Channel: "float", Address: new(5), Type: "float32", Order: "BADC", Write: true},
+		{Channel: "long", Address: new(15), Type: "uint64", Order: "CDAB", Write: true},
+		{Channel: "missing", Address: new(200), Write: true},
+	}
+	d, other := open(3, outs...), open(3, outs...)
+	set := d.(drivers.Setter).Set
+	for _, tt := range []struct {
+		channel string
+		value   tidegate.Value
+	}{
+		{"coil", tidegate.Bool(true)},
+		{"coil", tidegate.Bool(false)},
+		{"coil", tidegate.Bool(true)},
+		{"coils", tidegate.Bool(true)},
+		{"coils", tidegate.Bool(false)},
+		{"word", tidegate.Uint(7)},
+		{"word", tidegate.Uint(65535)},
+		{"temp", tidegate.Float(-0.7)},
+		{"float", tidegate.Float(1.25)},
+		{"long", tidegate.Uint(1 << 63)},
+	} {
+		if err := set(t.Context(), tt.channel, tt.value); err != nil {
+			t.Errorf("%s to %v: %v", tt.channel, tt.value, err)
+		}
+		rs, err := other.Read(t.Context())
+		i := slices.IndexFunc(rs, func(r tidegate.Reading) bool { return r.Channel == tt.channel })
+		if err != nil || i < 0 || rs[i].Value.String() != tt.value.String() {
+			t.Errorf("%s, set to %v, reads %s, %v", tt.channel, tt.value, show(rs), err)
+		}
+	}
+	if err := set(t.Context(), "missing", tidegate.Uint(7)); err == nil || !strings.Contains(err.Error(), "nothing was written: ") || !strings.Contains(err.Error(), "exception 02") {
+		t.Errorf("a register that does not exist: %v", err)
 	}
 }

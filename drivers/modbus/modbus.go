@@ -4,28 +4,30 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
-	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/modbus/doctor"
 	"github.com/tidegate-io/tidegate/drivers/modbus/link"
+	"github.com/tidegate-io/tidegate/drivers/modbus/registers"
 	"github.com/tidegate-io/tidegate/drivers/modbus/sweep"
 )
 
-// Driver reads registers and bits of Modbus units, RTU and TCP. Its configuration is a *Config.
+// Driver reads and writes registers and bits of Modbus units, RTU and TCP. Its configuration is a *Config.
 var Driver = drivers.Driver{
 	Name: "modbus",
 	Doc: `Reads meters, inverters, controllers and I/O blocks that speak Modbus RTU on a serial line or Modbus TCP.
 Needs the unit's register map from its manual; addresses are those on the wire, from 0 ("40001" in a manual is holding 0).
 Registers that lie together are read with one request. Units on one line are separate devices with the same address setting.
-It does not write, and it does not speak Modbus ASCII or RTU frames over TCP.`,
+Coils and holding registers with write: true are outputs: what is set is written once, read back and compared; nothing else is written.
+It does not speak Modbus ASCII or RTU frames over TCP.`,
 	Every:   time.Second,
 	Explain: link.Explain,
 	Hear:    func(b []byte) (string, [][2]string) { return sweep.Hear(b), nil },
 	New: func() drivers.Config {
-		return &Config{Unit: 1, Timeout: time.Second, MaxQuantity: maxRegisters}
+		return &Config{Unit: 1, Timeout: time.Second, MaxQuantity: registers.MostRegisters}
 	},
 	Sample: `- name: meter1
   driver: modbus
@@ -40,11 +42,11 @@ It does not write, and it does not speak Modbus ASCII or RTU frames over TCP.`,
     - {channel: phase, table: input, address: 100, type: int16, count: 3, scale: 0.1, unit: V}
     - {channel: state, table: holding, address: 40, enum: {0: idle, 1: running, 2: fault}}
     - {channel: door, table: holding, address: 41, type: bool, bit: 3}
-    - {channel: valve, table: coil, address: 5}
+    - {channel: valve, table: coil, address: 5, write: true}
 `,
 }
 
-// Config is one unit on one line or connection, and what to read of it.
+// Config is one unit on one line or connection, what to read of it, and what can be set.
 type Config struct {
 	Address     string        `yaml:"address" doc:"where the unit is: tcp://host:port (port 502 unless said) or rtu:///dev/ttyUSB0?baud=9600&parity=even&stop=1 (19200, even, 1 unless said; parity none means 2 stop bits unless said); rs485=kernel, rts, rts-low or a GPIO line turns the transceiver, echo=yes takes out what comes back"`
 	Unit        int           `yaml:"unit" doc:"the unit's number: 1 to 247 on a serial line, 0 to 255 over TCP"`
@@ -55,36 +57,24 @@ type Config struct {
 }
 
 // Register is one value, or a row of values of the same kind, in one of the unit's four tables.
-// The pointers tell what was not set from what was set to zero.
-type Register struct {
-	Channel string           `yaml:"channel" doc:"name of the channel; with count, the names are this with 0, 1, 2 ... behind"`
-	Table   string           `yaml:"table" doc:"holding (function 03, the default), input (04), coil (01) or discrete (02)"`
-	Address *int             `yaml:"address" doc:"address of the first register or bit on the wire, 0 to 65535"`
-	Type    string           `yaml:"type" doc:"uint16 (the default), int16, int32, uint32, int64, uint64, float32, float64, bool (with bit) or string (with length); coils and discrete inputs are bool"`
-	Order   string           `yaml:"order" doc:"order of the bytes: ABCD (big-endian, the default), CDAB (low register first), BADC (bytes swapped in each register) or DCBA (little-endian)"`
-	Bit     *int             `yaml:"bit" doc:"which bit of the register a bool is, 0 (lowest) to 15"`
-	Length  *int             `yaml:"length" doc:"how many registers a string has, two characters each, 1 to 125"`
-	Count   *int             `yaml:"count" doc:"how many values follow each other from address on; not set = 1"`
-	Scale   *float64         `yaml:"scale" doc:"factor from the register's number to the unit; not set = 1"`
-	Offset  float64          `yaml:"offset" doc:"what is added after scaling"`
-	Unit    string           `yaml:"unit" doc:"unit of the scaled value, for instance Cel, V, kWh"`
-	Enum    map[int64]string `yaml:"enum" doc:"texts for numbers: {0: off, 1: on}; a number that is not listed is a fault"`
-	Min     *float64         `yaml:"min" doc:"least value that can be true, after scaling; below it is a fault"`
-	Max     *float64         `yaml:"max" doc:"greatest value that can be true, after scaling; above it is a fault"`
-}
+type Register = registers.Entry
 
 // Channels returns the channels in the order in which registers lists them. It is part of drivers.Channeler.
 func (c *Config) Channels() []drivers.Channel {
-	var out []drivers.Channel
-	for i := range c.Registers {
-		values, errs := c.Registers[i].values(c.MaxQuantity)
-		if len(errs) > 0 {
-			continue
+	l, errs := c.lay()
+	if len(errs) > 0 { // all that can be told
+		l.values = nil
+		for i := range c.Registers {
+			values, _ := c.Registers[i].Values(l.maxQuantity)
+			l.values = append(l.values, values...)
 		}
-		for j := range values {
-			v := &values[j]
-			out = append(out, drivers.Channel{Name: v.channel, Kind: v.kind(), Unit: v.unit, Meaning: v.String()})
-		}
+	}
+	out := make([]drivers.Channel, 0, len(l.values))
+	for i := range l.values {
+		v := &l.values[i]
+		out = append(out, drivers.Channel{
+			Name: v.Channel, Kind: v.Kind(), Unit: v.Unit, Meaning: v.String(), Output: v.IsOutput, Limits: v.Limits,
+		})
 	}
 	return out
 }
@@ -104,7 +94,7 @@ func (c *Config) Ports() []drivers.PortUse {
 // Open makes the unit ready to be read. It does not ask it anything: the line or connection is opened at the first Read.
 // Its errors are the Host's, and those of Validate.
 func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, error) {
-	values, errs := c.check()
+	what, errs := c.check()
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("open modbus unit %d: %w", c.Unit, errs[0])
 	}
@@ -122,29 +112,19 @@ func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, erro
 		return nil, fmt.Errorf("open modbus unit %d on %s: %w", c.Unit, a.name, err)
 	}
 	bus.Speaks(link.Explain)
-	var l framing = link.NewTCP(byte(c.Unit), c.Timeout, uint16(rand.Uint32()))
-	if a.isSerial {
-		l = link.NewRTU(bus, byte(c.Unit), c.Timeout, a.serial.Baud)
+	fresh := func() framing {
+		if a.isSerial {
+			return link.NewRTU(bus, byte(c.Unit), c.Timeout, a.serial.Baud)
+		}
+		return link.NewTCP(byte(c.Unit), c.Timeout, uint16(rand.Uint32()))
 	}
 	where := "unit " + strconv.Itoa(c.Unit) + " on " + a.name
-	d := newDevice(where, bus, l, values, c.MaxGap, c.MaxQuantity)
+	d := newDevice(where, bus, fresh(), what.values, what.maxGap, what.maxQuantity)
 	if a.isSerial {
 		d.patient = watch(doctor.NewPatient(bus, a.serial, byte(c.Unit), c.Timeout), d.values)
 	}
-	return d, nil
-}
-
-// kind returns the kind of the Values that v is reported as.
-func (v *value) kind() tidegate.Kind {
-	switch {
-	case v.enum != nil || v.form == formText:
-		return tidegate.KindText
-	case v.form == formBit:
-		return tidegate.KindBool
-	case v.scaled || v.form == formFloat:
-		return tidegate.KindFloat
-	case v.form == formInt:
-		return tidegate.KindInt
+	if slices.ContainsFunc(what.values, func(v registers.Value) bool { return v.IsOutput }) {
+		return &outputs{device: d, fresh: fresh}, nil
 	}
-	return tidegate.KindUint
+	return d, nil
 }

@@ -7,39 +7,36 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/drivers/modbus/link"
+	"github.com/tidegate-io/tidegate/drivers/modbus/registers"
 )
 
 // drawValues draws values that do not overlap, sorted, with some bits of registers among them.
-func drawValues(t *rapid.T) []value {
-	var vs []value
+func drawValues(t *rapid.T) []registers.Value {
+	var vs []registers.Value
 	for _, tab := range []link.Table{link.Coil, link.Discrete, link.Holding, link.Input} {
 		at := rapid.IntRange(0, 300).Draw(t, "start")
 		for range rapid.IntRange(0, 25).Draw(t, "values") {
 			at += rapid.SampledFrom([]int{0, 0, 0, 1, 2, 7, 8, 9, 100}).Draw(t, "gap")
-			v := value{table: tab, address: at, size: 1, form: formBit}
+			v := registers.Value{Table: tab, Address: at, Size: 1}
 			if !tab.IsBits() {
-				v.size = rapid.SampledFrom([]int{1, 1, 2, 2, 4, 12}).Draw(t, "size")
-				v.form = formUint
+				v.Size = rapid.SampledFrom([]int{1, 1, 2, 2, 4, 12}).Draw(t, "size")
 			}
 			if tab == link.Input && rapid.IntRange(0, 4).Draw(t, "bits") == 0 {
-				for b := range 3 {
-					vs = append(vs, value{table: tab, address: at, size: 1, form: formBit, bit: b})
-				}
-				at++
-				continue
+				v.Size = 1
+				vs = append(vs, v, v) // two bits of one register
 			}
 			vs = append(vs, v)
-			at += v.size
+			at += v.Size
 		}
 	}
 	for i := range vs {
-		vs[i].at = i
+		vs[i].At = i
 	}
 	return vs
 }
 
 // checkPlan returns what is wrong with requests as a way to read vs.
-func checkPlan(vs []value, requests []request, maxGap, maxQuantity int) string {
+func checkPlan(vs []registers.Value, requests []request, maxGap, maxQuantity int) string {
 	next := 0
 	for _, q := range requests {
 		if q.from != next || q.to <= q.from {
@@ -56,10 +53,10 @@ func checkPlan(vs []value, requests []request, maxGap, maxQuantity int) string {
 		needed := make([]bool, q.Quantity)
 		for i := q.from; i < q.to; i++ {
 			v := vs[i]
-			if v.table != q.Table || v.address < q.Address || v.end() > q.Address+q.Quantity {
+			if v.Table != q.Table || v.Address < q.Address || v.End() > q.Address+q.Quantity {
 				return fmt.Sprintf("%v does not hold %v", q.Request, &v)
 			}
-			for a := v.address; a < v.end(); a++ {
+			for a := v.Address; a < v.End(); a++ {
 				needed[a-q.Address] = true
 			}
 		}
@@ -96,7 +93,7 @@ func TestPlanReadsEachValueOnce(t *testing.T) {
 				most = 16 * maxQuantity
 			}
 			gap := b.Address - a.Address - a.Quantity
-			first := vs[b.from].end() - a.Address
+			first := vs[b.from].End() - a.Address
 			if a.Table == b.Table && gap <= maxGap && first <= most {
 				t.Fatalf("%v could have held %v too", a.Request, &vs[b.from])
 			}
@@ -125,7 +122,7 @@ func TestCutEndsInSingleValues(t *testing.T) {
 		}
 		for _, q := range requests {
 			for i := q.from + 1; i < q.to; i++ {
-				if vs[i].address != vs[q.from].address {
+				if vs[i].Address != vs[q.from].Address {
 					t.Fatalf("%v still reads %v and %v", q.Request, &vs[q.from], &vs[i])
 				}
 			}
@@ -134,11 +131,11 @@ func TestCutEndsInSingleValues(t *testing.T) {
 }
 
 func TestCutPrefersTheWidestGap(t *testing.T) {
-	vs := []value{
-		{address: 0, size: 1, table: link.Holding},
-		{address: 1, size: 1, table: link.Holding},
-		{address: 5, size: 2, table: link.Holding},
-		{address: 8, size: 1, table: link.Holding},
+	vs := []registers.Value{
+		{Address: 0, Size: 1, Table: link.Holding},
+		{Address: 1, Size: 1, Table: link.Holding},
+		{Address: 5, Size: 2, Table: link.Holding},
+		{Address: 8, Size: 1, Table: link.Holding},
 	}
 	q := cover(vs, 0, 4)
 	a, b, ok := cut(vs, &q)

@@ -35,7 +35,7 @@ func (r *round) run(ctx context.Context) error {
 		r.heard = r.heard || heard
 		switch {
 		case err == nil:
-			r.answered, q.misses, q.pause = true, 0, 0
+			r.answered, q.worked, q.misses, q.pause = true, true, 0, 0
 			d.fill(q, body)
 			r.step(1)
 		case ctx.Err() != nil:
@@ -84,8 +84,12 @@ func (r *round) refused(q *request, err error) {
 func (r *round) missed(q *request, err error) {
 	r.d.fault(q, err.Error())
 	q.misses++
+	most := missesMost
+	if q.worked {
+		most = missesWorked
+	}
 	switch {
-	case q.misses < missesMost:
+	case q.misses < most:
 		r.step(1)
 	case r.cut(q):
 		r.step(2)
@@ -134,7 +138,7 @@ func (r *round) learn() {
 func (d *device) fault(q *request, text string) {
 	for i := q.from; i < q.to; i++ {
 		v := &d.values[i]
-		d.readings[v.at] = tidegate.Reading{Channel: v.channel, Unit: v.unit, Fault: text}
+		d.readings[v.At] = tidegate.Reading{Channel: v.Channel, Unit: v.Unit, Fault: text}
 	}
 }
 
@@ -145,14 +149,14 @@ func (d *device) fill(q *request, body []byte) {
 	}
 	for i := q.from; i < q.to; i++ {
 		v := &d.values[i]
-		r := &d.readings[v.at]
-		n := v.address - q.Address
+		r := &d.readings[v.At]
+		n := v.Address - q.Address
 		prev := r.Value
-		*r = tidegate.Reading{Channel: v.channel, Unit: v.unit}
-		if v.table.IsBits() {
-			r.Value, r.Fault = v.flag(body[n/8]>>(n%8)&1 == 1)
+		*r = tidegate.Reading{Channel: v.Channel, Unit: v.Unit}
+		if v.Table.IsBits() {
+			r.Value, r.Fault = v.Flag(body[n/8]>>(n%8)&1 == 1)
 			continue
 		}
-		r.Value, r.Fault = v.decode(body[2*n:2*(n+v.size)], prev)
+		r.Value, r.Fault = v.Decode(body[2*n:2*(n+v.Size)], prev)
 	}
 }

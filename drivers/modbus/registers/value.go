@@ -1,8 +1,9 @@
-package modbus
+package registers
 
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/modbus/link"
 )
 
@@ -25,17 +27,21 @@ const (
 	formText
 )
 
-// value is one channel: where it lies and what is made of its registers.
-type value struct {
-	channel, unit string
-	entry         int // index of its entry in the configuration's registers
-	at            int // index of its reading
+// Value is one channel: where it lies and what is made of its registers.
+type Value struct {
+	Channel, Unit string
+	Entry         int // index of its entry, see Lay
+	At            int // index of its reading, see Lay
 
-	table   link.Table
-	address int
-	size    int // registers; of coils and discrete inputs: bits, which is 1
-	form    form
-	bit     int // of a register, where form is formBit
+	Table    link.Table
+	Address  int
+	Size     int            // registers; of coils and discrete inputs: bits, which is 1
+	IsOutput bool           // it can be written
+	Limits   drivers.Limits // of an output
+
+	form  form
+	bit   int           // of a register, where form is formBit
+	write link.Function // of an output
 
 	swapBytes, swapWords bool
 	scaled               bool
@@ -45,17 +51,19 @@ type value struct {
 	enum                    map[int64]string
 }
 
-func (v *value) end() int            { return v.address + v.size }
-func (v *value) isRegisterBit() bool { return v.form == formBit && !v.table.IsBits() }
+// End returns the address behind v.
+func (v *Value) End() int { return v.Address + v.Size }
 
-// span returns the value's place in words: "holding 12..13".
-func (v *value) span() string {
-	return link.Request{Table: v.table, Address: v.address, Quantity: v.size}.String()
+// Read returns the request that reads v and nothing else; its String is v's place in words: "holding 12..13".
+func (v *Value) Read() link.Request {
+	return link.Request{Table: v.Table, Address: v.Address, Quantity: v.Size}
 }
 
+func (v *Value) isRegisterBit() bool { return v.form == formBit && !v.Table.IsBits() }
+
 // String describes v for the technician: "holding 12..13, float".
-func (v *value) String() string {
-	s := v.span()
+func (v *Value) String() string {
+	s := v.Read().String()
 	switch {
 	case v.isRegisterBit():
 		s += " bit " + strconv.Itoa(v.bit)
@@ -66,34 +74,48 @@ func (v *value) String() string {
 	case v.form == formText:
 		s += ", text"
 	}
+	if v.IsOutput {
+		s += ", output"
+	}
 	return s
 }
 
-// sortValues orders values as they lie: by table, address, bit; equal ones as they are configured.
-func sortValues(vs []value) {
-	slices.SortStableFunc(vs, func(a, b value) int {
-		return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.address, b.address), cmp.Compare(a.bit, b.bit))
+// Sort orders values as they lie: by table, address, bit; equal ones as they are configured.
+func Sort(vs []Value) {
+	slices.SortStableFunc(vs, func(a, b Value) int {
+		return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(a.Address, b.Address), cmp.Compare(a.bit, b.bit))
 	})
 }
 
-// decode makes a Value of b, the value's registers as they came over the wire (2 x size bytes), or says why it is none.
+// Kind returns the kind of the Values that v is reported as.
+func (v *Value) Kind() tidegate.Kind {
+	switch {
+	case v.enum != nil || v.form == formText:
+		return tidegate.KindText
+	case v.form == formBit:
+		return tidegate.KindBool
+	case v.scaled || v.form == formFloat:
+		return tidegate.KindFloat
+	case v.form == formInt:
+		return tidegate.KindInt
+	}
+	return tidegate.KindUint
+}
+
+// Decode makes a Value of b, the value's registers as they came over the wire (2 x Size bytes), or says why it is none.
 // prev is the channel's Value of the last time, used again where the text is the same.
-func (v *value) decode(b []byte, prev tidegate.Value) (val tidegate.Value, fault string) {
+func (v *Value) Decode(b []byte, prev tidegate.Value) (val tidegate.Value, fault string) {
 	if v.form == formText {
 		return v.text(b, prev)
 	}
 	raw := v.number(b)
 	switch v.form {
 	case formBit:
-		return v.flag(raw>>v.bit&1 == 1)
+		return v.Flag(raw>>v.bit&1 == 1)
 	case formFloat:
-		f := math.Float64frombits(raw)
-		if v.size == 2 {
-			f = float64(math.Float32frombits(uint32(raw)))
-		}
-		return v.float(f)
+		return v.float(v.fromBits(raw))
 	case formInt:
-		shift := 64 - 16*v.size
+		shift := 64 - 16*v.Size
 		i := int64(raw<<shift) >> shift
 		switch {
 		case v.enum != nil:
@@ -114,8 +136,8 @@ func (v *value) decode(b []byte, prev tidegate.Value) (val tidegate.Value, fault
 	return v.bounded(tidegate.Uint(raw), float64(raw))
 }
 
-// flag makes a Value of one bit.
-func (v *value) flag(on bool) (val tidegate.Value, fault string) {
+// Flag makes a Value of one bit.
+func (v *Value) Flag(on bool) (val tidegate.Value, fault string) {
 	if v.enum == nil {
 		return tidegate.Bool(on), ""
 	}
@@ -126,12 +148,18 @@ func (v *value) flag(on bool) (val tidegate.Value, fault string) {
 }
 
 // number puts the registers of b together as v's order says.
-func (v *value) number(b []byte) uint64 {
+func (v *Value) number(b []byte) uint64 {
+	switch isPlain := !v.swapBytes && !v.swapWords; { // nearly all are, and there are many
+	case isPlain && v.Size == 1:
+		return uint64(binary.BigEndian.Uint16(b))
+	case isPlain && v.Size == 2:
+		return uint64(binary.BigEndian.Uint32(b))
+	}
 	var u uint64
-	for i := range v.size {
+	for i := range v.Size {
 		r := i
 		if v.swapWords {
-			r = v.size - 1 - i
+			r = v.Size - 1 - i
 		}
 		hi, lo := b[2*r], b[2*r+1]
 		if v.swapBytes {
@@ -142,13 +170,29 @@ func (v *value) number(b []byte) uint64 {
 	return u
 }
 
-func (v *value) float(f float64) (val tidegate.Value, fault string) {
+// fromBits returns the number that the bits of a float are.
+func (v *Value) fromBits(raw uint64) float64 {
+	if v.Size == 2 {
+		return float64(math.Float32frombits(uint32(raw)))
+	}
+	return math.Float64frombits(raw)
+}
+
+// scale returns what a register's number f stands for.
+func (v *Value) scale(f float64) float64 {
+	if !v.scaled {
+		return f
+	}
+	return (f*v.factor + v.addend) / v.divisor
+}
+
+func (v *Value) float(f float64) (val tidegate.Value, fault string) {
 	if !isFinite(f) {
 		return tidegate.Value{}, "the device says " + formatNumber(f) + ": it has no value"
 	}
 	if v.scaled {
 		raw := f
-		if f = (f*v.factor + v.addend) / v.divisor; !isFinite(f) {
+		if f = v.scale(f); !isFinite(f) {
 			return tidegate.Value{}, "got " + formatNumber(raw) + ", which scale and offset take beyond the range of a number"
 		}
 	}
@@ -156,7 +200,7 @@ func (v *value) float(f float64) (val tidegate.Value, fault string) {
 }
 
 // bounded returns val, whose number is f, unless it lies outside what can be true.
-func (v *value) bounded(val tidegate.Value, f float64) (_ tidegate.Value, fault string) {
+func (v *Value) bounded(val tidegate.Value, f float64) (_ tidegate.Value, fault string) {
 	switch {
 	case f < v.min:
 		return tidegate.Value{}, fmt.Sprintf("got %v, below min %s", val, formatNumber(v.min))
@@ -166,7 +210,7 @@ func (v *value) bounded(val tidegate.Value, f float64) (_ tidegate.Value, fault 
 	return val, ""
 }
 
-func (v *value) word(i int64, number string) (val tidegate.Value, fault string) {
+func (v *Value) word(i int64, number string) (val tidegate.Value, fault string) {
 	s, ok := v.enum[i]
 	if !ok {
 		return tidegate.Value{}, noText(number)
@@ -177,8 +221,8 @@ func (v *value) word(i int64, number string) (val tidegate.Value, fault string) 
 func noText(number string) string { return "got " + number + ", which enum does not list" }
 
 // text makes a Value of characters: up to the first NUL, without spaces at the end.
-func (v *value) text(b []byte, prev tidegate.Value) (val tidegate.Value, fault string) {
-	var swapped [2 * maxRegisters]byte
+func (v *Value) text(b []byte, prev tidegate.Value) (val tidegate.Value, fault string) {
+	var swapped [2 * MostRegisters]byte
 	if v.swapBytes {
 		for i := 0; i+1 < len(b); i += 2 {
 			swapped[i], swapped[i+1] = b[i+1], b[i]
@@ -228,4 +272,14 @@ func mantissa(f float64) (m float64, e int) {
 		return f, 0
 	}
 	return m, e - len(fraction)
+}
+
+// Order returns the order of the bytes of a number of more than one register, as settings name it, and whether it is a float; ok is
+// false for all other values.
+func (v *Value) Order() (order string, isFloat, ok bool) {
+	if v.form == formBit || v.form == formText || v.Size < 2 {
+		return "", false, false
+	}
+	order = map[[2]bool]string{{}: "ABCD", {false, true}: "CDAB", {true, false}: "BADC", {true, true}: "DCBA"}[[2]bool{v.swapBytes, v.swapWords}]
+	return order, v.form == formFloat, true
 }
