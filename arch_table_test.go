@@ -82,6 +82,10 @@ var theRules = ruleBook{
 		{what: "drivers/drivertest/*", where: []string{".", "drivers", "drivers/drivertest"}, why: "a part of the tests that every driver gets"},
 		{what: "drivers/*/*", where: []string{".", "drivers"}, why: "a part of one driver"},
 		{what: "drivers/modbus/registers", where: []string{".", "drivers", "drivers/modbus/link"}, why: "what registers mean; asks nobody"},
+		{
+			what: "drivers/modbus/maps", where: []string{".", "drivers", "drivers/modbus/link", "drivers/modbus/registers", "agent/config/strict"},
+			why: "meters as data, read as strictly as the configuration, by the same words",
+		},
 		{what: "drivers/board", where: []string{".", "drivers"}, why: "the real Host; knows no driver"},
 		{what: "drivers/drivertest", where: []string{".", "drivers"}, why: "the fake Host; knows no driver"},
 		{what: "drivers/scan", where: []string{".", "drivers"}, why: "asks a Host and drivers; knows no part itself"},

@@ -1,10 +1,12 @@
 package modbus
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus/maps"
 	"github.com/tidegate-io/tidegate/drivers/modbus/registers"
 )
 
@@ -19,7 +21,7 @@ func (c *Config) Validate() []drivers.FieldError {
 
 // layout is what a configuration reads, and how.
 type layout struct {
-	values              []registers.Value // in the order of the settings
+	values              []registers.Value // in the order of map and settings
 	maxGap, maxQuantity int
 }
 
@@ -48,8 +50,8 @@ func (c *Config) check() (layout, []drivers.FieldError) {
 	if c.MaxQuantity < 1 || c.MaxQuantity > registers.MostRegisters {
 		add("max_quantity", strconv.Itoa(c.MaxQuantity), "one request asks for 1 to 125 registers", "")
 	}
-	if len(c.Registers) == 0 {
-		add("registers", "", "nothing to read", "list at least one register")
+	if len(c.Registers) == 0 && c.Map == "" {
+		add("registers", "", "nothing to read", "list at least one register, or name a map")
 	}
 	l, more := c.lay()
 	if errs = append(errs, more...); len(errs) > 0 {
@@ -58,13 +60,42 @@ func (c *Config) check() (layout, []drivers.FieldError) {
 	return l, nil
 }
 
-// lay returns what registers says. What is out of range in the settings is taken for the protocol's limit.
+// lay puts map and registers together. What is out of range in the settings is taken for the protocol's limit.
 func (c *Config) lay() (layout, []drivers.FieldError) {
 	l := layout{maxGap: c.MaxGap, maxQuantity: c.MaxQuantity}
 	if l.maxQuantity < 1 || l.maxQuantity > registers.MostRegisters {
 		l.maxQuantity = registers.MostRegisters
 	}
-	values, errs := registers.Lay(c.Registers, registers.Listed(), l.maxQuantity)
+	entries, names := c.Registers, registers.Listed()
+	var errs []drivers.FieldError
+	if c.Map != "" {
+		m, bad := maps.Load(c.Map)
+		errs = append(errs, bad...)
+		l.maxGap = max(l.maxGap, m.MaxGap)
+		if m.MaxQuantity > 0 {
+			l.maxQuantity = min(l.maxQuantity, m.MaxQuantity)
+		}
+		entries, names = slices.Concat(m.Registers, c.Registers), behind(names, len(m.Registers), c.Map)
+	}
+	values, more := registers.Lay(entries, names, l.maxQuantity)
 	l.values = values
-	return l, errs
+	return l, append(errs, more...)
+}
+
+// behind returns names for entries of which the first n are those of a map.
+func behind(names registers.Names, n int, name string) registers.Names {
+	return registers.Names{
+		Field: func(entry int, key string) string {
+			if entry < n {
+				return "map"
+			}
+			return names.Field(entry-n, key)
+		},
+		Word: func(entry int) string {
+			if entry < n {
+				return "map " + name
+			}
+			return names.Word(entry - n)
+		},
+	}
 }

@@ -3,6 +3,8 @@ package modbus
 import (
 	"fmt"
 	"math"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus/maps"
 )
 
 // decode reads one device's block strictly, as the agent does, without the keys that are the agent's.
@@ -200,7 +203,7 @@ func TestValidate(t *testing.T) {
 		"gap too wide":         {func(c *Config) { c.MaxGap = 125 }, []string{"max_gap: want 0 to 124 registers (got 125)"}},
 		"B-15 quantity 0":      {func(c *Config) { c.MaxQuantity = 0 }, []string{"max_quantity: one request asks for 1 to 125 registers (got 0)"}},
 		"B-15 quantity 126":    {func(c *Config) { c.MaxQuantity = 126 }, []string{"max_quantity: one request asks for 1 to 125 registers (got 126)"}},
-		"nothing to read":      {with(), []string{"registers: nothing to read; list at least one register"}},
+		"nothing to read":      {with(), []string{"registers: nothing to read; list at least one register, or name a map"}},
 		"no channel":           {with(Register{Address: new(0)}), []string{"registers[0].channel: name is empty"}},
 		"bad channel":          {at(Register{Channel: "a b"}), []string{`registers[0].channel: name contains ' ', allowed are A-Z a-z 0-9 . _ - (got a b)`}},
 		"channel too long":     {at(Register{Channel: strings.Repeat("a", 63), Count: new(11)}), []string{"registers[0].channel: name is 65 bytes long, at most 64 are allowed (got " + strings.Repeat("a", 63) + ")"}},
@@ -279,6 +282,21 @@ func TestValidate(t *testing.T) {
 			with(Register{Channel: "a", Address: new(1), Type: "bool", Bit: new(3)}, Register{Channel: "b", Address: new(1)}),
 			[]string{"registers[1].address: holding 1 of channel b overlaps holding 1 of channel a in registers[0] (got 1)"},
 		},
+		"OK map":           {func(c *Config) { c.Map, c.Registers = "eastron-sdm120", nil }, nil},
+		"OK map and more":  {func(c *Config) { c.Map = "eastron-sdm120" }, nil},
+		"unknown map":      {func(c *Config) { c.Map = "eastron-sdm12" }, []string{`map: no map of this name comes with the gateway (got eastron-sdm12); did you mean "eastron-sdm120"?`}},
+		"map and quantity": {func(c *Config) { c.Map, c.MaxQuantity, c.Registers = "peacefair-pzem004t", 1, nil }, slices.Repeat([]string{"map: needs 2 registers in one request, max_quantity is 1 (got uint32)"}, 3)},
+		"channel of the map": {
+			func(c *Config) { c.Map, c.Registers[0].Channel = "eastron-sdm120", "power" },
+			[]string{"registers[0].channel: map eastron-sdm120 gives a channel of this name already (got power); give each channel a name of its own"},
+		},
+		"register of the map": {
+			func(c *Config) {
+				c.Map = "eastron-sdm120"
+				c.Registers = []Register{{Channel: "x", Table: "holding", Address: new(12)}, {Channel: "y", Table: "input", Address: new(13)}}
+			},
+			[]string{"registers[1].address: input 13 of channel y overlaps input 12..13 of channel power in map eastron-sdm120 (got 13)"},
+		},
 		"all at once": {
 			func(c *Config) {
 				*c = Config{Address: "x", Unit: -1, MaxGap: 500, MaxQuantity: 126, Registers: []Register{{Type: "x", Order: "x", Table: "x"}}}
@@ -306,5 +324,46 @@ func TestValidate(t *testing.T) {
 				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 			}
 		})
+	}
+}
+
+// TestDocNamesTheMaps: whoever reads what the driver serves finds each map by its name, in the driver's text, in the setting's and in README.md.
+func TestDocNamesTheMaps(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	field, _ := reflect.TypeFor[Config]().FieldByName("Map")
+	for _, name := range maps.Names() {
+		for where, text := range map[string]string{"Doc": Driver.Doc, "doc of map": field.Tag.Get("doc"), "README.md": string(readme)} {
+			if !strings.Contains(text, name) {
+				t.Errorf("%s does not name %s", where, name)
+			}
+		}
+	}
+}
+
+// TestMapIsRead: the limits of a map hold, and its registers come first.
+func TestMapIsRead(t *testing.T) {
+	c := config(false, Register{Channel: "extra", Address: new(0)})
+	c.Map = "eastron-sdm630"
+	for _, e := range c.Validate() {
+		t.Fatal(e)
+	}
+	l, _ := c.check()
+	if l.maxGap != 16 || l.maxQuantity != 80 {
+		t.Errorf("gap %d, quantity %d", l.maxGap, l.maxQuantity)
+	}
+	d := openDevice(t, c, &fakeHost{}).(*device)
+	if len(d.plan) != 2 || d.plan[1].String() != "input 0..79" {
+		t.Errorf("plan: %v", d.plan)
+	}
+	chs := c.Channels()
+	if len(chs) != len(d.readings) || chs[0].Name != "voltage_l1" || chs[0].Unit != "V" || chs[len(chs)-1].Name != "extra" {
+		t.Errorf("channels: %v", chs)
+	}
+	c.Map = "none"
+	if chs := c.Channels(); len(chs) != 1 || chs[0].Name != "extra" {
+		t.Errorf("channels despite a fault: %v", chs)
 	}
 }

@@ -63,6 +63,11 @@
 // The right reply to 05 and 06 is the request itself. On a line that echoes it looks like the echo; which of both it is, is told by whether
 // the read ahead was echoed.
 //
+// # Maps
+//
+// map names the registers of a known kind of device: package maps has those that come with the gateway, each with the document or source
+// it was made by. A file of your own looks the same; README.md has one.
+//
 // # Late replies
 //
 // On TCP the transaction number tells a late reply from the right one. On a serial line nothing does: a reply holds neither

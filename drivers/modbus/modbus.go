@@ -20,7 +20,8 @@ var Driver = drivers.Driver{
 	Name: "modbus",
 	Doc: `Reads meters, inverters, controllers and I/O blocks that speak Modbus RTU on a serial line or Modbus TCP.
 Needs the unit's register map from its manual; addresses are those on the wire, from 0 ("40001" in a manual is holding 0).
-Registers that lie together are read with one request. Units on one line are separate devices with the same address setting.
+Some come with the gateway, by source and revision: map: eastron-sdm120, eastron-sdm630 or peacefair-pzem004t; a file of your own does as
+well. Registers that lie together are read with one request. Units on one line are separate devices with the same address setting.
 Coils and holding registers with write: true are outputs: what is set is written once, read back and compared; nothing else is written.
 It does not speak Modbus ASCII or RTU frames over TCP.`,
 	Every:   time.Second,
@@ -53,13 +54,14 @@ type Config struct {
 	Timeout     time.Duration `yaml:"timeout" doc:"how long to wait for a reply to one request, 10ms to 1m"`
 	MaxGap      int           `yaml:"max_gap" doc:"how many registers that no channel needs may be read in vain to save a request, 0 to 124; some devices clear registers when they are read (after a lost reply on a serial line, a few more may be read even so)"`
 	MaxQuantity int           `yaml:"max_quantity" doc:"how many registers one request asks for at most, 1 to 125; coils and discrete inputs: sixteen times as many"`
-	Registers   []Register    `yaml:"registers" doc:"what to read"`
+	Map         string        `yaml:"map" doc:"what to read of a known kind of device: the name of a map that comes with the gateway (eastron-sdm120, eastron-sdm630, peacefair-pzem004t), or the path of a file of your own, with a slash in it"`
+	Registers   []Register    `yaml:"registers" doc:"what to read, beside what map says"`
 }
 
 // Register is one value, or a row of values of the same kind, in one of the unit's four tables.
 type Register = registers.Entry
 
-// Channels returns the channels in the order in which registers lists them. It is part of drivers.Channeler.
+// Channels returns the channels of map and registers, in this order. It is part of drivers.Channeler.
 func (c *Config) Channels() []drivers.Channel {
 	l, errs := c.lay()
 	if len(errs) > 0 { // all that can be told
