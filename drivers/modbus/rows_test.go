@@ -17,6 +17,7 @@ import (
 	agentconfig "github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/modbus/link"
+	"github.com/tidegate-io/tidegate/drivers/modbus/maps"
 	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
 )
 
@@ -240,5 +241,38 @@ func TestB15NamesFileAndLine(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", fmt.Sprint(got), file+tt.want)
 			}
 		})
+	}
+}
+
+// TestReadmeIsRight: the blocks of README.md are a configuration, its outputs, and a map, and work as they stand there.
+func TestReadmeIsRight(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for _, part := range strings.Split(string(readme), "```yaml\n")[1:] {
+		block, _, _ := strings.Cut(part, "```")
+		blocks = append(blocks, block)
+	}
+	if len(blocks) != 3 {
+		t.Fatalf("%d blocks", len(blocks))
+	}
+	c, faults, err := agentconfig.Parse("README.md", []byte(blocks[0]+blocks[1]+"uplink: {url: \"mqtt://127.0.0.1\"}\n"), []drivers.Driver{Driver})
+	if err != nil || len(faults) > 0 {
+		t.Fatal(err, faults)
+	}
+	var outputs []string
+	for _, ch := range c.Devices[0].Channels {
+		if ch.Output {
+			outputs = append(outputs, fmt.Sprintf("%s %v %+v", ch.Name, ch.Kind, ch.Limits))
+		}
+	}
+	want := "[valve yes/no {Min:0 Max:0 Pause:1s Safe:false} setpoint number {Min:5 Max:30 Pause:0s Safe:18} mode text {Min:0 Max:0 Pause:0s Safe:}]"
+	if got := fmt.Sprint(outputs); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if m, errs := maps.Parse("README.md", []byte(blocks[2])); errs != nil || len(m.Registers) != 3 {
+		t.Errorf("%+v, %v", m, errs)
 	}
 }
