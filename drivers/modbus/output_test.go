@@ -418,3 +418,38 @@ func lies(t *testing.T, onTCP bool, faults []slave.Fault, deaf int) string {
 	}
 	return fmt.Sprintf("no six good Sets in a row: %d faults, asked %d times", len(faults), asked.Load())
 }
+
+// garbled is a port on which the request that writes does not come back as it was sent.
+type garbled struct{ drivers.Port }
+
+func (p garbled) Write(b []byte) (int, error) {
+	n, err := p.Port.Write(b)
+	if b[1] == 6 && err == nil {
+		err = fmt.Errorf("%w: byte 3 of 8", drivers.ErrEcho)
+	}
+	return n, err
+}
+
+// TestSetWhoseEchoIsWrong: the unit may have got the write all the same, and what it holds tells.
+func TestSetWhoseEchoIsWrong(t *testing.T) {
+	for _, isTaken := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPLC()
+			p.keep = func(slave.Request) bool { return isTaken }
+			h, _ := plug(t, p.slave(), false)
+			inner := h.open
+			h.open = func(ctx context.Context) (drivers.Port, error) {
+				port, err := inner(ctx)
+				return garbled{port}, err
+			}
+			s := openDevice(t, config(false, outlets()...), h).(drivers.Setter)
+			err := s.Set(t.Context(), "speed", tidegate.Int(7))
+			if isTaken != (err == nil) || !isTaken && !errors.Is(err, drivers.ErrEcho) {
+				t.Errorf("taken %v: %v", isTaken, err)
+			}
+			if got := p.take(); got != "3:10+1 6:10+1 3:10+1" {
+				t.Errorf("asked %s", got)
+			}
+		})
+	}
+}
