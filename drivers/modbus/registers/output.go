@@ -246,7 +246,9 @@ func (v *Value) step(f float64) (uint64, error) {
 	least, beyond := v.reach()
 	fits := func(n float64) bool { return n >= least && n < beyond }
 	near := math.Round(x)
-	for _, n := range [...]float64{near, near - 1, near + 1} { // x may be off by a rounding
+	one := max(1, math.Nextafter(math.Abs(near), math.Inf(1))-math.Abs(near)) // beyond 2^53 doubles are further apart
+	for _, k := range [...]float64{0, -1, 1, -2, 2, -3, 3} {                  // x may be off by a few roundings
+		n := near + k*one
 		switch {
 		case !fits(n) || v.scale(n) != f:
 		case n < 0:

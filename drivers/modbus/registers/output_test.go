@@ -51,8 +51,9 @@ func TestEncodeIsTheInverse(t *testing.T) {
 			return // no number
 		}
 		got, err := v.Encode(read)
-		if isFloat := strings.HasPrefix(r.Type, "float"); err != nil && isFloat && isScaled {
-			return // a whole number that the scale makes of a fraction, or one beyond the range
+		isLong := v.Size == 4 // a scaled integer beyond 2^53 has no double of its own
+		if isFloat := strings.HasPrefix(r.Type, "float"); err != nil && isScaled && (isFloat || isLong) {
+			return // or a whole number that the scale makes of a fraction, or one beyond the range
 		}
 		if err != nil {
 			t.Fatalf("%v was read of % x, and is not written: %v", read, words[:v.Size], err)
@@ -63,7 +64,7 @@ func TestEncodeIsTheInverse(t *testing.T) {
 		again, fault := v.Decode(bytesOf(v, got), tidegate.Value{})
 		a, _ := again.Number()
 		b, _ := read.Number()
-		if isExact := v.form != formFloat; fault != "" || isExact && a != b || math.Abs(a-b) > 1e-6*math.Abs(b)+1e-6 {
+		if isExact := v.form != formFloat && (!isScaled || v.Size < 4); fault != "" || isExact && a != b || math.Abs(a-b) > 1e-6*math.Abs(b)+1e-6 {
 			t.Fatalf("%v is written as %v %s", read, again, fault)
 		}
 	})
