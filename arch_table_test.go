@@ -155,8 +155,6 @@ var theRules = ruleBook{
 		{what: "periph.io/x/host/v3", where: []string{"drivers/board"}, why: "the hardware itself"},
 		{what: "github.com/warthog618/go-gpiocdev", where: []string{"drivers/board/gpioline"}, why: "edges with kernel stamps and sequence numbers; its watcher spins when a chip is removed"},
 		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest", "drivers/scan"}, why: "types of I2C, SPI and 1-Wire buses"},
-		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/modbus"}, why: "strict, with line and column; modbus reads its maps"},
-		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest"}, why: "types of I2C, SPI and 1-Wire buses"},
 		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict"}, why: "strict, with line and column"},
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
 		{what: "github.com/spf13/cobra", where: []string{"cmd/*", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
