@@ -41,6 +41,7 @@ type Part struct {
 	Register  byte     // whose number is sent to ask for ID; where ID is nil, nothing is sent
 	ID        []byte   // what has to come back, in the bits of Mask; nil = the part has no identity: it is likely by its address only
 	Mask      []byte   // as long as ID; nil = all bits
+	Settings  []string // what its block has to say beside `bus` and `address`, a line each, for instance "part: BMP280"
 }
 
 // A Channel is one quantity that a device reports.
