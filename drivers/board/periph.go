@@ -122,8 +122,8 @@ func (h *Host) SPI(ctx context.Context, port string, f physic.Frequency, mode sp
 // maxCall is how long one transfer on a bus may take: the kernel's adapters give up after a second (i2c-core, adapter timeout).
 const maxCall = time.Second
 
-// A lifeline makes calls into the kernel that know neither deadline nor ctx end within maxCall or with the device's ctx, and
-// closes the bus when that is done. A call given up goes on in the background until the kernel lets go of it; until then every
+// A lifeline makes calls into the kernel that know neither deadline nor ctx end within maxCall or with the device's ctx or the call's,
+// and closes the bus when that is done. A call given up goes on in the background until the kernel lets go of it; until then every
 // further call fails at once or after maxCall.
 type lifeline struct {
 	name string
@@ -152,7 +152,10 @@ func newLifeline(ctx context.Context, name string, shut func() error) (*lifeline
 }
 
 // call runs f, which must only touch memory of its own, and returns its error.
-func (l *lifeline) call(f func() error) error {
+func (l *lifeline) call(f func() error) error { return l.callContext(context.Background(), f) }
+
+// callContext is call for a caller that waits no longer than ctx.
+func (l *lifeline) callContext(ctx context.Context, f func() error) error {
 	giveUp := time.NewTimer(maxCall)
 	defer giveUp.Stop()
 	select {
@@ -163,6 +166,8 @@ func (l *lifeline) call(f func() error) error {
 	select {
 	case <-l.done:
 		return l.closed()
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", l.name, ctx.Err())
 	case <-giveUp.C:
 		return l.stuck()
 	case <-l.turn:
@@ -182,6 +187,8 @@ func (l *lifeline) call(f func() error) error {
 	select {
 	case <-l.done:
 		return l.closed()
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", l.name, ctx.Err())
 	case <-giveUp.C:
 		return l.stuck()
 	case err := <-result:
@@ -206,6 +213,10 @@ func (l *lifeline) explain(err error) error {
 	switch {
 	case strings.Contains(text, "no such device or address"), strings.Contains(text, "remote I/O error"):
 		return fmt.Errorf("%s: no answer from the device, check address and wiring: %w", l.name, err)
+	case strings.Contains(text, "input/output error"):
+		return fmt.Errorf("%s: the transfer broke off, the device let go of the bus or something disturbs it: %w", l.name, err)
+	case strings.Contains(text, "resource temporarily unavailable"):
+		return fmt.Errorf("%s: another master was faster, or a line is stuck low: %w", l.name, err)
 	case strings.Contains(text, "connection timed out"):
 		return fmt.Errorf("%s: a line is stuck low or the adapter was removed: %w (%w)", l.name, err, drivers.ErrGone)
 	case strings.Contains(text, "no such device"), strings.Contains(text, "bad file descriptor"), strings.Contains(text, "file already closed"):
@@ -214,13 +225,18 @@ func (l *lifeline) explain(err error) error {
 	return fmt.Errorf("%s: %w", l.name, err)
 }
 
-// transfer calls tx through l with copies of w and r, so that a transfer given up does not write into memory of the caller's.
+// transfer is transferContext for a caller without a ctx.
 func transfer(l *lifeline, w, r []byte, tx func(w, r []byte) error) error {
+	return transferContext(context.Background(), l, w, r, tx)
+}
+
+// transferContext calls tx through l with copies of w and r, so that a transfer given up does not write into memory of the caller's.
+func transferContext(ctx context.Context, l *lifeline, w, r []byte, tx func(w, r []byte) error) error {
 	out, in := append([]byte(nil), w...), make([]byte, len(r))
 	if len(r) == 0 {
 		in = nil
 	}
-	if err := l.call(func() error { return tx(out, in) }); err != nil {
+	if err := l.callContext(ctx, func() error { return tx(out, in) }); err != nil {
 		return err
 	}
 	copy(r, in)
@@ -235,6 +251,11 @@ type i2cBus struct {
 
 func (b *i2cBus) Tx(addr uint16, w, r []byte) error {
 	return transfer(b.line, w, r, func(w, r []byte) error { return b.Bus.Tx(addr, w, r) })
+}
+
+// TxContext is Tx that waits no longer than ctx; drivers.I2CPart calls it.
+func (b *i2cBus) TxContext(ctx context.Context, addr uint16, w, r []byte) error {
+	return transferContext(ctx, b.line, w, r, func(w, r []byte) error { return b.Bus.Tx(addr, w, r) })
 }
 
 // A oneWireBus is a 1-Wire bus that dies with its device.

@@ -139,11 +139,13 @@ func TestLifelineExplains(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		"sysfs-i2c: no such device or address": "I2C1: no answer from the device, check address and wiring: sysfs-i2c: no such device or address",
-		"sysfs-i2c: remote I/O error":          "I2C1: no answer from the device, check address and wiring: sysfs-i2c: remote I/O error",
-		"sysfs-i2c: connection timed out":      "I2C1: a line is stuck low or the adapter was removed: sysfs-i2c: connection timed out (gone)",
-		"sysfs-i2c: no such device":            "I2C1: the adapter was removed: sysfs-i2c: no such device (gone)",
-		"other":                                "I2C1: other",
+		"sysfs-i2c: no such device or address":        "I2C1: no answer from the device, check address and wiring: sysfs-i2c: no such device or address",
+		"sysfs-i2c: remote I/O error":                 "I2C1: no answer from the device, check address and wiring: sysfs-i2c: remote I/O error",
+		"sysfs-i2c: connection timed out":             "I2C1: a line is stuck low or the adapter was removed: sysfs-i2c: connection timed out (gone)",
+		"sysfs-i2c: input/output error":               "I2C1: the transfer broke off, the device let go of the bus or something disturbs it: sysfs-i2c: input/output error",
+		"sysfs-i2c: resource temporarily unavailable": "I2C1: another master was faster, or a line is stuck low: sysfs-i2c: resource temporarily unavailable",
+		"sysfs-i2c: no such device":                   "I2C1: the adapter was removed: sysfs-i2c: no such device (gone)",
+		"other":                                       "I2C1: other",
 	} {
 		err := l.call(func() error { return errors.New(text) })
 		if err == nil || err.Error() != want || errors.Is(err, drivers.ErrGone) != strings.HasSuffix(want, "(gone)") {
