@@ -3,9 +3,12 @@ package all
 
 import (
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/ads1x15"
+	"github.com/tidegate-io/tidegate/drivers/bme280"
 	"github.com/tidegate-io/tidegate/drivers/ds18b20"
 	"github.com/tidegate-io/tidegate/drivers/external"
 	"github.com/tidegate-io/tidegate/drivers/gpio"
+	"github.com/tidegate-io/tidegate/drivers/ina219"
 	"github.com/tidegate-io/tidegate/drivers/modbus"
 	"github.com/tidegate-io/tidegate/drivers/nmea"
 	"github.com/tidegate-io/tidegate/drivers/pms5003"
@@ -16,5 +19,8 @@ import (
 
 // Drivers returns all drivers, in the order of their names.
 func Drivers() []drivers.Driver {
-	return []drivers.Driver{ds18b20.Driver, external.Driver, gpio.Driver, modbus.Driver, nmea.Driver, pms5003.Driver, serialtext.Driver, sim.Driver, system.Driver}
+	return []drivers.Driver{
+		ads1x15.Driver, bme280.Driver, ds18b20.Driver, external.Driver, gpio.Driver, ina219.Driver, modbus.Driver,
+		nmea.Driver, pms5003.Driver, serialtext.Driver, sim.Driver, system.Driver,
+	}
 }

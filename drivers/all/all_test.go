@@ -19,6 +19,9 @@ import (
 // machines says, for each driver, which machine its sample configuration finds a good device on.
 func machines() map[string]conformance.Options {
 	return map[string]conformance.Options{
+		"ads1x15":    {Far: ads1115},
+		"bme280":     {Far: bme280Part},
+		"ina219":     {Far: ina219Part},
 		"ds18b20":    {Far: thermometers},
 		"external":   {IsReal: true}, // its sample's program is on every machine
 		"gpio":       {Far: header, Reads: 10},
