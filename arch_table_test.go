@@ -158,7 +158,7 @@ var theRules = ruleBook{
 		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict"}, why: "strict, with line and column"},
 		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest"}, why: "types of I2C, SPI and 1-Wire buses"},
 		{what: "periph.io/x/devices/v3", why: "judges our I2C drivers in tests: its own drivers clamp, sleep without a ctx and drop causes; each doc.go says which"},
-		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/modbus"}, why: "strict, with line and column; modbus reads its maps"},
+		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/i2cmap", "drivers/modbus"}, why: "strict, with line and column; i2cmap and modbus read their maps"},
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
 		{what: "github.com/spf13/cobra", where: []string{"cmd/*", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
 		{what: "github.com/spf13/pflag", where: []string{"cmd/tidegate/man"}, why: "cobra's flags"},

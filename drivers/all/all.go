@@ -8,6 +8,7 @@ import (
 	"github.com/tidegate-io/tidegate/drivers/ds18b20"
 	"github.com/tidegate-io/tidegate/drivers/external"
 	"github.com/tidegate-io/tidegate/drivers/gpio"
+	"github.com/tidegate-io/tidegate/drivers/i2cmap"
 	"github.com/tidegate-io/tidegate/drivers/ina219"
 	"github.com/tidegate-io/tidegate/drivers/modbus"
 	"github.com/tidegate-io/tidegate/drivers/nmea"
@@ -20,7 +21,7 @@ import (
 // Drivers returns all drivers, in the order of their names.
 func Drivers() []drivers.Driver {
 	return []drivers.Driver{
-		ads1x15.Driver, bme280.Driver, ds18b20.Driver, external.Driver, gpio.Driver, ina219.Driver, modbus.Driver,
-		nmea.Driver, pms5003.Driver, serialtext.Driver, sim.Driver, system.Driver,
+		ads1x15.Driver, bme280.Driver, ds18b20.Driver, external.Driver, gpio.Driver, i2cmap.Driver, ina219.Driver,
+		modbus.Driver, nmea.Driver, pms5003.Driver, serialtext.Driver, sim.Driver, system.Driver,
 	}
 }

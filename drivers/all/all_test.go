@@ -21,6 +21,7 @@ func machines() map[string]conformance.Options {
 	return map[string]conformance.Options{
 		"ads1x15":    {Far: ads1115},
 		"bme280":     {Far: bme280Part},
+		"i2cmap":     {Far: tmp105},
 		"ina219":     {Far: ina219Part},
 		"ds18b20":    {Far: thermometers},
 		"external":   {IsReal: true}, // its sample's program is on every machine

@@ -49,6 +49,11 @@ func bme280Part(h *drivertest.Host) {
 	})
 }
 
+// tmp105 has 23.5 Cel.
+func tmp105(h *drivertest.Host) {
+	on(h, 0x48, &drivertest.I2CPart{Held: map[byte][]byte{0: {0x17, 0x80}, 1: {0}, 2: {0x4b, 0}, 3: {0x50, 0}}})
+}
+
 // ina219Part has 12 V and 123.4 mV on its shunt.
 func ina219Part(h *drivertest.Host) {
 	on(h, 0x40, &drivertest.I2CPart{Held: map[byte][]byte{0: {0x39, 0x9f}, 1: {0x30, 0x34}, 2: {0x5d, 0xc2}, 3: {0, 0}, 4: {0, 0}, 5: {0, 0}}})
@@ -64,6 +69,7 @@ func TestI2CSessions(t *testing.T) {
 	for name, want := range map[string]string{
 		"ads1x15": "battery=11.4 V, level=0.75 m, bridge=0.125 V <nil>",
 		"bme280":  "temperature=25.08 Cel, pressure=1006.53 hPa, humidity=47.91 %RH <nil>",
+		"i2cmap":  "temperature=23.5 Cel <nil>",
 		"ina219":  "voltage=12 V, current=1.234 A, power=14.808 W, shunt_voltage=0.1234 V <nil>",
 	} {
 		path := filepath.Join("../../testdata/sessions", name, "fake.session")
