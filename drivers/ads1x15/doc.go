@@ -21,6 +21,10 @@
 //     rate: a fault. The other way round cannot be told.
 //   - Neither has an identity. `scan` can only say that one of them may be at the address; a TMP105 and many others live there as well.
 //
+// # Tried on
+//
+// Fakes of the converters, written from the data sheets, and periph's driver as the judge. Not on hardware.
+//
 // # Why periph's driver is not used
 //
 // periph.io/x/devices/v3/ads1x15 (v3.7.4) waits for exactly one period of the nominal rate, although the clock may be slower, and does

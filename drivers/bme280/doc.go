@@ -25,6 +25,10 @@
 //     may thus report faults: its humidity is then not known.
 //   - The part warms itself by a degree or so when it is read all the time: one conversion a Read, asleep in between.
 //
+// # Tried on
+//
+// Fakes of the parts, written from the data sheets, and periph's driver as the judge. Not on hardware.
+//
 // # Why periph's driver is not used
 //
 // periph.io/x/devices/v3/bmxx80 (v3.7.4) clamps humidity within its compensation and hands out neither raw nor trimming values, so what

@@ -7,7 +7,7 @@
 //   - A port is used by one process only, as root too (flock on the device).
 //   - A transceiver of RS-485 is turned around and an echo taken out by package tty.
 //   - Whatever goes away says so with an error wrapping drivers.ErrGone, and is opened anew by the bus at the next use.
-//   - Calls into the kernel that know no deadline (I2C, SPI, 1-Wire) end after a second or with their device, reads of files with their ctx.
+//   - Calls into the kernel that know no deadline (I2C, SPI, 1-Wire) end within a second or with their device, reads of files with their ctx.
 //
 // Everything handed out dies with the ctx it was asked for with.
 package board

@@ -102,7 +102,7 @@ func TestI2CStuckLow(t *testing.T) {
 		start := time.Now()
 		done := make(chan error)
 		go func() { done <- read(t.Context(), a) }()
-		for range 9 {
+		for range 8 {
 			time.Sleep(100 * time.Millisecond)
 			before := time.Now()
 			if err := read(t.Context(), b); err != nil || time.Since(before) != 0 {
@@ -110,8 +110,8 @@ func TestI2CStuckLow(t *testing.T) {
 			}
 		}
 		err := <-done
-		want := "0x76 on STUCK: read register 0xd0: STUCK: no end of transfer within 1s, a line is stuck low or the adapter hangs: gone"
-		if fmt.Sprint(err) != want || !errors.Is(err, drivers.ErrGone) || time.Since(start) != time.Second {
+		want := "0x76 on STUCK: read register 0xd0: STUCK: no end of transfer within 900ms, a line is stuck low or the adapter hangs: gone"
+		if fmt.Sprint(err) != want || !errors.Is(err, drivers.ErrGone) || time.Since(start) != maxCall {
 			t.Errorf("after %v got %v\nwant %s", time.Since(start), err, want)
 		}
 		short, stop := context.WithTimeout(t.Context(), 70*time.Millisecond)
@@ -133,17 +133,17 @@ func TestI2CStuckLow(t *testing.T) {
 	}, stuck, good)
 }
 
-// TestI2CClockStretch: a part that holds the clock for 900 ms is waited for, one that holds it for 1.1 s is not, and its late answer
+// TestI2CClockStretch: a part that holds the clock for 800 ms is waited for, one that holds it for 1.1 s is not, and its late answer
 // reaches nobody.
 func TestI2CClockStretch(t *testing.T) {
 	bus := &wireBus{name: "SLOW"}
 	wires(t, func(t *testing.T, h *Host, read func(context.Context, *drivers.I2CPart) error) {
 		p := openWire(t, t.Context(), h, "SLOW")
-		for hold, isGood := range map[time.Duration]bool{900 * time.Millisecond: true, 1100 * time.Millisecond: false} {
+		for hold, isGood := range map[time.Duration]bool{800 * time.Millisecond: true, 1100 * time.Millisecond: false} {
 			bus.set(hold, nil)
 			start := time.Now()
 			err := read(t.Context(), p)
-			if took := time.Since(start); (err == nil) != isGood || took != min(hold, time.Second) {
+			if took := time.Since(start); (err == nil) != isGood || took != min(hold, maxCall) {
 				t.Errorf("held for %v: %v after %v", hold, err, took)
 			}
 			time.Sleep(time.Second)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -64,7 +65,9 @@ func (h *Host) I2C(ctx context.Context, bus string) (i2c.Bus, error) {
 	if err != nil {
 		var there []string
 		for _, r := range i2creg.All() {
-			there = append(there, r.Name)
+			if _, err := os.Stat(r.Name); err == nil || !strings.HasPrefix(r.Name, "/dev/") { // an adapter may have been removed since
+				there = append(there, r.Name)
+			}
 		}
 		return nil, explainBus("I2C", bus, there, err, "i2c", "dtparam=i2c_arm=on")
 	}
@@ -119,8 +122,9 @@ func (h *Host) SPI(ctx context.Context, port string, f physic.Frequency, mode sp
 	return &spiConn{conn: c, line: l}, nil
 }
 
-// maxCall is how long one transfer on a bus may take: the kernel's adapters give up after a second (i2c-core, adapter timeout).
-const maxCall = time.Second
+// maxCall is how long one transfer on a bus may take, so that a stuck bus blocks its device for less than a second. The kernel's adapters
+// give up after a second (i2c-core, adapter timeout); no good part takes that long.
+const maxCall = 900 * time.Millisecond
 
 // A lifeline makes calls into the kernel that know neither deadline nor ctx end within maxCall or with the device's ctx or the call's,
 // and closes the bus when that is done. A call given up goes on in the background until the kernel lets go of it; until then every

@@ -20,6 +20,10 @@
 //   - The overflow flag (OVF) is that of the part's own computing, which is not used; the ends of the range are looked for instead.
 //   - There is no identity. `scan` can only say that an INA219 may be at the address.
 //
+// # Tried on
+//
+// Fakes of the part, written from the data sheets, and periph's driver as the judge. Not on hardware.
+//
 // # Why periph's driver is not used
 //
 // periph.io/x/devices/v3/ina219 (v3.7.4) writes 0x1fff into the configuration, and so the range of 16 V: what is above reads as 16 V. It
