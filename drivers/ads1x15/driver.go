@@ -30,7 +30,10 @@ inputs:
   - {channel: level, input: "1", range: 2.048, scale: 1.25, offset: -0.5, unit: m, min: -0.05, max: 2.05, meaning: 4-20 mA over 100 Ohm is 0 to 2 m}
   - {channel: bridge, input: "2-3", range: 0.256}
 `,
-	Parts: []drivers.Part{{Name: "ADS1115 or ADS1015", Addresses: []uint16{0x48, 0x49, 0x4a, 0x4b}}},
+	Parts: []drivers.Part{{
+		Name: "ADS1115 or ADS1015", Addresses: []uint16{0x48, 0x49, 0x4a, 0x4b},
+		Settings: []string{`inputs: [{channel: a0, input: "0", range: 4.096}]`},
+	}},
 }
 
 // The words of the setting `part`.

@@ -76,7 +76,7 @@ func TestPortsThatCannotTurnALine(t *testing.T) {
 				t.Errorf("got %v, want %s", err, want)
 			}
 			cancel()
-			if after := descriptors(t); after != before {
+			if after := descriptors(t); after > before { // ports of earlier tests may be closed only now
 				t.Errorf("%d descriptors left over", after-before)
 			}
 			openPort(t, far.Path) // nobody has it any more

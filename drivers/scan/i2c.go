@@ -132,7 +132,6 @@ func (m *Machine) kernelDriver(bus string, a uint16) string {
 // part says what is likely at a, where something answers.
 func (m *Machine) part(bus i2c.Bus, name string, a uint16) I2CPart {
 	p := I2CPart{Address: hex(a)}
-	driver := ""
 	for _, d := range m.Drivers {
 		for _, x := range d.Parts {
 			if !slices.Contains(x.Addresses, a) {
@@ -142,24 +141,24 @@ func (m *Machine) part(bus i2c.Bus, name string, a uint16) I2CPart {
 				if !hasIdentity(bus, a, x) {
 					continue
 				}
-				p.Likely, p.IsSure, driver = []string{x.Name}, true, d.Name
-				p.Block = m.i2cBlock(driver, name, a)
+				p.Likely, p.IsSure, p.Block = []string{x.Name}, true, i2cBlock(d.Name, name, a, x.Settings)
 				return p
 			}
 			p.Likely = append(p.Likely, x.Name)
-			if driver == "" {
-				driver = d.Name
+			if p.Block == "" {
+				p.Block = i2cBlock(d.Name, name, a, x.Settings)
 			}
 		}
-	}
-	if driver != "" {
-		p.Block = m.i2cBlock(driver, name, a)
 	}
 	return p
 }
 
-func (m *Machine) i2cBlock(driver, bus string, a uint16) string {
-	return block(driver, driver, [2]string{"bus", fmt.Sprintf("%q", bus)}, [2]string{"address", fmt.Sprintf("%q", hex(a))})
+func i2cBlock(driver, bus string, a uint16, more []string) string {
+	b := block(driver, driver, [2]string{"bus", fmt.Sprintf("%q", bus)}, [2]string{"address", fmt.Sprintf("%q", hex(a))})
+	for _, line := range more {
+		b += "  " + line + "\n"
+	}
+	return b
 }
 
 // hasIdentity asks the part at a for its identity.

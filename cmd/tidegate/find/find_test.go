@@ -3,19 +3,25 @@ package find
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"periph.io/x/conn/v3/i2c"
 
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/all"
 	"github.com/tidegate-io/tidegate/drivers/board"
 	"github.com/tidegate-io/tidegate/drivers/board/pty"
+	"github.com/tidegate-io/tidegate/drivers/drivertest"
 	"github.com/tidegate-io/tidegate/drivers/modbus"
 	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
 	"github.com/tidegate-io/tidegate/drivers/modbus/sweep"
+	"github.com/tidegate-io/tidegate/drivers/scan"
 )
 
 // keeping is the far end of a pseudo-terminal that answers only where the port is set to its own speed: what comes at others is noise to
@@ -124,5 +130,32 @@ func TestBadFlags(t *testing.T) {
 		if err := f.Modbus(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// TestBlocks: the block of each part that a driver knows is a configuration that check takes, and so is that of a thermometer on 1-Wire.
+func TestBlocks(t *testing.T) {
+	var blocks strings.Builder
+	n := 0
+	for _, d := range all.Drivers() {
+		for _, p := range d.Parts {
+			for _, a := range p.Addresses {
+				n++
+				bus := &drivertest.I2CBus{Parts: map[uint16]*drivertest.I2CPart{a: {Held: map[byte][]byte{0: {0}}}}}
+				h := &drivertest.Host{I2CBuses: map[string]i2c.Bus{"1": bus}, FS: fstest.MapFS{"sys/class/i2c-dev/i2c-1/name": {Data: []byte("bcm2835\n")}}}
+				m := &scan.Machine{Host: h, Drivers: []drivers.Driver{{Name: d.Name, Parts: []drivers.Part{p}}}}
+				found := m.Run(t.Context(), "i2c").I2C[0].Parts
+				if len(found) != 1 || found[0].Block == "" {
+					t.Fatalf("%s at 0x%02x: found %+v", p.Name, a, found)
+				}
+				blocks.WriteString(strings.Replace(found[0].Block, "name: "+d.Name, fmt.Sprintf("name: d%d", n), 1))
+			}
+		}
+	}
+	h := &drivertest.Host{FS: fstest.MapFS{"sys/bus/w1/devices/28-0123456789ab/w1_slave": {}}}
+	blocks.WriteString((&scan.Machine{Host: h, Drivers: all.Drivers()}).Run(t.Context(), "onewire").OneWire[0].Block)
+	text := "gateway: {id: gw-1}\nuplink: {url: \"mqtt://127.0.0.1\"}\ndevices:\n" + blocks.String()
+	if _, faults, err := config.Parse("found.yaml", []byte(text), all.Drivers()); err != nil || n < 20 {
+		t.Errorf("check refuses blocks of %d parts: %v %v\n%s", n, err, faults, text)
 	}
 }
