@@ -94,6 +94,10 @@ lint: deps ## look for what the compiler does not mind
 	shellcheck $(SCRIPTS)
 	systemd-analyze security --offline=true --threshold=15 --no-pager etc/tidegate.service >/dev/null
 
+.PHONY: driver
+driver: ## lay out the folder of a new driver (NAME=name)
+	@etc/driver.sh $(NAME)
+
 .PHONY: fmt
 fmt: ## format all Go files
 	$(TOOL) gofumpt -w $$(git ls-files -co --exclude-standard '*.go')
