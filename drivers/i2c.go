@@ -112,10 +112,17 @@ func (p *I2CPart) Do(ctx context.Context, setUp, read func(ctx context.Context) 
 	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
 		return fmt.Errorf("%s: %w (%w)", p, ctx.Err(), err)
 	case p.failures >= maxI2CFailures && !errors.Is(err, ErrGone):
-		return fmt.Errorf("%s: %w, %d times in a row: the bus is opened anew (%w)", p, err, p.failures, ErrGone)
+		return lasting{fmt.Errorf("%s: %w", p, err)}
 	}
 	return fmt.Errorf("%s: %w", p, err)
 }
+
+// lasting is an error that came several times in a row, so that the bus is to be opened anew. Its text is that of the single error: a part
+// that is absent is one fault that lasts, and not a new one with each try.
+type lasting struct{ error }
+
+// Unwrap returns ErrGone and the error itself.
+func (l lasting) Unwrap() []error { return []error{ErrGone, l.error} }
 
 // A ctxBus is an I2C bus whose transfers end with a ctx of their own, as those of the real Host do.
 type ctxBus interface {
