@@ -57,7 +57,7 @@ test: deps build ## run the fast tier of tests
 	go vet ./... $(RIGS)
 	for m in $(RIGMODS); do (cd $$m && go vet ./... && go test -timeout 10m ./...); done
 	go test -race -timeout 20m ./...
-	$(RIGTEST) -timeout 20m -v $(RIGS)
+	$(RIGTEST) -timeout 20m -v $(filter-out ./testdata/rig/hil%,$(RIGS))
 	@echo "test: the buffer as a 32-bit program"
 	GOARCH=386 CGO_ENABLED=0 go test -timeout 10m ./buffer/... ./sync/wire/...
 	@echo "test: the buffer as a program for ARM v6, under qemu"
@@ -68,12 +68,18 @@ test: deps build ## run the fast tier of tests
 crash: deps build ## kill the gateway 1,000 times under load, cut its power 200 times, account for every reading (KILLS=n CUTS=n)
 	$(RIGTEST) -timeout 24h -v ./testdata/rig/crash -kills $(KILLS) -cuts $(CUTS) -full 60s
 
+.PHONY: hil
+hil: deps build ## run the gateway on emulated ARM boards, on Debian's kernels: fetches those and qemu (400 MB), 5 minutes
+	testdata/rig/hil/kernels.sh work/kernels
+	$(RIGTEST) -timeout 30m -v ./testdata/rig/hil -kernels $(CURDIR)/work/kernels
+
 .PHONY: long
 long: deps build ## run every test at full length: hours
 	TIDEGATE_LONG=1 go test -count=1 -timeout 24h ./...
 	$(RIGTEST) -timeout 24h ./testdata/rig/real ./testdata/rig/misuse
 	go test -count=1 -timeout 24h $$(go list -f '{{range .TestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}' ./...) -rapid.checks=$(HISTORIES)
 	$(MAKE) crash
+	$(MAKE) hil
 
 .PHONY: fuzz
 fuzz: ## fuzz each target (FUZZTIME=10m)
