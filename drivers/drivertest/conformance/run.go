@@ -185,13 +185,20 @@ func (r *run) grace() time.Duration {
 	return grace
 }
 
-// settle waits until all goroutines wait or have ended; in real time, which cannot tell, until the driver has none left, for 300 ms at most.
+// settle waits until all goroutines wait or have ended; in real time, which cannot tell, until the driver has none left, for 3 s at most, on a
+// machine that is busy, or for 300 ms where some were left before.
 func (r *run) settle() {
 	if !r.x.o.IsReal {
 		synctest.Wait()
 		return
 	}
-	for end := time.Now().Add(r.grace()); r.goroutines() > 0 && time.Now().Before(end); {
+	patience := 3 * time.Second
+	r.x.mu.Lock()
+	if len(r.x.found["goroutines"]) > 0 {
+		patience = r.grace()
+	}
+	r.x.mu.Unlock()
+	for end := time.Now().Add(patience); r.goroutines() > 0 && time.Now().Before(end); {
 		wait(time.Millisecond)
 	}
 }
