@@ -81,6 +81,8 @@ var theRules = ruleBook{
 		{what: "drivers/serialtext", where: []string{".", "drivers", "drivers/talker"}, why: "a driver of a device that talks by itself"},
 		{what: "drivers/drivertest/*", where: []string{".", "drivers", "drivers/drivertest"}, why: "a part of the tests that every driver gets"},
 		{what: "drivers/*/*", where: []string{".", "drivers"}, why: "a part of one driver"},
+		{what: "drivers/modbus/doctor", where: []string{".", "drivers", "drivers/modbus/link"}, why: "looks at frames; asks nobody unless told to"},
+		{what: "drivers/modbus/sweep", where: []string{".", "drivers", "drivers/modbus/link"}, why: "asks units that nobody knows"},
 		{what: "drivers/modbus/registers", where: []string{".", "drivers", "drivers/modbus/link"}, why: "what registers mean; asks nobody"},
 		{
 			what: "drivers/modbus/maps", where: []string{".", "drivers", "drivers/modbus/link", "drivers/modbus/registers", "agent/config/strict"},

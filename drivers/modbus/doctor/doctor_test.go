@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus/link"
 )
 
 // sum returns the bytes of s with their CRC behind them.
@@ -20,7 +21,7 @@ func sum(s string) string {
 	if err != nil {
 		panic(err)
 	}
-	return string(binary.LittleEndian.AppendUint16(b, checksum(b)))
+	return string(binary.LittleEndian.AppendUint16(b, link.CRC(b)))
 }
 
 // TestChecksum has the example of "MODBUS over Serial Line V1.02" section 6.2.2.
@@ -302,7 +303,7 @@ func FuzzDiagnose(f *testing.F) {
 			}
 			for _, x := range split(c.Traffic) {
 				for _, fr := range x.frames {
-					if !bytes.Equal(x.in[fr.from:fr.from+len(fr.bytes)], fr.bytes) || checksum(fr.bytes) != 0 {
+					if !bytes.Equal(x.in[fr.from:fr.from+len(fr.bytes)], fr.bytes) || link.CRC(fr.bytes) != 0 {
 						t.Fatalf("% x is no frame of % x", fr.bytes, x.in)
 					}
 				}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus/link"
 )
 
 const (
@@ -158,7 +159,7 @@ func answers(p drivers.Port, c Case, ask []byte) (bool, error) {
 		return false, err
 	}
 	ask[0] = c.Unit
-	crc := checksum(ask[:len(ask)-2])
+	crc := link.CRC(ask[:len(ask)-2])
 	ask[len(ask)-2], ask[len(ask)-1] = byte(crc), byte(crc>>8)
 	if _, err := p.Write(ask); err != nil {
 		return false, err

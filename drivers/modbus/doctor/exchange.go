@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/modbus/link"
 )
 
 const (
@@ -80,7 +81,7 @@ func split(traffic []drivers.Traffic) []exchange {
 
 // wanted returns how long the reply to the request ask is; 0 = ask is none that is known.
 func wanted(ask []byte) int {
-	if len(ask) < 8 || checksum(ask) != 0 {
+	if len(ask) < 8 || link.CRC(ask) != 0 {
 		return 0
 	}
 	quantity := int(binary.BigEndian.Uint16(ask[4:]))
@@ -139,27 +140,11 @@ func frameAt(in []byte, at int) (frame, bool) {
 		reply = 5
 	}
 	for _, n := range []int{reply, request} {
-		if n >= 5 && n <= len(b) && checksum(b[:n]) == 0 {
+		if n >= 5 && n <= len(b) && link.CRC(b[:n]) == 0 {
 			return frame{at, b[:n], n == request}, true
 		}
 	}
 	return frame{}, false
-}
-
-// checksum is the CRC of "MODBUS over Serial Line V1.02" section 6.2.2; of a frame with its right CRC it is 0.
-func checksum(b []byte) uint16 {
-	crc := uint16(0xffff)
-	for _, c := range b {
-		crc ^= uint16(c)
-		for range 8 {
-			low := crc & 1
-			crc >>= 1
-			if low == 1 {
-				crc ^= 0xa001
-			}
-		}
-	}
-	return crc
 }
 
 // wire returns how long n characters take.

@@ -20,8 +20,9 @@ var crcTable = [256]uint16{
 	0x4400, 0x84c1, 0x8581, 0x4540, 0x8701, 0x47c0, 0x4680, 0x8641, 0x8201, 0x42c0, 0x4380, 0x8341, 0x4100, 0x81c1, 0x8081, 0x4040,
 }
 
-// checksum returns the CRC of b; of a frame with its right CRC at the end it is 0.
-func checksum(b []byte) uint16 {
+// CRC returns the checksum of b, "MODBUS over Serial Line V1.02" section 6.2.2, whose low byte goes first; of a frame with its right CRC at the
+// end it is 0.
+func CRC(b []byte) uint16 {
 	crc := uint16(0xffff)
 	for _, c := range b {
 		crc = crc>>8 ^ crcTable[byte(crc)^c]
@@ -32,6 +33,6 @@ func checksum(b []byte) uint16 {
 // putCRC writes the CRC of all but the last two bytes of frame into those, low byte first.
 func putCRC(frame []byte) {
 	n := len(frame) - 2
-	crc := checksum(frame[:n])
+	crc := CRC(frame[:n])
 	frame[n], frame[n+1] = byte(crc), byte(crc>>8)
 }

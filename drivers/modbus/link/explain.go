@@ -9,7 +9,7 @@ import (
 // header. It returns "" for what is no whole frame (yet). It is for people; values are never taken from it.
 func Explain(out bool, b []byte) string {
 	asked := requestLength(b)
-	isAsked := asked > 0 && asked <= len(b) && checksum(b[:asked]) == 0 // some begin like a TCP frame
+	isAsked := asked > 0 && asked <= len(b) && CRC(b[:asked]) == 0 // some begin like a TCP frame
 	if frame, err := scanTCP(b); err == nil && frame != nil && !isAsked {
 		text := fmt.Sprintf("%s, transaction %d", sayPDU(out, frame[headerSize-1], frame[headerSize:]), binary.BigEndian.Uint16(frame))
 		return text + sayRest(b[len(frame):])
@@ -52,7 +52,7 @@ func sayRTU(out bool, b []byte) string {
 	}
 	body := b[:len(b)-2]
 	verdict := "CRC right"
-	if got, want := binary.LittleEndian.Uint16(b[len(body):]), checksum(body); got != want {
+	if got, want := binary.LittleEndian.Uint16(b[len(body):]), CRC(body); got != want {
 		verdict = fmt.Sprintf("CRC 0x%04x is WRONG, want 0x%04x", got, want)
 	}
 	return sayPDU(out, body[0], body[1:]) + ", " + verdict

@@ -29,10 +29,10 @@ func unhex(t testing.TB, s string) []byte {
 // TestChecksum has the check value of the catalogue of CRC algorithms (CRC-16/MODBUS: 0x4b37) and the example of "MODBUS over
 // Serial Line V1.02" section 6.2.2 (02 07 gives 0x1241).
 func TestChecksum(t *testing.T) {
-	if got := checksum([]byte("123456789")); got != 0x4b37 {
+	if got := CRC([]byte("123456789")); got != 0x4b37 {
 		t.Errorf("got 0x%04x, want 0x4b37", got)
 	}
-	if got := checksum([]byte{2, 7}); got != 0x1241 {
+	if got := CRC([]byte{2, 7}); got != 0x1241 {
 		t.Errorf("got 0x%04x, want 0x1241", got)
 	}
 	frame := []byte{2, 7, 0, 0}

@@ -320,10 +320,10 @@ func scanRTU(in []byte, unit byte, q Request, sent []byte) (body []byte, used in
 		case n == 0 || n > len(rest):
 			continue
 		}
-		isWhole := checksum(rest[:n]) == 0
+		isWhole := CRC(rest[:n]) == 0
 		switch {
 		case !isWhole && isOurs:
-			got, want := uint16(rest[n-2])|uint16(rest[n-1])<<8, checksum(rest[:n-2])
+			got, want := uint16(rest[n-2])|uint16(rest[n-1])<<8, CRC(rest[:n-2])
 			return nil, at + n, fmt.Errorf("a reply with CRC 0x%04x, want 0x%04x", got, want)
 		case !isWhole:
 			continue

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tidegate-io/tidegate/drivers/modbus/link"
 )
 
 // A frame is an RTU frame without its CRC.
@@ -50,34 +52,18 @@ func frameSize(b []byte) int {
 		sizes = [3]int{5}
 	}
 	for _, n := range sizes {
-		if n > 0 && n <= len(b) && binary.LittleEndian.Uint16(b[n-2:]) == crc(b[:n-2]) {
+		if n > 0 && n <= len(b) && link.CRC(b[:n]) == 0 {
 			return n
 		}
 	}
 	return 0
 }
 
-// crc computes the checksum of "MODBUS over Serial Line V1.02" section 6.2.2.
-func crc(b []byte) uint16 {
-	c := uint16(0xffff)
-	for _, x := range b {
-		c ^= uint16(x)
-		for range 8 {
-			odd := c&1 != 0
-			c >>= 1
-			if odd {
-				c ^= 0xa001
-			}
-		}
-	}
-	return c
-}
-
 // appendRequest appends the frame that asks unit for holding register 0: function 03, section 6.3 of the application protocol. A unit that
 // has none answers with an exception, which tells as much.
 func appendRequest(b []byte, unit byte) []byte {
 	b = append(b, unit, 3, 0, 0, 0, 1)
-	return binary.LittleEndian.AppendUint16(b, crc(b))
+	return binary.LittleEndian.AppendUint16(b, link.CRC(b))
 }
 
 // answer returns what f says if it answers appendRequest's request to one of units.

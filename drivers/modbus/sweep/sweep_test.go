@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
+	"github.com/tidegate-io/tidegate/drivers/modbus/link"
 	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
 )
 
@@ -379,7 +380,7 @@ func reply(unit byte, value uint16) []byte {
 
 // sealed returns b with its CRC.
 func sealed(b ...byte) []byte {
-	c := crc(b)
+	c := link.CRC(b)
 	return append(b, byte(c), byte(c>>8))
 }
 
