@@ -14,9 +14,12 @@ import (
 
 // The addresses that a device on an I2C bus can have; the others mean something else (UM10204 section 3.1.12).
 const (
-	firstI2C = 0x08
-	lastI2C  = 0x77
+	FirstI2C = 0x08
+	LastI2C  = 0x77
 )
+
+// ErrNoAnswer is wrapped by the error of a transfer that no part has acknowledged: none is at that address.
+var ErrNoAnswer = errors.New("no answer from the device, check address and wiring")
 
 // ParseI2CAddress returns the 7-bit address that s says: "0x" and two hexadecimal digits, "0x08" to "0x77". Nothing else is understood:
 // data sheets and i2cdetect write addresses so, 76 without "0x" may mean either, and YAML reads 010 as 8.
@@ -26,8 +29,8 @@ func ParseI2CAddress(s string) (uint16, error) {
 	switch {
 	case !ok || len(digits) != 2 || err != nil:
 		return 0, errors.New(`want 0x and two hexadecimal digits in quotes, for instance "0x76"`)
-	case n < firstI2C || n > lastI2C:
-		return 0, fmt.Errorf("0x%02x is no device's: want 0x%02x to 0x%02x; of an 8-bit address with its read/write bit take half", n, firstI2C, lastI2C)
+	case n < FirstI2C || n > LastI2C:
+		return 0, fmt.Errorf("0x%02x is no device's: want 0x%02x to 0x%02x; of an 8-bit address with its read/write bit take half", n, FirstI2C, LastI2C)
 	}
 	return uint16(n), nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"periph.io/x/devices/v3/ads1x15"
 	"pgregory.net/rapid"
 
-	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
 	"github.com/tidegate-io/tidegate/drivers/drivertest/conformance"
@@ -68,22 +66,6 @@ func bus(p *drivertest.I2CPart) *drivertest.I2CBus {
 	return &drivertest.I2CBus{Parts: map[uint16]*drivertest.I2CPart{0x48: p}}
 }
 
-// show returns what a Read gave as text.
-func show(rs []tidegate.Reading, err error) string {
-	var out []string
-	for _, r := range rs {
-		s := fmt.Sprintf("%s=%v %s", r.Channel, r.Value, r.Unit)
-		if r.Fault != "" {
-			s = r.Channel + "!" + r.Fault
-		}
-		out = append(out, s)
-	}
-	if err != nil {
-		out = append(out, "error: "+err.Error())
-	}
-	return strings.Join(out, ", ")
-}
-
 // TestRead converts one input after the other: each has its own value, although the converter keeps that of the one before.
 func TestRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -98,7 +80,7 @@ func TestRead(t *testing.T) {
 		want := "battery=11.4 V, level=1 m, bridge=-7.8125e-05 V, all=3 V"
 		for range 2 {
 			start := time.Now()
-			if got := show(d.Read(t.Context())); got != want {
+			if got := drivertest.Show(d.Read(t.Context())); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 			if took := time.Since(start); took < 4*7813*time.Microsecond || took > 60*time.Millisecond {
@@ -148,7 +130,7 @@ func TestUnhappy(t *testing.T) {
 		"v=-0.128 V":                    {asADS1015, value(0xfc00)},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			if got := show(open(t, of.c, bus(of.p)).Read(t.Context())); got != want {
+			if got := drivertest.Show(open(t, of.c, bus(of.p)).Read(t.Context())); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 		})
@@ -171,7 +153,7 @@ func TestEachTransferFails(t *testing.T) {
 			good := 0
 			for range 3 {
 				rs, err := d.Read(t.Context())
-				if got := show(rs, nil); err == nil && got == "v=1 V" {
+				if got := drivertest.Show(rs, nil); err == nil && got == "v=1 V" {
 					good++
 				} else if !errors.Is(err, nak) {
 					t.Errorf("transfer %d: %s, %v", n, got, err)

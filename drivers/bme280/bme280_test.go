@@ -87,22 +87,6 @@ func fake180() *drivertest.I2CPart {
 	}
 }
 
-// show returns what a Read gave as text.
-func show(rs []tidegate.Reading, err error) string {
-	var out []string
-	for _, r := range rs {
-		s := fmt.Sprintf("%s=%v %s", r.Channel, r.Value, r.Unit)
-		if r.Fault != "" {
-			s = r.Channel + "!" + r.Fault
-		}
-		out = append(out, s)
-	}
-	if err != nil {
-		out = append(out, "error: "+err.Error())
-	}
-	return strings.Join(out, ", ")
-}
-
 func open(t *testing.T, c *Config, b i2c.Bus) drivers.Device {
 	t.Helper()
 	d, err := c.Open(t.Context(), &drivertest.Host{I2CBuses: map[string]i2c.Bus{drivertest.Any: b}})
@@ -144,7 +128,7 @@ func TestRead(t *testing.T) {
 			c := config(of.part)
 			d := open(t, c, &drivertest.I2CBus{Parts: map[uint16]*drivertest.I2CPart{addr(c): of.fake}})
 			for range 2 {
-				if got := show(d.Read(t.Context())); got != want {
+				if got := drivertest.Show(d.Read(t.Context())); got != want {
 					t.Errorf("got  %s\nwant %s", got, want)
 				}
 			}
@@ -192,7 +176,7 @@ func TestUnhappy(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			d := open(t, config(partBME280), &drivertest.I2CBus{Parts: map[uint16]*drivertest.I2CPart{0x76: p}})
-			if got := show(d.Read(t.Context())); got != want {
+			if got := drivertest.Show(d.Read(t.Context())); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 		})
@@ -231,7 +215,7 @@ func TestUnhappy180(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := config(partBMP180)
 			d := open(t, c, &drivertest.I2CBus{Parts: map[uint16]*drivertest.I2CPart{0x77: p}})
-			if got := show(d.Read(t.Context())); got != want {
+			if got := drivertest.Show(d.Read(t.Context())); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 		})
@@ -267,7 +251,7 @@ func TestEachTransferFails(t *testing.T) {
 						}
 						continue
 					}
-					if got := show(rs, nil); got != want {
+					if got := drivertest.Show(rs, nil); got != want {
 						t.Errorf("transfer %d: got %s", n, got)
 					}
 				}
@@ -284,14 +268,14 @@ func TestResetInBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := fake(0x60, 0)
 		d := open(t, config(partBME280), &drivertest.I2CBus{Parts: map[uint16]*drivertest.I2CPart{0x76: p}})
-		if got := show(d.Read(t.Context())); got != goodBME280 {
+		if got := drivertest.Show(d.Read(t.Context())); got != goodBME280 {
 			t.Error(got)
 		}
 		maps.Copy(p.Held, fake(0x60, 0).Held)
 		if _, err := d.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "settings are not what was written") {
 			t.Errorf("got %v", err)
 		}
-		if got := show(d.Read(t.Context())); got != goodBME280 {
+		if got := drivertest.Show(d.Read(t.Context())); got != goodBME280 {
 			t.Error(got)
 		}
 	})
@@ -304,7 +288,7 @@ func TestReadEndsWithCtx(t *testing.T) {
 		c.Oversampling = 16
 		d := open(t, c, &drivertest.I2CBus{Parts: map[uint16]*drivertest.I2CPart{0x76: fake(0x60, 0)}})
 		start := time.Now()
-		if got := show(d.Read(t.Context())); got != goodBME280 || time.Since(start) != 112800*time.Microsecond {
+		if got := drivertest.Show(d.Read(t.Context())); got != goodBME280 || time.Since(start) != 112800*time.Microsecond {
 			t.Errorf("%s after %v", got, time.Since(start))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)

@@ -166,6 +166,8 @@ func TestI2CNAK(t *testing.T) {
 				full := "0x76 on NAK: read register 0xd0: NAK: " + want + ": sysfs-i2c: " + text
 				if err := read(t.Context(), p); fmt.Sprint(err) != full || errors.Is(err, drivers.ErrGone) != (i == 2) {
 					t.Errorf("got  %v\nwant %s", err, full)
+				} else if errors.Is(err, drivers.ErrNoAnswer) != (text == "no such device or address") {
+					t.Errorf("%v: is ErrNoAnswer: %v", err, errors.Is(err, drivers.ErrNoAnswer))
 				}
 			}
 			bus.set(0, nil)

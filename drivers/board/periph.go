@@ -216,7 +216,7 @@ func (l *lifeline) explain(err error) error {
 	text := err.Error()
 	switch {
 	case strings.Contains(text, "no such device or address"), strings.Contains(text, "remote I/O error"):
-		return fmt.Errorf("%s: no answer from the device, check address and wiring: %w", l.name, err)
+		return fmt.Errorf("%s: %w: %w", l.name, drivers.ErrNoAnswer, err)
 	case strings.Contains(text, "input/output error"):
 		return fmt.Errorf("%s: the transfer broke off, the device let go of the bus or something disturbs it: %w", l.name, err)
 	case strings.Contains(text, "resource temporarily unavailable"):

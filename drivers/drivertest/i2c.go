@@ -1,12 +1,13 @@
 package drivertest
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
 	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
+
+	"github.com/tidegate-io/tidegate/drivers"
 )
 
 // An I2CBus is a fake I2C bus with fake parts. At an address without a part nobody answers. It is safe for concurrent use; Parts and
@@ -32,8 +33,14 @@ type I2CPart struct {
 	selected byte
 }
 
-// errNobody is the error of an address without a part, with the text that periph's has for the kernel's ENXIO.
-var errNobody = errors.New("drivertest: no such device or address")
+// errNobody is the error of an address without a part.
+var errNobody = noAnswer{}
+
+// noAnswer is a drivers.ErrNoAnswer with the text that periph's has for the kernel's ENXIO.
+type noAnswer struct{}
+
+func (noAnswer) Error() string        { return "drivertest: no such device or address" }
+func (noAnswer) Is(target error) bool { return target == drivers.ErrNoAnswer }
 
 // String returns "drivertest".
 func (b *I2CBus) String() string { return "drivertest" }

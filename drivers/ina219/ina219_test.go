@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"periph.io/x/devices/v3/ina219"
 	"pgregory.net/rapid"
 
-	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
 	"github.com/tidegate-io/tidegate/drivers/drivertest/conformance"
@@ -51,22 +49,6 @@ func bus(p *drivertest.I2CPart) *drivertest.I2CBus {
 
 func config() *Config { return Driver.New().(*Config) }
 
-// show returns what a Read gave as text.
-func show(rs []tidegate.Reading, err error) string {
-	var out []string
-	for _, r := range rs {
-		s := fmt.Sprintf("%s=%v %s", r.Channel, r.Value, r.Unit)
-		if r.Fault != "" {
-			s = r.Channel + "!" + r.Fault
-		}
-		out = append(out, s)
-	}
-	if err != nil {
-		out = append(out, "error: "+err.Error())
-	}
-	return strings.Join(out, ", ")
-}
-
 // TestRead has good and bad parts. 12 V and 1.234 A over 0.1 Ohm; a charging battery; no load; the ends of the ranges.
 func TestRead(t *testing.T) {
 	const who = "error: read INA219 at 0x40 on drivertest: "
@@ -97,7 +79,7 @@ func TestRead(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := open(t, config(), bus(p))
 			for range 2 {
-				if got := show(d.Read(t.Context())); got != want {
+				if got := drivertest.Show(d.Read(t.Context())); got != want {
 					t.Errorf("got  %s\nwant %s", got, want)
 				}
 			}
@@ -121,7 +103,7 @@ func TestEachTransferFails(t *testing.T) {
 			good := 0
 			for range 3 {
 				rs, err := d.Read(t.Context())
-				if got := show(rs, nil); err == nil && got == "voltage=12 V, current=0 A, power=0 W, shunt_voltage=0 V" {
+				if got := drivertest.Show(rs, nil); err == nil && got == "voltage=12 V, current=0 A, power=0 W, shunt_voltage=0 V" {
 					good++
 				} else if !errors.Is(err, nak) {
 					t.Errorf("transfer %d: %s, %v", n, got, err)

@@ -3,6 +3,7 @@ package scan
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -37,12 +38,6 @@ type Skipped struct {
 	Address string `json:"address"`
 	Why     string `json:"why"`
 }
-
-// Addresses of devices: "I2C-bus specification and user manual" (NXP UM10204) section 3.1.12 keeps the others.
-const (
-	firstAddress = 0x08
-	lastAddress  = 0x77
-)
 
 // alone are addresses at which even reading can change something.
 func alone() map[uint16]string {
@@ -90,7 +85,7 @@ func (m *Machine) look(ctx context.Context, b *I2CBus) {
 		return
 	}
 	failures := 0
-	for a := uint16(firstAddress); a <= lastAddress && ctx.Err() == nil; a++ {
+	for a := uint16(drivers.FirstI2C); a <= drivers.LastI2C && ctx.Err() == nil; a++ {
 		if why, ok := alone()[a]; ok {
 			b.Skipped = append(b.Skipped, Skipped{hex(a), why})
 			continue
@@ -104,7 +99,7 @@ func (m *Machine) look(ctx context.Context, b *I2CBus) {
 		case err == nil:
 			failures = 0
 			b.Parts = append(b.Parts, m.part(bus, b.Bus, a))
-		case isSilent(err):
+		case errors.Is(err, drivers.ErrNoAnswer):
 			failures = 0
 		default:
 			if failures++; failures >= failuresMost {
@@ -113,11 +108,6 @@ func (m *Machine) look(ctx context.Context, b *I2CBus) {
 			}
 		}
 	}
-}
-
-// isSilent reports whether err says that no part is at the address. The kernel's ENXIO and EREMOTEIO come from periph as text.
-func isSilent(err error) bool {
-	return strings.Contains(err.Error(), "no such device or address") || strings.Contains(err.Error(), "remote I/O error")
 }
 
 // kernelDriver returns the kernel's driver that has the part at a; "" = none.

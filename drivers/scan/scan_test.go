@@ -143,7 +143,7 @@ func TestListen(t *testing.T) {
 type parts struct {
 	there  map[uint16]map[byte]byte
 	wrote  map[uint16][]byte
-	failed error // of addresses where nothing is; nil = the kernel's NACK
+	failed error // of addresses where nothing is; nil = none answers
 	asked  int
 }
 
@@ -159,7 +159,7 @@ func (p *parts) Tx(a uint16, w, r []byte) error {
 		if p.failed != nil {
 			return p.failed
 		}
-		return errors.New("sysfs-i2c: no such device or address")
+		return fmt.Errorf("fake: %w", drivers.ErrNoAnswer)
 	}
 	if len(w) > 0 {
 		if p.wrote == nil {
