@@ -43,7 +43,7 @@ func TestOutputsGoToTheirSafeStates(t *testing.T) {
 		g := x.start(switching)
 		time.Sleep(20 * time.Second)
 		g.end()
-		s.wantSets(t, "0s relay=false", "5s relay=true", "20s relay=false")
+		s.wantSets(t, "0s relay=false", "0s relay=false", "5s relay=true", "20s relay=false") // as it is opened, by the rule, by the rule, at the stop
 		if dead {
 			t.Error("an output was set through a port that is closed")
 		}
@@ -81,7 +81,7 @@ func TestStopIsNotHeldUp(t *testing.T) {
 				if d := time.Since(began); d > 4*time.Second {
 					t.Errorf("stopping took %v", d)
 				}
-				if got := fmt.Sprint(other.wasSet()); got != "[10.001s relay=false]" {
+				if got := fmt.Sprint(other.wasSet()); got != "[0s relay=false 10.001s relay=false]" {
 					t.Errorf("sets of the other are %s", got)
 				}
 				close(release)
@@ -89,6 +89,33 @@ func TestStopIsNotHeldUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAwayAndBack: a device that is silent for long is set as soon as it is read again, not when the pause between two tries has passed.
+func TestAwayAndBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, x := newLimitedSwitchboard(t, func(time.Duration) int64 { return 1 }, drivers.Limits{})
+		const back = 300 * time.Second
+		away := func() error {
+			if time.Since(s.out.began) < back {
+				return errors.New("no reply")
+			}
+			return nil
+		}
+		s.out.read = func(_ context.Context, n int) ([]tidegate.Reading, error) { return one(n), away() }
+		var tries []time.Duration
+		s.out.set = func(context.Context, tidegate.Value) error {
+			tries = append(tries, time.Since(s.out.began))
+			return away()
+		}
+		g := x.start(switching)
+		time.Sleep(back + time.Minute)
+		g.end()
+		last := tries[len(tries)-1]
+		if before := tries[len(tries)-2]; last-before >= time.Minute || last < back || last > back+6*time.Second || len(tries) > 15 {
+			t.Errorf("it is back after %v and was set after %v", back, tries)
+		}
+	})
 }
 
 // TestReloadAndSafeStates: a device whose settings stay keeps its outputs; one whose settings change may be another one, so that what it
@@ -111,7 +138,7 @@ func TestReloadAndSafeStates(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(5 * time.Second)
-				if got := strings.Join(s.out.wasSet()[2:], " "); got != tt.want {
+				if got := strings.Join(s.out.wasSet()[3:], " "); got != tt.want {
 					t.Errorf("after the reload it was set: %s, want %s", got, tt.want)
 				}
 				g.end()

@@ -384,6 +384,7 @@ func (r *reader) well() {
 	}
 	r.saidText = ""
 	r.log.Info("device is read again", "device", r.name)
+	r.out.Again()
 	r.board.set("device_fault", r.name, false, "")
 	r.board.set("device_off", r.name, false, "")
 }

@@ -59,7 +59,7 @@ type Channel struct {
 type Limits struct {
 	Min, Max float64        // of numbers; both 0 = any
 	Pause    time.Duration  // least time between two changes: a value that comes earlier waits, and the newest wins; 0 = none
-	Safe     tidegate.Value // where the output goes when the gateway stops or has died; KindNone = it stays as it is
+	Safe     tidegate.Value // where the output goes when the gateway starts, stops or has died; KindNone = it stays as it is
 }
 
 // A Config is what the user sets for one device. Its exported fields are the settings (`yaml` tag: the key; `doc` tag: one

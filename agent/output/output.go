@@ -85,6 +85,7 @@ type demand struct {
 	pause time.Duration // after the last failed Set of it; 0 = there was none
 	due   time.Time     // not before
 	asked chan error    // takes what became of it, once; nil = a rule demands it, and it is tried until it is set
+	past  *demand       // a rule's, in whose place it came; that is tried again when this one is not set
 }
 
 func (d *demand) answer(err error) {
@@ -155,6 +156,11 @@ func (o *Output) Set(channel string, v tidegate.Value) {
 // leaveLocked puts d in the place of what was not yet set.
 func (o *Output) leaveLocked(channel string, d *demand) {
 	p := o.placeLocked(channel)
+	if p.want != nil && d.asked != nil {
+		if d.past = p.want; p.want.asked != nil {
+			d.past = p.want.past
+		}
+	}
 	p.want.answer(errNewer)
 	p.want = d
 	if p.refused != nil {
@@ -218,7 +224,7 @@ func (o *Output) Ask(ctx context.Context, channel string, v tidegate.Value) erro
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if p.want == d {
-		p.want = nil
+		p.want = d.past
 	}
 	return fmt.Errorf("not set: %w", ctx.Err())
 }
@@ -233,11 +239,21 @@ func (p *place) due(pause time.Duration) time.Time {
 	return p.want.due
 }
 
-// Attach says which opened device takes the values. A device opened anew is set to what stood last.
+// Attach says which opened device takes the values. A device opened anew is set to what stood last; one of which nothing stands yet to its
+// safe states, because what an earlier process left there is not known: it may have been killed, and the device away when `tidegate safe` ran.
 func (o *Output) Attach(s drivers.Setter) {
 	o.mu.Lock()
 	o.setter = s
 	o.stuck = o.hung >= hungMost
+	for i := range o.o.Channels {
+		c := &o.o.Channels[i]
+		if !c.Output || !c.Limits.HasSafe() {
+			continue
+		}
+		if p := o.placeLocked(c.Name); p.want == nil && p.stands.Kind() == tidegate.KindNone {
+			p.want = &demand{value: c.Limits.Safe}
+		}
+	}
 	for _, p := range o.places {
 		switch {
 		case p.want != nil:
@@ -247,6 +263,18 @@ func (o *Output) Attach(s drivers.Setter) {
 		}
 	}
 	o.showLocked()
+	o.mu.Unlock()
+	o.signal()
+}
+
+// Again tries at once what failed and would be tried later: the device answers again.
+func (o *Output) Again() {
+	o.mu.Lock()
+	for _, p := range o.places {
+		if p.want != nil {
+			p.want.due = time.Time{}
+		}
+	}
 	o.mu.Unlock()
 	o.signal()
 }
@@ -285,7 +313,7 @@ func (o *Output) Detach() {
 	for _, p := range o.places {
 		if p.want != nil && p.want.asked != nil {
 			p.want.answer(errClosed)
-			p.want = nil
+			p.want = p.want.past
 		}
 	}
 	o.mu.Unlock()

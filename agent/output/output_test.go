@@ -373,3 +373,66 @@ func TestHangingSets(t *testing.T) {
 		x.end()
 	})
 }
+
+// TestBeginsSafe: a device of which nothing is known goes to its safe state when it is opened, also after tries that failed; not where a rule
+// demands another value by then, and not a second time instead of what was set since.
+func TestBeginsSafe(t *testing.T) {
+	off, on := tidegate.Bool(false), tidegate.Bool(true)
+	silent := func(context.Context, string, tidegate.Value) error { return errors.New("no reply") }
+	for name, tt := range map[string]struct {
+		safe tidegate.Value
+		do   func(x *rig)
+		want string
+	}{
+		"nothing else":   {off, func(*rig) {}, "0s relay=false"},
+		"has none":       {tidegate.Value{}, func(*rig) {}, ""},
+		"opened anew":    {off, func(x *rig) { x.Set("relay", on); time.Sleep(time.Second); x.Detach(); x.Attach(x.relay) }, "0s relay=false, 1s relay=true, 2s relay=true"},
+		"a bad value":    {off, func(x *rig) { x.Set("relay", tidegate.Int(3)) }, "0s relay=false"},
+		"away":           {off, func(x *rig) { x.relay.does(silent); x.Detach(); x.Attach(x.relay) }, "0s relay=false, 1s relay=false, 2s relay=false, 4s relay=false, 8s relay=false"},
+		"asked in vain":  {off, func(x *rig) { x.away(silent); x.ask("relay", on); x.relay.does(nil) }, "0s relay=false, 1s relay=false, 1s relay=true, 2s relay=false"},
+		"asked twice":    {off, func(x *rig) { x.away(silent); x.ask("relay", on); x.ask("relay", on); x.relay.does(nil) }, "0s relay=false, 1s relay=false, 1s relay=true, 1s relay=true, 2s relay=false"},
+		"answers again":  {off, func(x *rig) { x.away(silent); time.Sleep(4 * time.Second); x.relay.does(nil); x.Again() }, "0s relay=false, 1s relay=false, 2s relay=false, 4s relay=false, 5s relay=false"},
+		"asked and set":  {off, func(x *rig) { x.away(silent); x.relay.does(nil); x.ask("relay", on) }, "0s relay=false, 1s relay=false, 1s relay=true"},
+		"again for none": {off, func(x *rig) { x.Again() }, "0s relay=false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := start(drivers.Limits{Safe: tt.safe})
+				synctest.Wait()
+				time.Sleep(time.Second)
+				tt.do(x)
+				time.Sleep(9 * time.Second)
+				x.relay.want(t, strings.Split(tt.want, ", ")...)
+				x.end()
+			})
+		})
+	}
+}
+
+// away makes the device silent and opens it anew.
+func (x *rig) away(silent func(context.Context, string, tidegate.Value) error) {
+	x.relay.does(silent)
+	x.Detach()
+	x.Attach(x.relay)
+	synctest.Wait()
+}
+
+// TestRuleBeforeTheDevice: what a rule has demanded before the device is open is set at once, without a detour by the safe state.
+func TestRuleBeforeTheDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := &relay{began: time.Now()}
+		o := output.New(output.Options{
+			Device: "fan", Stop: t.Context().Done(), Log: slog.New(slog.DiscardHandler), Fault: func(bool, string) {},
+			Channels: []drivers.Channel{{Name: "relay", Kind: tidegate.KindBool, Output: true, Limits: drivers.Limits{Safe: tidegate.Bool(false)}}},
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(func() { o.Run(ctx) })
+		o.Set("relay", tidegate.Bool(true))
+		o.Attach(y)
+		time.Sleep(time.Minute)
+		y.want(t, "0s relay=true")
+		stop()
+		done.Wait()
+	})
+}

@@ -72,6 +72,9 @@ func (o *Output) one(ctx context.Context) (pause time.Duration) {
 	case d.asked != nil && err != nil:
 		p.stands = before // whoever asked knows, and asks again if need be
 		d.answer(err)
+		if p.want == nil {
+			p.want = d.past
+		}
 	case err == nil || !away:
 		d.answer(err)
 		o.cameLocked(p, d, err)
