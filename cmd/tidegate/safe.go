@@ -22,7 +22,7 @@ func safeCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "safe",
 		Short: "Bring every output to its safe state, without the gateway",
-		Long: "Bring every output that has a safe state there, each device by itself, within a quarter of a minute. systemd calls it when the gateway has\n" +
+		Long: "Bring every output that has a safe state there, within a quarter of a minute, also beside devices that do not answer. systemd calls it when the gateway has\n" +
 			"ended, however it did (ExecStopPost). Devices whose blocks in the configuration have faults are left out, and said. While a gateway runs\n" +
 			"on the same state directory it does nothing. Exit status: 0 all are there, 1 not.",
 		Args: cobra.NoArgs,

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
@@ -20,8 +21,12 @@ const (
 	backMost = 10 * time.Second
 	// setMost bounds opening a device and setting one output of it.
 	setMost = 10 * time.Second
-	// safeMost bounds opening a device and setting all its outputs. All devices are opened side by side; systemd waits for 25 s.
+	// safeMost bounds opening all devices and setting all their outputs; systemd waits for 25 s.
 	safeMost = 10 * time.Second
+	// turnMost bounds the first turn of a device on a port that others wait for.
+	turnMost = 2 * time.Second
+	// returnMost is how long the next device on a port waits for one whose turn has ended; drivers.Device says 100 ms.
+	returnMost = 300 * time.Millisecond
 	// grace is how long a driver may take to return once it is told to; drivers.Device says 100 ms.
 	grace = 3 * time.Second
 )
@@ -94,44 +99,97 @@ type Result struct {
 	Err    error // nil = it is there
 }
 
-// Safe brings all outputs of devices that have a safe state there, each device by itself, so that one which does not answer holds up no
-// other. It returns within a quarter of a minute, in the order of devices.
+// Safe brings all outputs of devices that have a safe state there. Devices on different ports go side by side; those on one port take turns, each
+// for no more than its share of the time, so that one which does not answer keeps no other from it. Safe returns within a quarter of a minute, in
+// the order of devices.
 func Safe(ctx context.Context, host drivers.Host, devices []config.Device) (results []Result) {
-	ctx, cancel := context.WithTimeout(ctx, safeMost)
+	late, cancel := context.WithTimeout(ctx, safeMost+grace)
 	defer cancel()
-	late := time.NewTimer(safeMost + grace)
-	defer late.Stop()
-	answers := make([]chan []Result, len(devices))
+	ctx, cancel = context.WithTimeout(ctx, safeMost)
+	defer cancel()
+	var ways []*way
+	lines := map[string][]*way{} // by port
 	for i := range devices {
 		d := &devices[i]
 		if len(safeOutputs(d)) == 0 {
 			continue
 		}
-		answers[i] = make(chan []Result, 1)
-		go func() { answers[i] <- safe(ctx, host, d) }()
-	}
-	timeout := false
-	for i, answer := range answers {
-		if answer == nil {
-			continue
-		}
-		if !timeout {
-			select {
-			case list := <-answer:
-				results = append(results, list...)
-				continue
-			case <-late.C:
-				timeout = true
+		w := &way{d: d, done: make(chan []Result, 1)}
+		ways = append(ways, w)
+		port := "device " + d.Name
+		if u, ok := d.Settings.(drivers.PortUser); ok {
+			for _, p := range u.Ports() {
+				port = p.Port
 			}
 		}
-		select {
-		case list := <-answer:
-			results = append(results, list...)
-		default:
-			results = append(results, failed(&devices[i], fmt.Errorf("the driver has not returned for more than %v", safeMost+grace))...)
+		lines[port] = append(lines[port], w)
+	}
+	var all sync.WaitGroup
+	for _, line := range lines {
+		all.Go(func() { inTurn(ctx, host, line) })
+	}
+	all.Wait()
+	for _, w := range ways {
+		if w.results == nil && !w.isBack(late) {
+			w.results = failed(w.d, fmt.Errorf("the driver has not returned for more than %v", safeMost+grace))
 		}
+		results = append(results, w.results...)
 	}
 	return results
+}
+
+// A way is a device's to its safe states.
+type way struct {
+	d       *config.Device
+	done    chan []Result // has room for one
+	results []Result      // nil = it is not there yet
+}
+
+// isBack waits until the driver has returned, at most until ctx is done, and says whether it has.
+func (w *way) isBack(ctx context.Context) bool {
+	select {
+	case w.results = <-w.done:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case w.results = <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// inTurn takes the devices of one port to their safe states. Those whose turn was too short have another one in the time that is left.
+func inTurn(ctx context.Context, host drivers.Host, line []*way) {
+	end, _ := ctx.Deadline()
+	most := turnMost
+	if len(line) == 1 {
+		most = safeMost
+	}
+	for range 2 {
+		var again []*way
+		for i, w := range line {
+			if ctx.Err() != nil && w.results == nil {
+				w.results = failed(w.d, fmt.Errorf("its turn on the port has not come within %v: %w", safeMost, ctx.Err()))
+			}
+			if ctx.Err() != nil {
+				continue
+			}
+			before := w.results
+			w.results = nil
+			share := min(time.Until(end)/time.Duration(len(line)-i), most)
+			turn, cancel := context.WithTimeoutCause(ctx, share, fmt.Errorf("%v are over, which is what it gets", share.Round(time.Millisecond)))
+			back, cancelBack := context.WithTimeout(ctx, share+returnMost)
+			go func() { w.done <- safe(ctx, turn, host, w.d, before) }()
+			if w.isBack(back) && turn.Err() != nil {
+				again = append(again, w)
+			}
+			cancel()
+			cancelBack()
+		}
+		line, most = again, safeMost
+	}
 }
 
 func safeOutputs(d *config.Device) (list []drivers.Channel) {
@@ -151,8 +209,8 @@ func failed(d *config.Device, err error) (results []Result) {
 	return results
 }
 
-// safe brings the outputs of one device to their safe states.
-func safe(ctx context.Context, host drivers.Host, d *config.Device) (results []Result) {
+// safe brings the outputs of one device to their safe states until turn is done, but those that were there before. What it opens dies with ctx.
+func safe(ctx, turn context.Context, host drivers.Host, d *config.Device, before []Result) (results []Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			results = failed(d, fmt.Errorf("driver panicked: %v", p))
@@ -162,8 +220,12 @@ func safe(ctx context.Context, host drivers.Host, d *config.Device) (results []R
 	if err != nil {
 		return failed(d, err)
 	}
-	for _, ch := range safeOutputs(d) {
-		results = append(results, Result{d.Name + "." + ch.Name, ch.Limits.Safe, setter.Set(ctx, ch.Name, ch.Limits.Safe)})
+	for i, ch := range safeOutputs(d) {
+		if before != nil && before[i].Err == nil {
+			results = append(results, before[i])
+			continue
+		}
+		results = append(results, Result{d.Name + "." + ch.Name, ch.Limits.Safe, setter.Set(turn, ch.Name, ch.Limits.Safe)})
 	}
 	if err := dev.Close(); err != nil && len(results) > 0 {
 		last := &results[len(results)-1]

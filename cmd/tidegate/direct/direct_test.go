@@ -199,3 +199,87 @@ func TestSafe(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// unit is an act on a port with others, one of which has the port at a time.
+type unit struct {
+	*act
+	line chan struct{}
+	long time.Duration // of one Set
+}
+
+func (u unit) Ports() []drivers.PortUse { return []drivers.PortUse{{Port: "/dev/ttyUSB0"}} }
+
+func newUnit(line chan struct{}, long time.Duration, began time.Time) (unit, *string) {
+	u, last := unit{&act{}, line, long}, new(string)
+	u.set = func(ctx context.Context) error {
+		select {
+		case u.line <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for bus: %w", ctx.Err())
+		}
+		defer func() { <-u.line }()
+		t := time.NewTimer(u.long)
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+			*last = time.Since(began).String()
+			return nil
+		}
+	}
+	return u, last
+}
+
+// TestSafeInTurn: units on one port, of which some take longer than others or for ever, in both orders. Each that answers gets there, soon; a slow
+// one in its second turn.
+func TestSafeInTurn(t *testing.T) {
+	const never = time.Hour
+	for name, tt := range map[string]struct {
+		long []time.Duration // of each unit's Sets, of which there are two
+		want string          // when each was through
+		took time.Duration
+	}{
+		"all answer":        {[]time.Duration{100 * time.Millisecond, 100 * time.Millisecond}, "200ms 400ms", 400 * time.Millisecond},
+		"alone and slow":    {[]time.Duration{4 * time.Second}, "8s", 8 * time.Second},
+		"alone and dead":    {[]time.Duration{never}, "-", 10 * time.Second},
+		"dead ahead":        {[]time.Duration{never, 100 * time.Millisecond}, "- 2.2s", 10 * time.Second},
+		"dead behind":       {[]time.Duration{100 * time.Millisecond, never}, "200ms -", 10 * time.Second},
+		"many dead ahead":   {[]time.Duration{never, never, never, never, never, never, never, never, never, 100 * time.Millisecond}, "- - - - - - - - - 9.2s", 10 * time.Second},
+		"a slow one ahead":  {[]time.Duration{1500 * time.Millisecond, 100 * time.Millisecond}, "3.7s 2.2s", 3700 * time.Millisecond},
+		"one slow, one not": {[]time.Duration{1500 * time.Millisecond, never, 100 * time.Millisecond}, "5.7s - 4.2s", 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				line, began := make(chan struct{}, 1), time.Now()
+				var devices []config.Device
+				var lasts []*string
+				for i, long := range tt.long {
+					u, last := newUnit(line, long, began)
+					d := device(fmt.Sprint("u", i), u.act, time.Second)
+					d.Settings = u
+					devices, lasts = append(devices, d), append(lasts, last)
+				}
+				var got []string
+				for i, r := range Safe(t.Context(), nil, devices) {
+					last := *lasts[i/2]
+					if last == "" {
+						last = "-"
+					}
+					if (r.Err == nil) != (last != "-") {
+						t.Errorf("%s: %v, the unit was through at %s", r.Output, r.Err, last)
+					}
+					if i%2 == 1 {
+						got = append(got, last)
+					}
+				}
+				if strings.Join(got, " ") != tt.want {
+					t.Errorf("got %s, want %s", got, tt.want)
+				}
+				if took := time.Since(began); took != tt.took {
+					t.Errorf("took %v, want %v", took, tt.took)
+				}
+			})
+		})
+	}
+}
