@@ -122,9 +122,15 @@ var theRules = ruleBook{
 			},
 		},
 		{
-			what: "cmd/tidegate", why: "wiring and printing; settings of drivers are described from the structs; demo has its receiver in a process of its own",
+			what: "cmd/tidegate", why: "the command line with the list of drivers; a program with a list of its own is another main like this one",
+			where: []string{"drivers/all"},
+		},
+		{
+			what: "cmd/tidegate/cli",
+			why:  "wiring and printing; is given the drivers, so that other programs have theirs; settings are described from the structs; demo has its receiver in a process of its own",
 			where: []string{
-				".", "agent", "agent/config", "agent/config/describe", "agent/output", "agent/status", "agent/web", "drivers", "drivers/all", "drivers/board",
+				".", "agent", "agent/config", "agent/config/describe", "agent/output", "agent/status", "agent/web",
+				"cmd/tidegate/demo", "cmd/tidegate/direct", "cmd/tidegate/find", "cmd/tidegate/man", "cmd/tidegate/reach", "drivers", "drivers/board",
 				"sync/receive/farend",
 			},
 		},
@@ -138,7 +144,7 @@ var theRules = ruleBook{
 		{
 			what: "cmd/tidegate/demo", why: "the far end of a bus, a broker, and what is in the gateway's buffer and the receiver's files at the end",
 			where: []string{
-				".", "agent", "agent/config", "agent/status", "drivers/all", "drivers/board/pty", "drivers/modbus/slave", "sync/receive",
+				".", "agent", "agent/config", "agent/status", "drivers", "drivers/board/pty", "drivers/modbus/slave", "sync/receive",
 			},
 		},
 		{
@@ -160,13 +166,13 @@ var theRules = ruleBook{
 		{what: "periph.io/x/devices/v3", why: "judges our I2C drivers in tests: its own drivers clamp, sleep without a ctx and drop causes; each doc.go says which"},
 		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/i2cmap"}, why: "strict, with line and column; i2cmap reads its maps"},
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
-		{what: "github.com/spf13/cobra", where: []string{"cmd/*", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
+		{what: "github.com/spf13/cobra", where: []string{"cmd/tidegate-receive", "cmd/tidegate/cli", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
 		{what: "github.com/spf13/pflag", where: []string{"cmd/tidegate/man"}, why: "cobra's flags"},
 		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate/demo"}, why: "the broker of demo"},
 		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
-				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate", "cmd/tidegate/find", "cmd/tidegate/reach",
+				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate/cli", "cmd/tidegate/find", "cmd/tidegate/reach",
 				"drivers/board", "drivers/board/gpioline", "drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system",
 				"sync/mqtt",
 			},
@@ -193,7 +199,7 @@ var theRules = ruleBook{
 	},
 	goroutines: []row{
 		{what: "agent", why: "runs the workers and waits for them"},
-		{what: "cmd/*", why: "signals"},
+		{what: "cmd/tidegate/cli", why: "signals"},
 		{what: "cmd/tidegate/demo", why: "its processes, the far end of its bus"},
 		{what: "cmd/tidegate/direct", why: "devices side by side, of which one may hang"},
 		{what: "agent/output", why: "a Set that may hang, behind a deadline"},
@@ -229,7 +235,7 @@ var theRules = ruleBook{
 		{what: "drivers/external", limit: 1750, why: "a program's life, its lines and its caps are one state between the goroutines of one process; half of the rest is its settings"},
 		{what: "drivers/drivertest/conformance", limit: 1600, why: "one suite, whose checks share one way to open, read and judge a device, in a bubble or in real time"},
 		{what: "sync/receive", limit: 1600, why: "ledger, stage, what bounds them and receipts are one scheme over one state, which one model explores; sinks and subscription are out already"},
-		{what: "cmd/tidegate", limit: 1600, why: "one file a command; they have nothing in common but how they print"},
+		{what: "cmd/tidegate/cli", limit: 1600, why: "one file a command; they have nothing in common but how they print"},
 		{what: "sync/forward", limit: 1650, why: "lanes, flights and what is suspected, of ending connections or of getting no receipt, share one connection's state; pace, pack and uplink are out already"},
 		{what: "buffer", limit: 2350, why: "one lock over one store: tails, cursors, segments, declarations and their digest change together; encodings and Badger are out already"},
 		{what: "agent/line", limit: 1900, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},

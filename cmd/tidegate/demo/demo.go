@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,7 +19,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
-	"github.com/tidegate-io/tidegate/drivers/all"
+	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/sync/receive"
 )
 
@@ -27,6 +28,8 @@ const Listen = "127.0.0.1:8480"
 
 // Options say what to run.
 type Options struct {
+	Drivers []drivers.Driver // of this program; those in Needed must be among them
+
 	For    time.Duration // ends after it; 0 = when ctx is done
 	JSON   bool          // the account as JSON, and nothing else on Out
 	Listen string        // address of the gateway's page, host:port; port 0 = any free one
@@ -37,6 +40,9 @@ type Options struct {
 	// Status asks the gateway of cfg, which runs. It takes a second at most.
 	Status func(cfg *config.Config) (status.Status, error)
 }
+
+// Needed returns the names of the drivers that the demo's gateway has devices of.
+func Needed() []string { return []string{"modbus", "sim", "system"} }
 
 // ErrAccount means that the account was printed, and that it is not as it must be.
 var ErrAccount = errors.New("the demo's account is not as it must be")
@@ -103,6 +109,9 @@ func prepare(o Options) (d *demonstration, err error) {
 	if o.For < 0 {
 		return nil, fmt.Errorf("run for %v: a time that is over; give --for 20s, or none", o.For)
 	}
+	if err := checkDrivers(o.Drivers); err != nil {
+		return nil, err
+	}
 	d = &demonstration{o: o, bus: &bus{}, broker: &broker{}}
 	if d.exe, err = os.Executable(); err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -120,6 +129,18 @@ func prepare(o Options) (d *demonstration, err error) {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
+}
+
+// checkDrivers returns an error that names the drivers that the program lacks.
+func checkDrivers(list []drivers.Driver) error {
+	lacks := slices.DeleteFunc(Needed(), func(name string) bool {
+		return slices.ContainsFunc(list, func(d drivers.Driver) bool { return d.Name == name })
+	})
+	if len(lacks) == 0 {
+		return nil
+	}
+	return fmt.Errorf("run the demo: this program was built without the drivers %s, of which the demo has devices (it needs %s); put them on its list of "+
+		"drivers, or run the demo of a program that has them", strings.Join(lacks, ", "), strings.Join(Needed(), ", "))
 }
 
 // close ends broker and bus and removes what the demo has made.
@@ -192,7 +213,7 @@ func (d *demonstration) writeConfig() error {
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 		return fmt.Errorf("write configuration of the demo: %w", err)
 	}
-	cfg, faults, err := config.Load(path, all.Drivers())
+	cfg, faults, err := config.Load(path, d.o.Drivers)
 	for _, f := range faults {
 		fmt.Fprintln(d.o.Log, f)
 	}

@@ -6,13 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/all"
+	"github.com/tidegate-io/tidegate/drivers/modbus"
+	"github.com/tidegate-io/tidegate/drivers/sim"
+	"github.com/tidegate-io/tidegate/drivers/system"
 )
 
 // TestMain lets the test binary be a child of a demonstration: TIDEGATE_CHILD says how it behaves.
@@ -186,6 +194,26 @@ func TestGateShutsAndOpensAgain(t *testing.T) {
 	}
 }
 
+// TestNeeded: the drivers that the demo says it needs are those that its configuration names, neither fewer nor more.
+func TestNeeded(t *testing.T) {
+	d, err := prepare(Options{Drivers: all.Drivers(), Listen: "127.0.0.1:0", Out: io.Discard, Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	used := map[string]bool{}
+	for _, x := range d.config.Devices {
+		used[x.Driver] = true
+	}
+	if got := slices.Sorted(maps.Keys(used)); !slices.Equal(got, Needed()) {
+		t.Errorf("its devices have drivers %q, want %q", got, Needed())
+	}
+}
+
 func TestCannotStart(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -197,6 +225,7 @@ func TestCannotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", "/does/not/exist")
+	needed := []drivers.Driver{modbus.Driver, sim.Driver, system.Driver}
 	for name, tt := range map[string]struct {
 		o    Options
 		want string
@@ -211,6 +240,10 @@ func TestCannotStart(t *testing.T) {
 		},
 		"time that is over": {Options{For: -time.Second}, "run for -1s: a time that is over; give --for 20s, or none"},
 		"directory in use":  {Options{Listen: "127.0.0.1:0", Keep: full}, "keep files in " + full + ": it is not empty; name another one with --keep"},
+		"two drivers missing": {
+			Options{Drivers: needed[1:2], Listen: "127.0.0.1:0"},
+			"run the demo: this program was built without the drivers modbus, system, of which the demo has devices (it needs modbus, sim, system); put them on its list of drivers, or run the demo of a program that has them",
+		},
 		"no temporary directory": {
 			Options{Listen: "127.0.0.1:0"},
 			"make directory of the demo: stat /does/not/exist: no such file or directory; set TMPDIR to a directory that can be written to",
@@ -219,6 +252,9 @@ func TestCannotStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			tt.o.Out, tt.o.Log = &out, &out
+			if tt.o.Drivers == nil {
+				tt.o.Drivers = needed
+			}
 			err := Run(t.Context(), t.Context(), tt.o)
 			if got := fmt.Sprint(err); got != tt.want {
 				t.Errorf("got %s\nwant %s", got, tt.want)

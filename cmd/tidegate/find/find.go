@@ -74,8 +74,12 @@ type modbusFound struct {
 	Block    string `json:"block"`
 }
 
-// Modbus searches the serial ports for units, and prints those that answered.
+// Modbus searches the serial ports for units, and prints those that answered. A program without the driver modbus could not read them:
+// that is an error.
 func (f *Finder) Modbus(ctx context.Context) error {
+	if !slices.ContainsFunc(f.Drivers, func(d drivers.Driver) bool { return d.Name == "modbus" }) {
+		return errors.New("this program was built without the driver modbus, so it cannot read units that it finds; search with a program that has it")
+	}
 	host := board.New(nil)
 	ports, err := f.modbusPorts(host)
 	if err != nil {

@@ -90,7 +90,7 @@ func line(t *testing.T) string {
 func TestModbus(t *testing.T) {
 	port := line(t)
 	var out bytes.Buffer
-	f := Finder{Out: &out, Ports: []string{port}, Units: []uint{4, 5, 6}, Baud: []int{9600, 19200}}
+	f := Finder{Drivers: []drivers.Driver{modbus.Driver}, Out: &out, Ports: []string{port}, Units: []uint{4, 5, 6}, Baud: []int{9600, 19200}}
 	if err := f.Modbus(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestBadFlags(t *testing.T) {
 		`--parity is "mark", want none, even or odd`:     {Parity: []string{"mark"}},
 		"no usual setting has these speeds and parities": {Baud: []int{31250}},
 	} {
-		f.Out, f.Ports = &bytes.Buffer{}, []string{"/dev/null"}
+		f.Drivers, f.Out, f.Ports = []drivers.Driver{modbus.Driver}, &bytes.Buffer{}, []string{"/dev/null"}
 		if err := f.Modbus(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -20,7 +20,6 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/drivers"
-	"github.com/tidegate-io/tidegate/drivers/all"
 	"github.com/tidegate-io/tidegate/drivers/board"
 )
 
@@ -93,8 +92,8 @@ func readDevice(o *options, d *config.Device, f readFlags) (err error) {
 	defer stop()
 	var host drivers.Host = board.New(o.log())
 	if f.trace {
-		i := slices.IndexFunc(all.Drivers(), func(x drivers.Driver) bool { return x.Name == d.Driver })
-		host = &tracing{Host: host, explain: all.Drivers()[i].Explain, start: time.Now()}
+		i := slices.IndexFunc(o.drivers, func(x drivers.Driver) bool { return x.Name == d.Driver })
+		host = &tracing{Host: host, explain: o.drivers[i].Explain, start: time.Now()}
 	}
 	open, letGo := context.WithCancel(ctx)
 	defer letGo()

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 )
 
 func demoCommand(o *options) *cobra.Command {
-	d := demo.Options{Out: os.Stdout, Log: os.Stderr, Status: func(cfg *config.Config) (s status.Status, err error) {
+	d := demo.Options{Drivers: o.drivers, Out: os.Stdout, Log: os.Stderr, Status: func(cfg *config.Config) (s status.Status, err error) {
 		err = reach.Ask(cfg, "/api/status", time.Second, &s)
 		return s, err
 	}}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"encoding/json"
@@ -10,8 +10,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A build says what this program is.
-type build struct {
+// A Build says what a program was built from, in words of whoever builds it.
+type Build struct {
+	Version string // of the program, for instance "v1.4.0"; `version`, status and manual show it
+	Commit  string // of its sources; where Go itself has stamped one into the program (go help buildvcs), that counts
+}
+
+// A stamp says what this program is.
+type stamp struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit"`
 	Go      string `json:"go"`
@@ -19,9 +25,9 @@ type build struct {
 	Slot    string `json:"slot"`
 }
 
-// thisBuild reads what the Go linker left in the program.
-func thisBuild() build {
-	b := build{Version: version, Commit: commit, Go: runtime.Version(), Target: runtime.GOOS + "/" + runtime.GOARCH, Slot: "package"}
+// thisBuild adds to what the program says of itself what the Go linker left in it.
+func (o *options) thisBuild() stamp {
+	b := stamp{Version: o.build.Version, Commit: o.build.Commit, Go: runtime.Version(), Target: runtime.GOOS + "/" + runtime.GOARCH, Slot: "package"}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {
@@ -36,21 +42,18 @@ func thisBuild() build {
 }
 
 // String returns b in a line.
-func (b build) String() string {
+func (b stamp) String() string {
 	return fmt.Sprintf("tidegate %s (commit %s, %s, %s, slot %s)", b.Version, b.Commit, b.Go, b.Target, b.Slot)
 }
 
-// commit is set by the build where the sources are no git checkout for Go's own stamp.
-var commit = "unknown"
-
-func versionCommand(*options) *cobra.Command {
+func versionCommand(o *options) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print version, commit, Go, target and slot",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			b := thisBuild()
+			b := o.thisBuild()
 			if asJSON {
 				return json.NewEncoder(os.Stdout).Encode(b)
 			}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidegate-io/tidegate/agent/config"
-	"github.com/tidegate-io/tidegate/drivers/all"
 )
 
 func checkCommand(o *options) *cobra.Command {
@@ -17,7 +16,7 @@ func checkCommand(o *options) *cobra.Command {
 		Long:  "Validate the configuration without touching hardware or network. Every fault is said, as file:line:col: key: what is wrong (got X); hint.",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			cfg, faults, err := config.Load(o.config, all.Drivers())
+			cfg, faults, err := config.Load(o.config, o.drivers)
 			for _, f := range faults {
 				fmt.Println(f)
 			}

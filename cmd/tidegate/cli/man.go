@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"github.com/tidegate-io/tidegate/cmd/tidegate/man"
 )
 
-func manCommand() *cobra.Command {
+func manCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "man DIR", Hidden: true, Args: cobra.ExactArgs(1),
 		Short: "Write the man pages into a directory",
@@ -17,7 +17,7 @@ func manCommand() *cobra.Command {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("write man pages: %w", err)
 			}
-			return man.Write(args[0], c.Root(), version)
+			return man.Write(args[0], c.Root(), o.build.Version)
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -10,26 +10,25 @@ import (
 
 	"github.com/tidegate-io/tidegate/agent/config/describe"
 	"github.com/tidegate-io/tidegate/drivers"
-	"github.com/tidegate-io/tidegate/drivers/all"
 )
 
-func driversCommand(*options) *cobra.Command {
+func driversCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "drivers [NAME]",
 		Short: "List the drivers, or show one's settings, channels and sample block",
 		Args:  cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var names []string
-			for _, d := range all.Drivers() {
+			for _, d := range o.drivers {
 				names = append(names, d.Name)
 			}
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return listDrivers()
+				return listDrivers(o.drivers)
 			}
-			for _, d := range all.Drivers() {
+			for _, d := range o.drivers {
 				if d.Name == args[0] {
 					return showDriver(d)
 				}
@@ -39,9 +38,9 @@ func driversCommand(*options) *cobra.Command {
 	}
 }
 
-func listDrivers() error {
+func listDrivers(list []drivers.Driver) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	for _, d := range all.Drivers() {
+	for _, d := range list {
 		fmt.Fprintf(w, "%s\t%s\n", d.Name, describe.FirstSentence(d.Doc))
 	}
 	return w.Flush()

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -63,7 +63,7 @@ func fromQueue[T any](o *options, path string, offline func(*agent.Offline) (T, 
 	if err := errors.Join(reach.MayUse(dir), reach.BecomeOwner(dir)); err != nil {
 		return v, cfg, true, err
 	}
-	q, err := agent.OpenOffline(cfg, version, o.log())
+	q, err := agent.OpenOffline(cfg, o.build.Version, o.log())
 	if err != nil {
 		return v, cfg, true, err
 	}
@@ -83,7 +83,7 @@ func queueStatus(o *options, asJSON bool) error {
 		return err
 	}
 	if !found {
-		s = agent.Stopped(cfg, version)
+		s = agent.Stopped(cfg, o.build.Version)
 	}
 	if asJSON {
 		err = json.NewEncoder(os.Stdout).Encode(s)

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -61,7 +61,7 @@ func run(ctx context.Context, o *options, cfg *config.Config) error {
 
 	ready := make(chan struct{})
 	a, err := agent.New(cfg, agent.Parts{
-		Host: board.New(log), Log: log, Version: version, Ready: func() { close(ready) },
+		Host: board.New(log), Log: log, Version: o.build.Version, Ready: func() { close(ready) },
 	})
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -9,11 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidegate-io/tidegate/cmd/tidegate/find"
-	"github.com/tidegate-io/tidegate/drivers/all"
 )
 
-func scanCommand(*options) *cobra.Command {
-	f := find.Finder{Drivers: all.Drivers(), Out: os.Stdout}
+func scanCommand(o *options) *cobra.Command {
+	f := find.Finder{Drivers: o.drivers, Out: os.Stdout}
 	c := &cobra.Command{
 		Use:   "scan [serial|modbus|i2c|onewire|gpio]",
 		Short: "Find buses and devices; never writes to a device",

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -19,12 +19,25 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
+	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/drivers/all"
 	"github.com/tidegate-io/tidegate/drivers/board/pty"
 	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
+	"github.com/tidegate-io/tidegate/drivers/serialtext"
+	"github.com/tidegate-io/tidegate/drivers/sim"
+	"github.com/tidegate-io/tidegate/drivers/system"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tidegate": main})
+	build := Build{Version: "dev", Commit: "unknown"}
+	testscript.Main(m, map[string]func(){
+		"tidegate": func() { os.Exit(Main(all.Drivers(), build)) },
+		// programs with other lists
+		"small":  func() { os.Exit(Main([]drivers.Driver{sim.Driver, serialtext.Driver}, build)) },
+		"twice":  func() { os.Exit(Main([]drivers.Driver{sim.Driver, system.Driver, sim.Driver}, build)) },
+		"broken": func() { os.Exit(Main([]drivers.Driver{sim.Driver, {Name: "half"}}, build)) },
+		"empty":  func() { os.Exit(Main(nil, build)) },
+	})
 }
 
 // TestScript runs the whole program: each file in testdata/script is a story.
@@ -37,7 +50,7 @@ func TestScript(t *testing.T) {
 			dir, err := os.MkdirTemp("/dev/shm", "tidegate-script-")
 			e.Setenv("RUNTIME_DIRECTORY", dir)
 			e.Defer(func() { _ = os.RemoveAll(dir) })
-			sample, e2 := os.ReadFile("../../etc/tidegate.yaml")
+			sample, e2 := os.ReadFile("../../../etc/tidegate.yaml")
 			return errors.Join(err, e2, firstConfig(filepath.Join(e.WorkDir, "README.yaml")), os.WriteFile(filepath.Join(e.WorkDir, "SAMPLE.yaml"), sample, 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -48,7 +61,7 @@ func TestScript(t *testing.T) {
 
 // firstConfig writes README's first configuration to path.
 func firstConfig(path string) error {
-	b, err := os.ReadFile("../../README.md")
+	b, err := os.ReadFile("../../../README.md")
 	if err != nil {
 		return err
 	}
@@ -229,7 +242,7 @@ func each(c *cobra.Command, f func(*cobra.Command)) {
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	seen := map[string]bool{}
-	each(root(), func(c *cobra.Command) {
+	each(root(&options{drivers: all.Drivers()}), func(c *cobra.Command) {
 		if seen[c.CommandPath()] {
 			t.Errorf("%s: twice", c.CommandPath())
 		}
@@ -269,7 +282,7 @@ func TestHelpEverywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	each(root(), func(c *cobra.Command) {
+	each(root(&options{drivers: all.Drivers()}), func(c *cobra.Command) {
 		args := append(strings.Fields(c.CommandPath())[1:], "--help")
 		cmd := exec.Command(exe, args...)
 		cmd.Args[0] = "tidegate"

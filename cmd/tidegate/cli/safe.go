@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/direct"
-	"github.com/tidegate-io/tidegate/drivers/all"
 	"github.com/tidegate-io/tidegate/drivers/board"
 )
 
@@ -33,7 +32,7 @@ func safeCommand(o *options) *cobra.Command {
 }
 
 func safe(o *options, force bool) error {
-	cfg, faults, err := config.LoadSound(o.config, all.Drivers())
+	cfg, faults, err := config.LoadSound(o.config, o.drivers)
 	bad := err
 	for _, f := range faults {
 		fmt.Fprintln(os.Stderr, f)
