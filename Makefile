@@ -19,9 +19,9 @@ ENV_linux-arm64 := GOOS=linux GOARCH=arm64
 ENV_linux-armv7 := GOOS=linux GOARCH=arm GOARM=7
 ENV_linux-armv6 := GOOS=linux GOARCH=arm GOARM=6
 
-# ./... passes over testdata: rigs of our module are named one by one, those with a go.mod of their own are gone into.
-RIGMODS := $(patsubst %/go.mod,./%,$(shell find testdata/rig -name go.mod -not -path '*/node_modules/*' 2>/dev/null | sort))
-RIGS    := $(filter-out $(addsuffix %,$(RIGMODS)),$(shell find testdata/rig -name '*.go' -not -path '*/node_modules/*' -printf './%h\n' 2>/dev/null | sort -u))
+# ./... passes over testdata: rigs of our module are named one by one, what has a go.mod of its own is gone into.
+MODULES := $(patsubst %/go.mod,./%,$(shell find testdata -name go.mod -not -path '*/node_modules/*' 2>/dev/null | sort))
+RIGS    := $(filter-out $(addsuffix %,$(MODULES)),$(shell find testdata/rig -name '*.go' -not -path '*/node_modules/*' -printf './%h\n' 2>/dev/null | sort -u))
 # Rigs run one after the other on the programs in bin/, as root (they mount disk images), and never from go's cache of results, which does
 # not know those programs.
 RIGTEST := TIDEGATE_BIN=$(CURDIR)/bin go test -count=1 -p 1 $(if $(filter-out 0,$(shell id -u)),-exec 'sudo TIDEGATE_BIN=$(CURDIR)/bin')
@@ -55,7 +55,8 @@ deps: ## install what the tests need (Debian packages, through sudo where not ro
 .PHONY: test
 test: deps build ## run the fast tier of tests
 	go vet ./... $(RIGS)
-	for m in $(RIGMODS); do (cd $$m && go vet ./... && go test -timeout 10m ./...); done
+	@# not from go's cache of results, which does not know what a test builds
+	for m in $(MODULES); do (cd $$m && go vet ./... && go test -count=1 -timeout 10m ./...); done
 	go test -race -timeout 20m ./...
 	$(RIGTEST) -timeout 20m -v $(filter-out ./testdata/rig/hil%,$(RIGS))
 	@echo "test: the buffer as a 32-bit program"
@@ -94,7 +95,7 @@ bench: deps ## compare with Telegraf on the same work, write BENCHMARKS.md: thre
 lint: deps ## look for what the compiler does not mind
 	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted, make fmt: $$unformatted" >&2; exit 1; fi
 	$(TOOL) staticcheck ./... $(RIGS)
-	for m in $(RIGMODS); do (cd $$m && go vet ./... && go tool -modfile=$(CURDIR)/etc/tools.mod staticcheck ./...); done
+	for m in $(MODULES); do (cd $$m && go vet ./... && go tool -modfile=$(CURDIR)/etc/tools.mod staticcheck ./... && go mod tidy -diff); done
 	go mod verify
 	go mod tidy -diff
 	shellcheck $(SCRIPTS)
