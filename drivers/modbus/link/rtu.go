@@ -18,6 +18,8 @@ const (
 	// lull is how long no byte comes before what has come is taken for complete. USB adapters hand over what they received
 	// every 16 ms, so the 1.5 characters of section 2.5.1.1 cannot be seen from here.
 	lull = 50 * time.Millisecond
+	// napMost is how long at most the rest of a reply is not looked at; an end of the turn waits as long.
+	napMost = 200 * time.Millisecond
 	// waryFor is how many exchanges the line is listened to for a lull, not just a gap, after a frame nobody asked for was
 	// dropped: a unit that sends replies twice must not have the second taken for the next one's.
 	waryFor = 100
@@ -210,7 +212,7 @@ func (l *RTU) reply(p drivers.Port, q Request) ([]byte, error) {
 	patient := len(l.owed) > 0 // a late reply may come ahead of the right one
 	n, end := 0, deadline
 	var odd error
-	for {
+	for napped := false; ; {
 		if err := p.SetReadDeadline(end); err != nil {
 			return nil, gone("set deadline", err)
 		}
@@ -246,7 +248,31 @@ func (l *RTU) reply(p drivers.Port, q Request) ([]byte, error) {
 		if soon := time.Now().Add(max(lull, 2*l.gap)); !patient && (n >= want || isReply(odd)) && soon.Before(deadline) {
 			end = soon
 		}
+		if rest := l.wire(restRTU(l.in[:n], l.unit, q)); !napped && rest > 0 && time.Until(end) > rest+lull {
+			napped = true
+			nap(min(rest, napMost))
+		}
 	}
+}
+
+// restRTU returns how many bytes have yet to come of the reply to q, or of an exception, that in begins with; 0 where it is whole, or begins
+// with something else.
+func restRTU(in []byte, unit byte, q Request) int {
+	whole := minException
+	switch {
+	case len(in) < 2 || in[0] != unit || in[1]&^0x80 != q.function():
+		return 0
+	case in[1] == q.function():
+		whole = 1 + q.replyBytes() + 2
+	}
+	return max(0, whole-len(in))
+}
+
+// nap lets the rest of a reply come in. A UART hands it over in pieces of a few bytes, and a Read would wake the processor for each.
+func nap(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	<-t.C
 }
 
 // isReply reports whether odd came from the unit that was asked, so that nothing better is to be expected of it.
