@@ -87,7 +87,7 @@ fuzz: ## fuzz each target (FUZZTIME=10m)
 	.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: deps ## compare with Telegraf on the same work, write BENCHMARKS.md: three quarters of an hour, needs root
+bench: deps ## compare with Telegraf on the same work, write BENCHMARKS.md: an hour, needs root
 	cd testdata/rig/bench && go build -o ../../../bin/bench .
 	bin/bench $(BENCH)
 

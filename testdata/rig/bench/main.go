@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -24,7 +25,9 @@ type plan struct {
 	kill    time.Duration // from the begin of a second outage to kill -9
 	after   time.Duration // at least, from the start after the kill to the end
 	catchUp time.Duration // at most, from the return of the broker
-	only    string        // name of the only side to run; "" = both
+	only    string        // name of the only side to run, or idle; "" = all
+
+	idleRuns int // of each load of an idle gateway
 }
 
 func main() {
@@ -48,19 +51,20 @@ func run() error {
 	seed := flag.Uint64("seed", 0, "seed of the slave's values; 0 = from the clock")
 	root := flag.String("root", ".", "tidegate's tree")
 	out := flag.String("out", "", "file to write; empty = BENCHMARKS.md in the tree, standard output with -short")
-	only := flag.String("only", "", "run one side only, telegraf or tidegate, and print its figures")
+	only := flag.String("only", "", "telegraf or tidegate: run this side only and print its figures; idle: measure an idle gateway only and put that into the report")
 	flag.Parse()
 	p := plan{
 		seed: *seed, runs: *runs, only: *only, warm: 30 * time.Second, measure: time.Duration(*seconds) * time.Second, outage: 60 * time.Second,
-		kill: 30 * time.Second, after: 40 * time.Second, catchUp: 180 * time.Second,
+		kill: 30 * time.Second, after: 40 * time.Second, catchUp: 180 * time.Second, idleRuns: 2,
 	}
 	if *short {
 		p.runs, p.warm, p.measure, p.outage, p.kill, p.after, p.catchUp = 1, 5*time.Second, 15*time.Second, 15*time.Second, 5*time.Second, 15*time.Second, 60*time.Second
+		p.idleRuns = 1
 	}
 	if p.seed == 0 {
 		p.seed = uint64(time.Now().Unix())
 	}
-	if *out == "" && !*short && p.only == "" {
+	if *out == "" && !*short && (p.only == "" || p.only == onlyIdle) {
 		*out = filepath.Join(*root, "BENCHMARKS.md")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -72,6 +76,13 @@ func run() error {
 	if *out == "" {
 		fmt.Print(text)
 		return nil
+	}
+	if p.only == onlyIdle {
+		old, err := os.ReadFile(*out)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		text = withIdle(string(old), text)
 	}
 	return os.WriteFile(*out, []byte(text), 0o644)
 }
@@ -87,6 +98,9 @@ func bench(ctx context.Context, root string, p plan) (string, error) {
 	sides, err := build(ctx, root, work, p.only)
 	if err != nil {
 		return "", err
+	}
+	if p.only == onlyIdle {
+		return idle(ctx, root, sides, p, work)
 	}
 	results := map[string][]result{}
 	for i := range p.runs {
@@ -109,5 +123,10 @@ func bench(ctx context.Context, root string, p plan) (string, error) {
 			results[s.name][i].Syncs = n
 		}
 	}
-	return report(ctx, root, p, results)
+	text, err := report(ctx, root, p, results)
+	if err != nil || p.only != "" {
+		return text, err
+	}
+	part, err := idle(ctx, root, sides, p, work)
+	return withIdle(text, part), err
 }

@@ -48,7 +48,7 @@ var figures = []figure{
 }
 
 // span returns the median of the runs, and the lowest and highest.
-func span(rs []result, of func(result) float64) (median, low, high float64) {
+func span[R any](rs []R, of func(R) float64) (median, low, high float64) {
 	if len(rs) == 0 {
 		return math.NaN(), math.NaN(), math.NaN()
 	}
@@ -80,6 +80,15 @@ func number(x float64) string {
 	return fmt.Sprintf("%.3f", x)
 }
 
+// cellOf returns the median of the runs, and the lowest and highest where they differ.
+func cellOf[R any](rs []R, of func(R) float64) string {
+	m, low, high := span(rs, of)
+	if low == high || len(rs) < 2 {
+		return number(m)
+	}
+	return fmt.Sprintf("%s (%s to %s)", number(m), number(low), number(high))
+}
+
 // table returns the comparison as Markdown. There are no ratios unless both sides delivered 99.9 % of what was answered in every run.
 func table(results map[string][]result) string {
 	a, b := results["telegraf"], results["tidegate"]
@@ -88,13 +97,6 @@ func table(results map[string][]result) string {
 	fair := lowA >= 99.9 && lowB >= 99.9
 	var s strings.Builder
 	s.WriteString("| figure | unit | Telegraf | tidegate | ratio | to reach |\n|---|---|---:|---:|---:|---|\n")
-	cell := func(rs []result, of func(result) float64) string {
-		m, low, high := span(rs, of)
-		if low == high || len(rs) < 2 {
-			return number(m)
-		}
-		return fmt.Sprintf("%s (%s to %s)", number(m), number(low), number(high))
-	}
 	for _, f := range figures {
 		ratio := ""
 		if f.ratio {
@@ -104,7 +106,7 @@ func table(results map[string][]result) string {
 				ratio = number(y / x)
 			}
 		}
-		fmt.Fprintf(&s, "| %s | %s | %s | %s | %s | %s |\n", f.name, f.unit, cell(a, f.of), cell(b, f.of), ratio, f.reach)
+		fmt.Fprintf(&s, "| %s | %s | %s | %s | %s | %s |\n", f.name, f.unit, cellOf(a, f.of), cellOf(b, f.of), ratio, f.reach)
 	}
 	if !fair {
 		s.WriteString("\nNo ratios: at least one side delivered less than 99.9 % of what the slave answered, or did not run.\n")
@@ -112,8 +114,8 @@ func table(results map[string][]result) string {
 	return s.String()
 }
 
-// report returns the whole of BENCHMARKS.md.
-func report(ctx context.Context, root string, p plan, results map[string][]result) (string, error) {
+// origin says when, where and of what figures are.
+func origin(ctx context.Context, root string, p plan) (string, error) {
 	git := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...)
 		out, err := cmd.Output()
@@ -135,9 +137,19 @@ func report(ctx context.Context, root string, p plan, results map[string][]resul
 		return "", err
 	}
 	kernel, _, _ := strings.Cut(strings.TrimSpace(string(release)), "-") // what follows names a distribution or a machine
+	return fmt.Sprintf("%s, commit %s, %s, Linux %s, %d processors, seed %d.",
+		time.Now().UTC().Format(time.DateOnly), commit, runtime.Version(), kernel, runtime.NumCPU(), p.seed), nil
+}
+
+// report returns BENCHMARKS.md but for what idle measures.
+func report(ctx context.Context, root string, p plan, results map[string][]result) (string, error) {
+	from, err := origin(ctx, root, p)
+	if err != nil {
+		return "", err
+	}
+	sample := places{bus: "127.0.0.1:5020", broker: "127.0.0.1:1883", state: "/state"}
 	var s strings.Builder
-	fmt.Fprintf(&s, "# Benchmarks\n\nWritten by `make bench`; do not edit. %s, commit %s, %s, Linux %s, %d processors, seed %d.\n\n",
-		time.Now().UTC().Format(time.DateOnly), commit, runtime.Version(), kernel, runtime.NumCPU(), p.seed)
+	fmt.Fprintf(&s, "# Benchmarks\n\nWritten by `make bench`; do not edit. %s\n\n", from)
 	fmt.Fprintf(&s, `The work, the same for both: %d Modbus TCP units of %d uint32 registers at 10 Hz = %d readings a second, buffered on disk and
 published at QoS 1 to mosquitto. In each unit one register is a running number, one the time of the answer, %d are slow counters, %d slow
 waveforms and one is random. The slave, a process of its own, counts what it answers; a subscriber keeps what arrives, and every value is
@@ -150,8 +162,8 @@ Both sides are allowed one reply in flight per unit at the kill. "Read to broker
 `, units, registers, units*registers*10, regWave-2, regRandom-regWave, p.warm, p.measure, p.outage, p.kill, p.runs)
 	s.WriteString(table(results))
 	fmt.Fprintf(&s, "\nTelegraf %s is built from its Go module with tags `%s`; both sides with `CGO_ENABLED=0 -trimpath -ldflags '-s -w'`.\n", telegrafVersion, telegrafTags)
-	fmt.Fprintf(&s, "\n## Configuration of Telegraf\n\nTen inputs like this one; addresses are those of the run.\n\n```toml\n%s```\n", shorten(telegrafConfig("127.0.0.1:5020", "127.0.0.1:1883", "/state")))
-	fmt.Fprintf(&s, "\n## Configuration of tidegate\n\nFifty devices like this one.\n\n```yaml\n%s```\n", shorten(tidegateConfig("127.0.0.1:5020", "127.0.0.1:1883", "/state")))
+	fmt.Fprintf(&s, "\n## Configuration of Telegraf\n\nTen inputs like this one; addresses are those of the run.\n\n```toml\n%s```\n", shorten(telegrafConfig(sample)))
+	fmt.Fprintf(&s, "\n## Configuration of tidegate\n\nFifty devices like this one.\n\n```yaml\n%s```\n", shorten(tidegateConfig(sample)))
 	return s.String(), nil
 }
 

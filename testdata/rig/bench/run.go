@@ -46,6 +46,7 @@ type result struct {
 // A stage is what a run needs around the program under test.
 type stage struct {
 	bus    string // address of the slave
+	port   string // its serial line
 	ask    string // where it tells its counts
 	broker string
 	wire   *wire
@@ -89,7 +90,7 @@ func setUp(ctx context.Context, s side, p plan, dir string) (st *stage, err erro
 	}
 	st.ends = append(st.ends, func() error { return os.RemoveAll(st.shm) })
 	conf := filepath.Join(dir, s.file)
-	if err := os.WriteFile(conf, []byte(s.config(st.bus, st.wire.address, st.disk.dir)), 0o644); err != nil {
+	if err := os.WriteFile(conf, []byte(s.config(places{bus: st.bus, port: st.port, broker: st.wire.address, state: st.disk.dir})), 0o644); err != nil {
 		return st, err
 	}
 	st.argv = slices.Concat([]string{s.program}, s.args, []string{conf})
@@ -120,10 +121,10 @@ func (st *stage) startSlave(ctx context.Context, seed uint64) error {
 		return fmt.Errorf("read the slave's addresses: %w", err)
 	}
 	f := strings.Fields(line)
-	if len(f) != 2 {
-		return fmt.Errorf("slave says %q, want two addresses", line)
+	if len(f) != 3 {
+		return fmt.Errorf("slave says %q, want two addresses and a port", line)
 	}
-	st.bus, st.ask = f[0], f[1]
+	st.bus, st.ask, st.port = f[0], f[1], f[2]
 	return nil
 }
 

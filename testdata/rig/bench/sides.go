@@ -26,13 +26,15 @@ type side struct {
 	program string   // where it lies once built
 	topics  []string
 	decode  func(arrival) ([]reply, error)
-	// config returns the configuration: the slave's and the broker's address, the folder for what it keeps.
-	config func(bus, broker, state string) string
-	file   string   // name of the configuration file
-	args   []string // before the configuration file's path
+	config  func(places) string
+	file    string   // name of the configuration file
+	args    []string // before the configuration file's path
 }
 
-// build builds both programs, or the one called only, into dir; root is tidegate's tree.
+// places are what a configuration names: the slave's address and its serial port, the broker's address, the folder for what is kept.
+type places struct{ bus, port, broker, state string }
+
+// build builds both programs, or the one called only unless that is onlyIdle, into dir; root is tidegate's tree.
 func build(ctx context.Context, root, dir, only string) ([]side, error) {
 	all := []side{
 		{
@@ -46,7 +48,7 @@ func build(ctx context.Context, root, dir, only string) ([]side, error) {
 	}
 	var sides []side
 	for _, s := range all {
-		if only != "" && s.name != only {
+		if only != "" && only != onlyIdle && s.name != only {
 			continue
 		}
 		src := root
@@ -66,7 +68,7 @@ func build(ctx context.Context, root, dir, only string) ([]side, error) {
 		sides = append(sides, s)
 	}
 	if len(sides) == 0 {
-		return nil, fmt.Errorf("no side is called %q; there are telegraf and tidegate", only)
+		return nil, fmt.Errorf("there is no %q; there are telegraf, tidegate and %s", only, onlyIdle)
 	}
 	return sides, nil
 }
@@ -91,11 +93,21 @@ func fetchTelegraf(ctx context.Context) (string, error) {
 }
 
 // telegrafConfig is 10 inputs of 5 requests of 40 UINT32, and Telegraf's own disk buffer.
-func telegrafConfig(bus, broker, state string) string {
+func telegrafConfig(at places) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `[agent]
+	telegrafHead(&b, at, "100ms")
+	const inputs = 10
+	for i := range inputs {
+		telegrafInput(&b, fmt.Sprintf("bus%d", i), fmt.Sprintf("  controller = \"tcp://%s\"\n", at.bus), i*units/inputs+1, (i+1)*units/inputs)
+	}
+	return b.String()
+}
+
+// telegrafHead writes all but the inputs.
+func telegrafHead(b *strings.Builder, at places, interval string) {
+	fmt.Fprintf(b, `[agent]
   hostname = "gw-bench"
-  interval = "100ms"
+  interval = %q
   flush_interval = "1s"
   metric_batch_size = 1000
   metric_buffer_limit = 1000000
@@ -109,37 +121,45 @@ func telegrafConfig(bus, broker, state string) string {
   layout = "batch"
   data_format = "json"
   json_timestamp_units = "1ms"
-`, state, broker)
-	const inputs = 10
-	for i := range inputs {
-		fmt.Fprintf(&b, "\n[[inputs.modbus]]\n  name = \"bus%d\"\n  controller = \"tcp://%s\"\n  timeout = \"1s\"\n  configuration_type = \"request\"\n", i, bus)
-		for u := i*units/inputs + 1; u <= (i+1)*units/inputs; u++ {
-			fmt.Fprintf(&b, "  [[inputs.modbus.request]]\n    slave_id = %d\n    byte_order = \"ABCD\"\n    register = \"holding\"\n    fields = [\n", u)
-			for r := range registers {
-				fmt.Fprintf(&b, "      {address=%d, name=\"r%d\", type=\"UINT32\"},\n", 2*r, r)
-			}
-			b.WriteString("    ]\n")
+`, interval, at.state, at.broker)
+}
+
+// telegrafInput writes one input for the units first to last behind a controller, which is given by its settings.
+func telegrafInput(b *strings.Builder, name, controller string, first, last int) {
+	fmt.Fprintf(b, "\n[[inputs.modbus]]\n  name = %q\n%s  timeout = \"1s\"\n  configuration_type = \"request\"\n", name, controller)
+	for u := first; u <= last; u++ {
+		fmt.Fprintf(b, "  [[inputs.modbus.request]]\n    slave_id = %d\n    byte_order = \"ABCD\"\n    register = \"holding\"\n    fields = [\n", u)
+		for r := range registers {
+			fmt.Fprintf(b, "      {address=%d, name=\"r%d\", type=\"UINT32\"},\n", 2*r, r)
 		}
+		b.WriteString("    ]\n")
+	}
+}
+
+// tidegateConfig is the one configuration for all figures under load.
+func tidegateConfig(at places) string {
+	var b strings.Builder
+	b.WriteString(tidegateHead(at) + "  batch: {readings: 5000, every: 200ms}\ndevices:\n")
+	for u := 1; u <= units; u++ {
+		tidegateDevice(&b, u, "100ms", "tcp://"+at.bus)
 	}
 	return b.String()
 }
 
-// tidegateConfig is the one configuration for all figures.
-func tidegateConfig(bus, broker, state string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, `gateway: {id: gw-bench}
+// tidegateHead is all but the devices; a line more belongs to the uplink.
+func tidegateHead(at places) string {
+	return fmt.Sprintf(`gateway: {id: gw-bench}
 state_dir: %s
 buffer: {sync: 1s}
 uplink:
   url: mqtt://%s
   confirm: puback
   compress: gzip
-  batch: {readings: 5000, every: 200ms}
-devices:
-`, state, broker)
-	for u := 1; u <= units; u++ {
-		fmt.Fprintf(&b, "  - name: u%d\n    driver: modbus\n    every: 100ms\n    address: tcp://%s\n    unit: %d\n    timeout: 1s\n    registers: [{channel: r, table: holding, address: 0, type: uint32, count: %d}]\n",
-			u, bus, u, registers)
-	}
-	return b.String()
+`, at.state, at.broker)
+}
+
+// tidegateDevice writes unit u, read every so often.
+func tidegateDevice(b *strings.Builder, u int, every, address string) {
+	fmt.Fprintf(b, "  - name: u%d\n    driver: modbus\n    every: %s\n    address: %s\n    unit: %d\n    timeout: 1s\n    registers: [{channel: r, table: holding, address: 0, type: uint32, count: %d}]\n",
+		u, every, address, u, registers)
 }

@@ -66,7 +66,8 @@ type counts struct {
 	Refused uint64            // requests answered by an exception
 }
 
-// runSlave serves Modbus on one port of the loopback and its counts on another, both printed, until the process is ended.
+// runSlave serves Modbus on one port of the loopback, its counts on another, and Modbus RTU on a serial line, all three printed, until the
+// process is ended.
 func runSlave(seed uint64) error {
 	s := &slave{seed: seed}
 	bus, err := net.Listen("tcp", "127.0.0.1:0")
@@ -77,7 +78,15 @@ func runSlave(seed uint64) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s %s\n", bus.Addr(), ask.Addr())
+	l, err := newLine()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s %s %s\n", bus.Addr(), ask.Addr(), l.path)
+	go func() {
+		fmt.Fprintln(os.Stderr, "slave:", s.serveLine(l))
+		os.Exit(1)
+	}()
 	go func() {
 		for {
 			c, err := bus.Accept()
