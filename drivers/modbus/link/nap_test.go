@@ -38,8 +38,7 @@ func (u *uart) Read(b []byte) (int, error) {
 // next returns when the first n bytes that are not read yet have come.
 func (u *uart) next(n int) time.Time { return u.from.Add(time.Duration(n) * u.char) }
 
-// TestReplyInPiecesIsReadInFew: a UART hands a long reply over in 32 pieces. Each that is looked at wakes the processor, so the most of them are
-// slept through, and the reply is there when its last byte is.
+// TestReplyInPiecesIsReadInFew: a UART hands a long reply over in 32 pieces. Most of them are slept through, and the reply is there when its last byte is.
 func TestReplyInPiecesIsReadInFew(t *testing.T) {
 	long := append([]byte{7, 3, 250}, make([]byte, 252)...)
 	putCRC(long)

