@@ -70,7 +70,7 @@ crash: deps build ## kill the gateway 1,000 times under load, cut its power 200 
 	$(RIGTEST) -timeout 24h -v ./testdata/rig/crash -kills $(KILLS) -cuts $(CUTS) -full 60s
 
 .PHONY: hil
-hil: deps build ## run the gateway on emulated ARM boards, on Debian's kernels: fetches those and qemu (400 MB), 5 minutes
+hil: deps build ## run the gateway on emulated ARM boards, on Debian's kernels: fetches those and qemu (140 MB), 3 minutes
 	testdata/rig/hil/kernels.sh work/kernels
 	$(RIGTEST) -timeout 30m -v ./testdata/rig/hil -kernels $(CURDIR)/work/kernels
 

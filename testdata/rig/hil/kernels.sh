@@ -1,55 +1,61 @@
 #!/bin/bash
-# Installs the emulators, fetches Debian's ARM kernels and unpacks them under DIR, without installing them.
+# Installs the emulators where they are missing, fetches Debian's two ARM kernels, and unpacks them under DIR. They are not installed: apt
+# looks for them by lists of its own under DIR, which leaves this machine's lists and architectures as they are.
 #
 #     kernels.sh DIR
 set -euo pipefail
-dir=${1:?usage: kernels.sh DIR}
+dir=$(realpath -m "${1:?usage: kernels.sh DIR}")
+log=$dir/apt.log
+
+# stop says what went wrong, and what apt said last.
+stop() {
+	echo "kernels.sh: $*; apt said:" >&2
+	tail -n 5 "$log" >&2
+	exit 1
+}
+
+mkdir -p "$dir"
+: >"$log"
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
 	sudo=(sudo)
 fi
-mkdir -p "$dir"
 
 packages=()
 for need in qemu-system-arm:qemu-system-arm fdtput:device-tree-compiler xz:xz-utils; do
 	command -v "${need%%:*}" >/dev/null || packages+=("${need##*:}")
 done
-if [ ${#packages[@]} -ne 0 ]; then
-	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
+install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}")
+if [ ${#packages[@]} -ne 0 ] && ! "${install[@]}" >>"$log" 2>&1; then
+	"${sudo[@]}" apt-get update -qq >>"$log" 2>&1 || true # what counts is the install
+	"${install[@]}" >>"$log" 2>&1 || stop "cannot install ${packages[*]}"
 fi
 
-# An index that does not come (a mirror in the middle of an update) must not stop us: what counts is whether the kernel does.
-lists() { "${sudo[@]}" apt-get update -qq || true; }
-
-# The package that META depends on.
-image() { apt-cache depends "$1" 2>/dev/null | awk '/Depends: linux-image-/ {print $2; exit}'; }
-
+# fetch ARCH META: the kernel that the package META depends on, to DIR/ARCH.
 fetch() {
-	local arch=$1 meta=$2:$1 package to=$dir/$1
+	local arch=$1 meta=$2 package to=$dir/$1
 	if [ -e "$to/complete" ]; then
 		return
 	fi
-	if [ "$arch" != "$(dpkg --print-architecture)" ] && ! dpkg --print-foreign-architectures | grep -qx "$arch"; then
-		"${sudo[@]}" dpkg --add-architecture "$arch"
-		lists
-	fi
-	package=$(image "$meta")
+	rm -rf "$to" "$to.apt"
+	mkdir -p "$to.apt/lists/partial" "$to.apt/cache"
+	: >"$to.apt/status"
+	local apt=(
+		-o Dir::State::Lists="$to.apt/lists" -o Dir::State::Status="$to.apt/status" -o Dir::Cache="$to.apt/cache"
+		-o APT::Architecture="$arch" -o APT::Architectures="$arch" -o APT::Sandbox::User= -o Acquire::Languages=none
+		-o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o Acquire::Retries=3
+	)
+	# A list that does not come (a mirror in the middle of an update) must not stop us: what counts is whether the kernel does.
+	apt-get "${apt[@]}" update >>"$log" 2>&1 || true
+	package=$(apt-cache "${apt[@]}" depends "$meta" 2>>"$log" | awk '/Depends: linux-image-/ {print $2; exit}') || true
 	if [ -z "$package" ]; then
-		lists
-		package=$(image "$meta")
+		stop "no package $meta for $arch on this machine's mirrors"
 	fi
-	if [ -z "$package" ]; then
-		echo "kernels.sh: no package for $meta" >&2
-		exit 1
-	fi
-	case $package in *:*) ;; *) package=$package:$arch ;; esac
-	rm -rf "$to" "$to.deb"
-	mkdir -p "$to.deb"
-	(cd "$to.deb" && apt-get download -qq "$package" 2>/dev/null)
-	dpkg-deb -x "$to.deb"/*.deb "$to"
-	rm -rf "$to.deb"
+	(cd "$to.apt" && apt-get "${apt[@]}" download "$package" >>"$log" 2>&1) || stop "cannot fetch $package for $arch"
+	echo "kernels.sh: fetched $(basename "$to.apt"/*.deb), $(($(stat -c %s "$to.apt"/*.deb) / 1000000)) MB"
+	dpkg-deb -x "$to.apt"/*.deb "$to"
+	rm -rf "$to.apt"
 	touch "$to/complete"
-	echo "kernels.sh: unpacked $package"
 }
 
 fetch arm64 linux-image-arm64

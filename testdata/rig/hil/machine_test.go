@@ -16,6 +16,9 @@ import (
 	"github.com/tidegate-io/tidegate/testdata/rig/bed"
 )
 
+// longest is how long anything may take that takes seconds: an emulated board beside other work is twenty times slower. Nothing is measured by it.
+const longest = 4 * time.Minute
+
 // A machine is an emulated board that has booted into the guest program.
 type machine struct {
 	t     *testing.T
@@ -64,7 +67,7 @@ func boot(t *testing.T, dir, qemu string, args ...string) *machine {
 	t.Cleanup(func() { m.end(log) })
 	m.qmp, m.qtest = connect(t, filepath.Join(dir, "qmp.sock")), connect(t, filepath.Join(dir, "qtest.sock"))
 	m.qmp.greet(t)
-	if said := m.line("@@BOOT", 3*time.Minute); said != "" {
+	if said := m.line("@@BOOT", longest); said != "" {
 		t.Fatalf("guest does not boot: %s", said)
 	}
 	t.Logf("%s booted in %v", qemu, time.Since(start).Round(100*time.Millisecond))
@@ -115,9 +118,9 @@ type answer struct {
 }
 
 // do asks the guest.
-func (m *machine) do(what, text string, seconds int, args ...string) answer {
+func (m *machine) do(what, text string, args ...string) answer {
 	m.t.Helper()
-	b, err := json.Marshal(map[string]any{"do": what, "args": args, "text": text, "seconds": seconds})
+	b, err := json.Marshal(map[string]any{"do": what, "args": args, "text": text, "seconds": longest / time.Second})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -125,7 +128,7 @@ func (m *machine) do(what, text string, seconds int, args ...string) answer {
 		m.t.Fatal(err)
 	}
 	var a answer
-	if err := json.Unmarshal([]byte(m.line("@@RET ", time.Duration(seconds+60)*time.Second)), &a); err != nil {
+	if err := json.Unmarshal([]byte(m.line("@@RET ", longest+time.Minute)), &a); err != nil {
 		m.t.Fatal(err)
 	}
 	return a
@@ -134,7 +137,7 @@ func (m *machine) do(what, text string, seconds int, args ...string) answer {
 // must is do, where it has to go well.
 func (m *machine) must(what, text string, args ...string) string {
 	m.t.Helper()
-	a := m.do(what, text, 60, args...)
+	a := m.do(what, text, args...)
 	if a.Err != "" || a.Code != 0 {
 		m.t.Fatalf("%s %v: status %d, %s\n%s", what, args, a.Code, a.Err, a.Out)
 	}
@@ -144,7 +147,7 @@ func (m *machine) must(what, text string, args ...string) string {
 // tidegate runs a command of the gateway's program in the guest.
 func (m *machine) tidegate(args ...string) answer {
 	m.t.Helper()
-	return m.do("run", "", 60, append([]string{"/tidegate"}, append(args, "--config", "/tmp/tidegate.yaml")...)...)
+	return m.do("run", "", append([]string{"/tidegate"}, append(args, "--config", "/tmp/tidegate.yaml")...)...)
 }
 
 // start configures the gateway and starts it.
@@ -157,7 +160,7 @@ func (m *machine) start(config string) {
 	m.must("start", "", "/tidegate", "run", "--config", "/tmp/tidegate.yaml")
 	m.t.Cleanup(func() {
 		if m.t.Failed() {
-			a := m.do("read", "", 10, "/tmp/gateway.log")
+			a := m.do("read", "", "/tmp/gateway.log")
 			m.t.Logf("gateway's log ends with: %s", a.Out[max(0, len(a.Out)-6000):])
 		}
 	})
@@ -172,7 +175,7 @@ type control struct {
 func connect(t *testing.T, path string) *control {
 	t.Helper()
 	var c net.Conn
-	bed.Wait(t, path, 20*time.Second, func() (ok bool) {
+	bed.Wait(t, path, longest, func() (ok bool) {
 		var err error
 		c, err = net.Dial("unix", path)
 		return err == nil
@@ -185,7 +188,7 @@ func (c *control) close() { _ = c.c.Close() } // qemu has ended
 // ask sends a line and returns the first one that is said to it, not by the way.
 func (c *control) ask(t *testing.T, line string, isAside func(string) bool) string {
 	t.Helper()
-	if err := c.c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := c.c.SetDeadline(time.Now().Add(longest)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := fmt.Fprintln(c.c, line); err != nil {
@@ -251,13 +254,15 @@ func (m *machine) get(path, property string) string {
 	return string(v)
 }
 
-// pulse makes n pulses, slowly: qemu's model of the ast2600 counts an edge twice that comes before the guest has taken the one before, and
-// then holds its interrupt for ever.
+// pulse makes n pulses, each level kept until the guest's kernel has taken the edge: an interrupt that comes before is one with it, and
+// qemu's model of the ast2600 then holds its interrupt for ever. All programs of the guest have one processor (TestBoard leaves the other
+// one idle), on which the kernel deals with a line's interrupt before any of them runs: when one has answered, it is done.
 func (m *machine) pulse(n int, drive func(level bool)) {
+	m.t.Helper()
 	for range n {
 		for _, level := range []bool{true, false} {
 			drive(level)
-			time.Sleep(20 * time.Millisecond)
+			m.must("glob", "", "/init")
 		}
 	}
 }
