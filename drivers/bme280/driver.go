@@ -82,6 +82,9 @@ func (c *Config) Channels() []drivers.Channel {
 	return []drivers.Channel{{Name: chanHumidity, Kind: tidegate.KindFloat, Unit: "%RH", Meaning: "relative humidity at the part, 0 to 100"}}
 }
 
+// Claims returns the part. It is part of drivers.Claimer.
+func (c *Config) Claims() []drivers.Claim { return drivers.ClaimI2C(c.Bus, c.Address) }
+
 // Open gets the bus. The part itself is looked for by the first Read.
 func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, error) {
 	if bad := c.Validate(); len(bad) > 0 {

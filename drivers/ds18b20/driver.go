@@ -90,6 +90,17 @@ func (c *Config) Channels() []drivers.Channel {
 	return out
 }
 
+// Claims returns the parts. It is part of drivers.Claimer.
+func (c *Config) Claims() []drivers.Claim {
+	out := make([]drivers.Claim, 0, len(c.Parts))
+	for i, p := range c.Parts {
+		out = append(out, drivers.Claim{
+			What: "1-Wire part " + p.ID, Field: fmt.Sprintf("parts[%d].id", i), Hint: "list each id once; ls /sys/bus/w1/devices shows those on the bus",
+		})
+	}
+	return out
+}
+
 // Open takes note of the files; the parts need not be there yet.
 func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, error) {
 	if err := ctx.Err(); err != nil {

@@ -160,6 +160,15 @@ func (l *Line) request(wake chan<- struct{}) drivers.PinConfig {
 	return c
 }
 
+// Claims returns the lines. It is part of drivers.Claimer.
+func (c *Config) Claims() []drivers.Claim {
+	out := make([]drivers.Claim, 0, len(c.Lines))
+	for i := range c.Lines {
+		out = append(out, drivers.ClaimLine(fmt.Sprintf("lines[%d].line", i), c.Lines[i].Line))
+	}
+	return out
+}
+
 // Open requests all lines, or none: what one of them cannot have is for a person to mend.
 func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, error) {
 	if bad := c.Validate(); len(bad) > 0 {

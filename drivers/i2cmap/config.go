@@ -131,6 +131,9 @@ func (v *value) kind() tidegate.Kind {
 	return tidegate.KindFloat
 }
 
+// Claims returns the part. It is part of drivers.Claimer.
+func (c *Config) Claims() []drivers.Claim { return drivers.ClaimI2C(c.Bus, c.Address) }
+
 // Open gets the bus. The part itself is spoken to by the first Read.
 func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, error) {
 	p, bad := c.compile()

@@ -66,6 +66,9 @@ func (c *Config) Validate() []drivers.FieldError {
 	return out
 }
 
+// Claims returns the part. It is part of drivers.Claimer.
+func (c *Config) Claims() []drivers.Claim { return drivers.ClaimI2C(c.Bus, c.Address) }
+
 // Open gets the bus. The part itself is spoken to by the first Read.
 func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, error) {
 	if bad := c.Validate(); len(bad) > 0 {

@@ -129,6 +129,15 @@ func setSerial(s *drivers.Serial, key, text string) error {
 	return nil
 }
 
+// isTurnedByPin reports whether a GPIO line turns the RS-485 line.
+func (a location) isTurnedByPin() bool {
+	switch a.serial.Direction {
+	case "", "kernel", "rts", "rts-low":
+		return false
+	}
+	return true
+}
+
 // words matches what can only be meant as a word: names of GPIO lines have a capital letter or a number.
 var words = regexp.MustCompile(`^[a-z-]*$`)
 

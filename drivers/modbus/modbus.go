@@ -93,6 +93,17 @@ func (c *Config) Ports() []drivers.PortUse {
 	return []drivers.PortUse{{Port: "tcp://" + a.name}}
 }
 
+// Claims returns the GPIO line that turns the unit's line, which all units on it share. It is part of drivers.Claimer.
+func (c *Config) Claims() []drivers.Claim {
+	a, err := parseAddress(c.Address)
+	if err != nil || !a.isTurnedByPin() {
+		return nil
+	}
+	claim := drivers.ClaimLine("address", a.serial.Direction)
+	claim.For = a.serial.Port
+	return []drivers.Claim{claim}
+}
+
 // Open makes the unit ready to be read. It does not ask it anything: the line or connection is opened at the first Read.
 // Its errors are the Host's, and those of Validate.
 func (c *Config) Open(ctx context.Context, h drivers.Host) (drivers.Device, error) {
