@@ -98,6 +98,7 @@ func (c *checker) checkDevices() {
 		c.checkDevice(path, dev)
 	}
 	c.checkPorts()
+	c.checkClaims()
 }
 
 // checkPorts finds devices on a port that one of them needs for itself, or with other settings.
@@ -128,6 +129,32 @@ func (c *checker) checkPorts() {
 				c.Add(path, portTaken, "", "give each device a port of its own", p.Port, before.device, owner)
 			case p.Settings != before.Settings && p.Settings != "" && before.Settings != "":
 				c.Add(path, portSettings, p.Settings, "set all that hangs on one line to one speed", p.Port, before.device, before.Settings)
+			}
+		}
+	}
+}
+
+// checkClaims finds devices that take a part or a line that another one has taken.
+func (c *checker) checkClaims() {
+	type claim struct {
+		drivers.Claim
+		device int
+	}
+	first := map[string]claim{}
+	for i := range c.cfg.Devices {
+		path := "devices[" + strconv.Itoa(i) + "]"
+		user, ok := c.cfg.Devices[i].Settings.(drivers.Claimer)
+		if !ok || c.Faulty(path) {
+			continue
+		}
+		for _, its := range user.Claims() {
+			before, ok := first[its.What]
+			switch {
+			case !ok:
+				first[its.What] = claim{its, i}
+			case before.For == "" || before.For != its.For:
+				owner := "devices[" + strconv.Itoa(before.device) + "]"
+				c.Add(path+"."+its.Field, claimed, "", its.Hint, its.What, owner, c.Place(owner+"."+before.Field))
 			}
 		}
 	}

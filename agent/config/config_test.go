@@ -78,6 +78,15 @@ func (m *meter) Open(context.Context, drivers.Host) (drivers.Device, error) {
 	return nil, errors.New("no hardware here")
 }
 
+// Claims is an I2C part where the address is of one.
+func (m *meter) Claims() []drivers.Claim {
+	bus, address, ok := strings.Cut(m.Address, "@")
+	if !ok {
+		return nil
+	}
+	return drivers.ClaimI2C(bus, address)
+}
+
 func (m *meter) Channels() (out []drivers.Channel) {
 	kinds := map[string]tidegate.Kind{"": tidegate.KindFloat, "bool": tidegate.KindBool, "text": tidegate.KindText}
 	for _, r := range m.Registers {
@@ -99,6 +108,16 @@ func (t *talker) Ports() []drivers.PortUse {
 		return nil
 	}
 	return []drivers.PortUse{{Port: t.Port, Settings: t.Baud, IsSole: t.Sole}}
+}
+
+// Claims is the line that turns the port.
+func (t *talker) Claims() []drivers.Claim {
+	if !strings.Contains(strings.ToLower(t.Baud), "gpio") {
+		return nil
+	}
+	c := drivers.ClaimLine("baud", t.Baud)
+	c.For = t.Port
+	return []drivers.Claim{c}
 }
 
 func (t *talker) Validate() []drivers.FieldError { return nil }

@@ -27,6 +27,7 @@ const (
 	channelTwice strict.Site = "channel %s is reported twice"
 	badChannel   strict.Site = "no name for a channel: %v"
 	portSettings strict.Site = "port %s is used by devices[%d] already, at %s: devices on one port need the same settings"
+	claimed      strict.Site = "%s is taken by %s already, at %s"
 	portTaken    strict.Site = "port %s is used by devices[%d] already, and driver %s needs it for itself"
 )
 

@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 )
@@ -45,6 +46,13 @@ func (d *Doc) place(path string) place {
 		}
 		path = path[:max(0, strings.LastIndexAny(path, ".["))]
 	}
+}
+
+// Place returns where the value of path stands, as "file:line:col"; for a path that does not stand in the file, the nearest block around it
+// that does.
+func (d *Doc) Place(path string) string {
+	p := d.place(path)
+	return fmt.Sprintf("%s:%d:%d", d.file, p.line, p.col)
 }
 
 // Given reports whether path stands in the file.
