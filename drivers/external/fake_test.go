@@ -387,13 +387,13 @@ func TestConformance(t *testing.T) {
 		}
 	}
 	t.Run("talk", func(t *testing.T) {
-		conformance.Run(t, Driver, conformance.Options{Config: channels(modeTalk), Far: func(h *drivertest.Host) {
+		conformance.Run(t, Driver, conformance.Options{IsUnchecked: true, Config: channels(modeTalk), Far: func(h *drivertest.Host) {
 			h.Ports = map[string]drivertest.Opener{drivertest.Any: drivertest.Says(200*time.Millisecond,
 				`{"channel":"n","value":1}`+"\n", `{"channel":"temp","value":21.5,"unit":"Cel"}`+"\n")}
 		}})
 	})
 	t.Run("poll", func(t *testing.T) {
-		conformance.Run(t, Driver, conformance.Options{Config: channels(modePoll), Far: func(h *drivertest.Host) {
+		conformance.Run(t, Driver, conformance.Options{IsUnchecked: true, Config: channels(modePoll), Far: func(h *drivertest.Host) {
 			h.Ports = map[string]drivertest.Opener{drivertest.Any: drivertest.Answers(func(b []byte) []byte {
 				var q struct{ Read int }
 				if json.Unmarshal(b, &q) != nil {

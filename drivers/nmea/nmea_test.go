@@ -376,5 +376,5 @@ func walker(h *drivertest.Host) {
 }
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, Driver, conformance.Options{IsChecked: true, Far: walker})
+	conformance.Run(t, Driver, conformance.Options{Far: walker})
 }

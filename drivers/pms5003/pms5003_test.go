@@ -352,7 +352,7 @@ func TestHearAndExplain(t *testing.T) {
 }
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, Driver, conformance.Options{IsChecked: true, Far: func(h *drivertest.Host) {
+	conformance.Run(t, Driver, conformance.Options{Far: func(h *drivertest.Host) {
 		h.Ports = map[string]drivertest.Opener{
 			drivertest.Any: drivertest.Says(800*time.Millisecond, string(usual(9)), string(usual(10)), string(usual(11))),
 		}

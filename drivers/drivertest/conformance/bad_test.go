@@ -474,7 +474,7 @@ func TestEachBadDriverIsCaughtByItsCheck(t *testing.T) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			x := examine(t, thermoDriver(f), Options{Far: goodThermo, IsChecked: true})
+			x := examine(t, thermoDriver(f), Options{Far: goodThermo})
 			if len(x.found) != 1 || len(x.found[c.Name]) == 0 {
 				t.Errorf("got findings %v, want some of %s only", x.found, c.Name)
 			}
@@ -491,7 +491,7 @@ func TestFindings(t *testing.T) {
 		"goroutines": "1 are left after Close",
 		"kinds":      "during good-device: value of temp is of kind 2 (number), declared 1 (number)",
 	} {
-		x := examine(t, thermoDriver(bad[name]), Options{Far: goodThermo, IsChecked: true})
+		x := examine(t, thermoDriver(bad[name]), Options{Far: goodThermo})
 		if len(x.found[name]) == 0 || !strings.Contains(x.found[name][0], want) {
 			t.Errorf("%s: got %v, want %q", name, x.found[name], want)
 		}

@@ -55,7 +55,7 @@ func checks() []Check {
 		{"split-reads", "collect a frame from several Reads of the port", disturbed(true, 3, 0, drivertest.Splits)},
 		{"slow-bytes", "collect a frame however slowly it comes, or give up", disturbed(false, 3, 0, drivertest.Slowly)},
 		{"noise-before-frames", "look for the frame behind noise, or drop both", disturbed(false, 3, 0, drivertest.Noisily)},
-		{"flipped-bits", "compare the checksum before anything else", (*exam).checkFlipped},
+		{"flipped-bits", "compare the checksum before anything else; if frames have none, say so by Options.IsUnchecked", (*exam).checkFlipped},
 		{"late-replies", "drop what is left over of an earlier request before the next", disturbed(false, 12, 0, drivertest.Lately)},
 		{"double-frames", "take no answer for one to another request", disturbed(false, 3, 0, drivertest.Doubly)},
 		{"recovery", "serve again when the line is good again: let nothing that a disturbance left stay for ever", nil},

@@ -37,9 +37,9 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// checkFlipped flips one bit of every burst, another each time.
+// checkFlipped flips one bit of every burst, another each time. It does not apply where a frame has no checksum.
 func (x *exam) checkFlipped() {
-	if !x.o.IsChecked {
+	if x.o.IsUnchecked {
 		return
 	}
 	disturbed(false, 10, 0, func(n int, b []byte) []drivertest.Piece {
