@@ -465,6 +465,56 @@ func doubleFrames(ctx context.Context, d *thermoDevice, what byte) (float64, err
 	return v, err
 }
 
+// TestFurtherBadDrivers has what a check finds besides that of its bad driver above.
+func TestFurtherBadDrivers(t *testing.T) {
+	oneAnswer := func(ctx context.Context, d *thermoDevice, _ func() ([]tidegate.Reading, error)) ([]tidegate.Reading, error) {
+		if d.isClosed.Load() {
+			return nil, errors.New("read thermometer: closed")
+		}
+		v, err := d.ask(ctx, 't')
+		if err != nil {
+			return nil, err
+		}
+		return one(v), nil
+	}
+	for _, c := range []struct {
+		what, check, want string
+		bad               *flaw
+	}{
+		{
+			"its one answer is left in the line", "late-replies", "has 1 values: those that it sent too late",
+			&flaw{noDrop: true, read: oneAnswer},
+		},
+		{"no deadline", "silence", "Read waits for an answer until its ctx is done", &flaw{noDeadline: true}},
+		{"neither", "kinds", "reading of temp has neither a Value nor a Fault", &flaw{read: changed(func(r []tidegate.Reading) []tidegate.Reading {
+			r[0].Value = tidegate.Value{}
+			return r
+		})}},
+		{
+			"no device", "outcome", "Open returns no device and no error",
+			&flaw{open: func(context.Context, *thermo, drivers.Host, func() (drivers.Device, error)) (drivers.Device, error) {
+				return nil, nil
+			}},
+		},
+		{"sleeps", "read-ends", "Read goes on for more than 151ms", &flaw{
+			read: func(ctx context.Context, _ *thermoDevice, read func() ([]tidegate.Reading, error)) ([]tidegate.Reading, error) {
+				r, err := read()
+				if err == nil {
+					<-time.After(200 * time.Millisecond)
+				}
+				return r, err
+			},
+		}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			x := examine(t, thermoDriver(c.bad), Options{Far: goodThermo})
+			if len(x.found) != 1 || !strings.Contains(strings.Join(x.found[c.check], "; "), c.want) {
+				t.Errorf("got %v, want %s of %s only", x.found, c.want, c.check)
+			}
+		})
+	}
+}
+
 func TestEachBadDriverIsCaughtByItsCheck(t *testing.T) {
 	bad := badDrivers()
 	for _, c := range Checks() {
@@ -489,7 +539,7 @@ func TestFindings(t *testing.T) {
 		"sample":     "decode sample:",
 		"nul-bytes":  "temp is 42, and there is no device",
 		"goroutines": "1 are left after Close",
-		"kinds":      "during good-device: value of temp is of kind 2 (number), declared 1 (number)",
+		"kinds":      "during good-device: value of temp is a tidegate.Int, declared is KindFloat",
 	} {
 		x := examine(t, thermoDriver(bad[name]), Options{Far: goodThermo})
 		if len(x.found[name]) == 0 || !strings.Contains(x.found[name][0], want) {

@@ -49,6 +49,41 @@ func (x *exam) checkFlipped() {
 	})(x)
 }
 
+// checkSilence lets nobody answer. A device that is read at an interval must find that out by itself, because others wait for its bus.
+func (x *exam) checkSilence() {
+	x.bubble(drivertest.Silence, func(r *run) {
+		for range 6 {
+			start := time.Now()
+			o := r.read(patience, nothing)
+			if o.ok && x.d.Every > 0 && r.h.Requests() > 0 && time.Since(start) >= patience {
+				x.report("Read waits for an answer until its ctx is done, after %v: %s", patience, o.describe())
+			}
+			if !o.ok || !r.again(o.err) {
+				return
+			}
+			r.pause()
+		}
+	})
+}
+
+// checkLate holds answers up, and then leaves those of one Read in the line while the device answers the next one no more.
+func (x *exam) checkLate() {
+	disturbed(false, 12, 0, drivertest.Lately)(x)
+	var late drivertest.Late
+	x.bubble(func(h *drivertest.Host) { h.Wrap = late.Wrap }, func(r *run) {
+		r.valuesAs = "silence" // for the driver nothing else happens in the first Read
+		o := r.read(patience, known)
+		if !o.ok || o.values > 0 || !late.IsAsked() || !r.again(o.err) {
+			return // it asks nobody, or not at a port
+		}
+		late.Answer()
+		r.pause()
+		if o = r.read(patience, known); o.values > 0 {
+			x.report("a Read that the device does not answer has %d values: those that it sent too late for the Read before", o.values)
+		}
+	})
+}
+
 // checkUnplug pulls the cable in the middle of a frame, and plugs it in again.
 func (x *exam) checkUnplug() {
 	var isOut, wasOut atomic.Bool // a driver may read the port in a goroutine

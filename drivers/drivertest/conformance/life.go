@@ -101,6 +101,7 @@ func (x *exam) checkReadEnds() {
 			r.valuesAs = "silence"
 			r.read(timeout, nothing)
 		})
+		x.bubble(nil, func(r *run) { r.read(timeout, learn) }) // a part that measures meanwhile is waited for
 	}
 }
 
@@ -251,8 +252,8 @@ func (x *exam) checkTwo() {
 				ctx, cancel := context.WithTimeout(r.ctx, patience)
 				defer cancel()
 				dev, err := r.cfg.Open(ctx, h)
-				if err != nil {
-					return // check good-device has said so
+				if err != nil || dev == nil {
+					return // check good-device, or outcome, has said so
 				}
 				for range x.o.Reads {
 					if _, err := dev.Read(ctx); err != nil {

@@ -147,7 +147,7 @@ func (r *run) open() bool {
 	}
 	r.judgeErr("Open", err)
 	if err == nil && r.dev == nil {
-		r.x.report("Open returns no device and no error")
+		r.x.reportAs("outcome", "Open returns no device and no error")
 	}
 	return r.dev != nil
 }
@@ -299,8 +299,11 @@ func (r *run) judge(g *tidegate.Reading, b belief) {
 	if g.Unit != c.Unit {
 		x.reportAs("declared", "reading of %s in %q, declared in %q", g.Channel, g.Unit, c.Unit)
 	}
-	if k := g.Value.Kind(); k == tidegate.KindNone || c.Kind != tidegate.KindNone && k != c.Kind {
-		x.reportAs("kinds", "value of %s is of kind %d (%v), declared %d (%v)", g.Channel, k, k, c.Kind, c.Kind)
+	switch k := g.Value.Kind(); {
+	case k == tidegate.KindNone:
+		x.reportAs("kinds", "reading of %s has neither a Value nor a Fault", g.Channel)
+	case c.Kind != tidegate.KindNone && k != c.Kind:
+		x.reportAs("kinds", "value of %s is a tidegate.%s, declared is Kind%s", g.Channel, kindName(k), kindName(c.Kind))
 	}
 	if f, isNumber := g.Value.Number(); isNumber && (math.IsNaN(f) || math.IsInf(f, 0)) {
 		x.reportAs("finite", "value of %s is %v", g.Channel, f)
@@ -314,6 +317,14 @@ func (r *run) judge(g *tidegate.Reading, b belief) {
 	case b == nothing && r.h.Requests() > 0:
 		x.reportAs(r.valuesAs, "%s is %v, and there is no device", g.Channel, g.Value)
 	}
+}
+
+// kindName returns what k is called in package tidegate, without "Kind": its String is for technicians, who know one kind of number.
+func kindName(k tidegate.Kind) string {
+	if names := []string{"None", "Float", "Int", "Uint", "Bool", "Text", "Bytes"}; int(k) < len(names) {
+		return names[k]
+	}
+	return k.String()
 }
 
 // judgeErr reports what is wrong with the text of err.

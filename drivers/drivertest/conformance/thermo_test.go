@@ -40,6 +40,8 @@ type flaw struct {
 	anyFrame func(reply string, what byte) (float64, error) // parses instead of parse
 	isSetter bool
 	noDrop   bool // leaves what stands in the line before it asks
+
+	noDeadline bool // waits for the answer until ctx is done
 }
 
 func thermoDriver(f *flaw) drivers.Driver {
@@ -194,6 +196,9 @@ func (d *thermoDevice) exchange(p drivers.Port, what byte) (string, error) {
 		}
 	}
 	_ = p.SetReadDeadline(time.Now().Add(d.c.Timeout))
+	if d.c.flaw.noDeadline {
+		_ = p.SetReadDeadline(time.Time{})
+	}
 	if _, err := p.Write([]byte{what, '?'}); err != nil {
 		return "", err
 	}
