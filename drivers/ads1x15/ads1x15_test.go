@@ -118,7 +118,7 @@ func TestUnhappy(t *testing.T) {
 		who + "config register reads 0x0583, want 0x4383: the part was reset, is no ADS1115, or another program uses it": {one(Input{}), held(1, 0x85, 0x83)},
 		who + "config register reads 0x43ff, want 0x4383: the part was reset, is no ADS1115, or another program uses it": {one(Input{}), held(1, 0xc3)},
 		who + "config register reads 0x4383: still converting after 12.965625ms":                                         {one(Input{}), fake(4, nil)},
-		who + "read register 0x00: drivertest: register 0x00: remote I/O error":                                          {one(Input{}), func() *drivertest.I2CPart { p := value(0); p.Held[0] = nil; p.Asked = nil; p.Wrote = nil; return p }()},
+		who + "read register 0x00: drivertest: register 0x00: remote I/O error (I2CPart.Held has none of that number)":   {one(Input{}), func() *drivertest.I2CPart { p := value(0); p.Held[0] = nil; p.Asked = nil; p.Wrote = nil; return p }()},
 		fmt.Sprintf(beyond, 0x7fff): {one(Input{}), value(0x7fff)},
 		fmt.Sprintf(beyond, 0x8000): {one(Input{}), value(0x8000)},
 		fmt.Sprintf(beyond, 0x7ff0): {asADS1015, value(0x7ff0)},

@@ -161,7 +161,7 @@ func TestUnhappy(t *testing.T) {
 			"want 03 00 6c 00 in the bits 07 00 ff fc": after(0xf2, 0),
 		who + "settings are not what was written, the part was reset or another program uses it: registers from 0xf2 read 03 00 6f 00, " +
 			"want 03 00 6c 00 in the bits 07 00 ff fc": after(0xf4, 0x6f),
-		who + "read register 0xf7: drivertest: register 0xf7: remote I/O error": after(0xf7),
+		who + "read register 0xf7: drivertest: register 0xf7: remote I/O error (I2CPart.Held has none of that number)": after(0xf7),
 		"temperature!was not converted: the result reads 0x80000, as after a reset, " +
 			"pressure!cannot be computed without the temperature: was not converted: the result reads 0x80000, as after a reset, " +
 			"humidity!cannot be computed without the temperature: was not converted: the result reads 0x80000, as after a reset": after(0xf7, results(0x80000, 0x80000, 0x8000)...),

@@ -1,5 +1,5 @@
 // Package drivertest is what tests of drivers are made of: a fake Host, far ends that answer, talk, follow a script or replay a
-// recorded session, and Conformance, which every driver has to pass. It is for tests only.
+// recorded session. Package conformance, below it, is what every driver has to pass. It is for tests only.
 //
 // All of it works in testing/synctest bubbles, where an hour of silence takes no time.
 package drivertest

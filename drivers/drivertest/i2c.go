@@ -24,13 +24,20 @@ type I2CBus struct {
 var _ i2c.Bus = (*I2CBus)(nil)
 
 // An I2CPart is a fake part whose registers have numbers of one byte: the first byte that is written selects one, further bytes go into
-// it, and a read gives what it and the registers behind it hold. A register that is not held is not acknowledged.
+// it, and a read gives what it and the registers behind it hold. A register that is not held is not acknowledged. With Told it is a part of
+// commands instead, as Sensirion's are.
 type I2CPart struct {
 	Held  map[byte][]byte                           // what the registers hold; one of n bytes is followed by that with the number n higher
 	Asked func(p *I2CPart, register byte)           // called before a read; nil = nothing
 	Wrote func(p *I2CPart, register byte, b []byte) // called after a write, b being what was written into register; nil = nothing
 
+	// Told, where it is not nil, makes it a part that has commands instead of registers. It is called with all that a transfer writes, and
+	// returns what the next read gives, in the same transfer or in a later one; ok = false: the part does not acknowledge what was written. A
+	// read without an answer is not acknowledged either: an answer is read once. Held, Asked and Wrote are not used.
+	Told func(w []byte) (answer []byte, ok bool)
+
 	selected byte
+	answer   []byte // of Told, not read yet
 }
 
 // errNobody is the error of an address without a part.
@@ -66,12 +73,15 @@ func (b *I2CBus) Tx(addr uint16, w, r []byte) error {
 }
 
 func (p *I2CPart) tx(w, r []byte) error {
+	if p.Told != nil {
+		return p.command(w, r)
+	}
 	if len(w) > 0 {
 		p.selected = w[0]
 	}
 	if len(w) > 1 {
 		if _, ok := p.Held[w[0]]; !ok {
-			return fmt.Errorf("drivertest: register 0x%02x: remote I/O error", w[0])
+			return notHeld(w[0])
 		}
 		p.Held[w[0]] = append([]byte(nil), w[1:]...)
 		if p.Wrote != nil {
@@ -88,7 +98,7 @@ func (p *I2CPart) tx(w, r []byte) error {
 		p.Asked(p, p.selected)
 	}
 	if len(p.Held[p.selected]) == 0 {
-		return fmt.Errorf("drivertest: register 0x%02x: remote I/O error", p.selected)
+		return notHeld(p.selected)
 	}
 	n := 0
 	for at := p.selected; n < len(r) && len(p.Held[at]) > 0; at += byte(len(p.Held[at])) {
@@ -97,5 +107,32 @@ func (p *I2CPart) tx(w, r []byte) error {
 	for ; n < len(r); n++ {
 		r[n] = 0xff // nobody drives the line
 	}
+	return nil
+}
+
+// notHeld is the error of a register that a part does not hold, with the kernel's text for a byte that is not acknowledged.
+func notHeld(register byte) error {
+	return fmt.Errorf("drivertest: register 0x%02x: remote I/O error (I2CPart.Held has none of that number)", register)
+}
+
+// command is tx of a part that has commands.
+func (p *I2CPart) command(w, r []byte) error {
+	if len(w) > 0 {
+		var ok bool
+		if p.answer, ok = p.Told(append([]byte(nil), w...)); !ok {
+			p.answer = nil
+			return fmt.Errorf("drivertest: command % x: remote I/O error (I2CPart.Told does not know it)", w)
+		}
+	}
+	if len(r) == 0 {
+		return nil
+	}
+	if len(p.answer) == 0 {
+		return fmt.Errorf("drivertest: read of %d bytes: remote I/O error (I2CPart.Told has left no answer)", len(r))
+	}
+	for i := copy(r, p.answer); i < len(r); i++ {
+		r[i] = 0xff // nobody drives the line
+	}
+	p.answer = nil
 	return nil
 }
