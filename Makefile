@@ -102,8 +102,8 @@ lint: deps ## look for what the compiler does not mind
 	systemd-analyze security --offline=true --threshold=15 --no-pager etc/tidegate.service >/dev/null
 
 .PHONY: driver
-driver: ## lay out the folder of a new driver (NAME=name)
-	@etc/driver.sh $(NAME)
+driver: ## lay out the folder of a new driver (NAME=name, for a part on an I2C bus BUS=i2c)
+	@BUS=$(BUS) etc/driver.sh $(NAME)
 
 .PHONY: fmt
 fmt: ## format all Go files

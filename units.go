@@ -34,7 +34,7 @@ func UnitMeaning(symbol string) (meaning string, ok bool) {
 	return meaning, ok
 }
 
-// Units returns all registered unit symbols, sorted.
+// Units returns all registered unit symbols, sorted. `go doc -u . units` lists them with what they mean.
 func Units() []string {
 	out := make([]string, 0, len(units))
 	for u := range units {

@@ -16,6 +16,30 @@ func TestLaidOutDriver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, bus := range []string{"", "i2c"} {
+		t.Run("BUS="+bus, func(t *testing.T) {
+			t.Setenv("BUS", bus)
+			testLaidOut(t, root)
+		})
+	}
+	dir := t.TempDir()
+	for _, args := range [][]string{{"Fresh", filepath.Join(dir, "a")}, {"my-driver", filepath.Join(dir, "b")}, {"fresh", dir}} {
+		testRefused(t, root, args)
+	}
+	t.Setenv("BUS", "spi")
+	testRefused(t, root, []string{"fresh", filepath.Join(dir, "c")})
+}
+
+// testRefused runs driver.sh with args that are wrong.
+func testRefused(t *testing.T, root string, args []string) {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(root, "etc", "driver.sh"), args...).CombinedOutput()
+	if err == nil || !strings.HasPrefix(string(out), "driver.sh: ") {
+		t.Errorf("driver.sh %v: %v, %s; want it refused", args, err, out)
+	}
+}
+
+func testLaidOut(t *testing.T, root string) {
 	dir := t.TempDir()
 	made := filepath.Join(dir, "fresh")
 	if out, err := exec.Command(filepath.Join(root, "etc", "driver.sh"), "fresh", made).CombinedOutput(); err != nil {
@@ -47,11 +71,5 @@ func TestLaidOutDriver(t *testing.T) {
 	run.Dir = made
 	if out, err := run.CombinedOutput(); err != nil {
 		t.Errorf("its tests: %v\n%s", err, out)
-	}
-	for _, args := range [][]string{{"Fresh", filepath.Join(dir, "a")}, {"my-driver", filepath.Join(dir, "b")}, {"fresh", made}} {
-		out, err := exec.Command(filepath.Join(root, "etc", "driver.sh"), args...).CombinedOutput()
-		if err == nil || !strings.HasPrefix(string(out), "driver.sh: ") {
-			t.Errorf("driver.sh %v: %v, %s; want it refused", args, err, out)
-		}
 	}
 }

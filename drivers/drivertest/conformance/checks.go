@@ -16,7 +16,7 @@ func checks() []Check {
 		{"sample", "make Sample one block or a list of blocks as under `devices:`, that decodes strictly and validates", (*exam).checkSample},
 		{"texts", "write for the technician: Doc says what is served and what not, each Meaning is one line", (*exam).checkTexts},
 		{"channels", "declare every channel once, by a name that topics can carry", (*exam).checkChannels},
-		{"units", "use a symbol of tidegate.Units, or name it in Options.Units", (*exam).checkUnits},
+		{"units", "use a symbol that `go doc -u github.com/tidegate-io/tidegate units` lists, or name it in Options.Units", (*exam).checkUnits},
 		{"settings", "give every exported field of Config a yaml tag and a doc tag of one line", (*exam).checkSettings},
 		{"validate-pure", "let Validate look at the settings only: no change, no waiting, the same answer each time, no panic", (*exam).checkPure},
 		{"field-errors", "name in each FieldError a setting that there is, and the problem in lower case without a full stop", nil},

@@ -22,7 +22,7 @@ type Options struct {
 	Config func() drivers.Config
 	// Far makes h a machine with a good device, for that configuration: fills its Ports, buses, pins and files. What it answers or
 	// says must be one frame a burst (see drivertest.Wire), and values must come again and again: what Run has seen in Reads of a good
-	// device is what it believes that the device has sent. nil = the driver needs no device.
+	// device is what it believes that the device has sent. Values that change from Read to Read show more. nil = the driver needs no device.
 	Far func(h *drivertest.Host)
 	// IsUnchecked says that the device's frames carry no checksum: only then may a flipped bit become a value.
 	IsUnchecked bool

@@ -124,14 +124,14 @@ func (g *gauge) Close() error {
 }
 
 func TestRead(t *testing.T) {
-	for want, answer := range map[string]string{
-		"distance=1.234m":    "R1234\r",
-		"distance: no echo?": "R9999\r",
-		`error: read level gauge: got "1234\r", want R and four digits`:           "1234\r",
-		`error: read level gauge: bus /dev/ttyUSB0: answer has no end: "R123456"`: "R1234567",
-		"error: read level gauge: bus /dev/ttyUSB0: i/o timeout":                  "R12",
+	for answer, want := range map[string]string{
+		"R1234\r":  "distance=1.234 m",
+		"R9999\r":  "distance!distance is 9999 mm, want 300 to 5000: no echo?",
+		"1234\r":   `error: read level gauge: got "1234\r", want R and four digits`,
+		"R1234567": `error: read level gauge: bus /dev/ttyUSB0: answer has no end: "R123456"`,
+		"R12":      "error: read level gauge: bus /dev/ttyUSB0: i/o timeout",
 	} {
-		t.Run(want, func(t *testing.T) {
+		t.Run(answer, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &drivertest.Host{Ports: map[string]drivertest.Opener{
 					"/dev/ttyUSB0": drivertest.Answers(func([]byte) []byte { return []byte(answer) }),
@@ -142,8 +142,8 @@ func TestRead(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := readOnce(t, d); got != want {
-					t.Errorf("got %s", got)
+				if got := drivertest.Show(d.Read(t.Context())); got != want {
+					t.Errorf("got %s, want %s", got, want)
 				}
 			})
 		})
@@ -161,21 +161,8 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// readOnce reads d and returns in short what came.
-func readOnce(t *testing.T, d drivers.Device) string {
-	t.Helper()
-	rs, err := d.Read(t.Context())
-	switch {
-	case err != nil:
-		return "error: " + err.Error()
-	case rs[0].Fault != "":
-		return rs[0].Channel + rs[0].Fault[strings.LastIndex(rs[0].Fault, ":"):]
-	}
-	return rs[0].Channel + "=" + rs[0].Value.String() + rs[0].Unit
-}
-
-// TestReadmeIsTrue finds every Go block of drivers/README.md in this file, but for one: the program out of tree, which is built and run
-// where it stands. It finds every check in the list, too.
+// TestReadmeIsTrue finds every Go block of drivers/README.md in this file or in the one about I2C, but for one: the program out of tree, which
+// is built and run where it stands. It finds every check in the list, too.
 func TestReadmeIsTrue(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -192,21 +179,25 @@ func TestReadmeIsTrue(t *testing.T) {
 	if n := bytes.Count(readme, []byte("```go\n"+string(program)+"```\n")); n != 1 {
 		t.Errorf("testdata/outoftree/main.go stands %d times in README, want once, whole", n)
 	}
+	ofI2C, err := os.ReadFile("readme_i2c_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(readme, -1)
-	if len(blocks) < 4 {
-		t.Fatalf("%d Go blocks found, want at least 4", len(blocks))
+	if len(blocks) < 8 {
+		t.Fatalf("%d Go blocks found, want at least 8", len(blocks))
 	}
 	for _, b := range blocks {
 		if bytes.Equal(b[1], program) {
 			continue
 		}
-		code := strings.NewReplacer("conformance.Run", "Run", "conformance.Options", "Options").Replace(string(b[1]))
-		formatted, err := format.Source([]byte(code))
+		formatted, err := format.Source(b[1])
 		if err != nil {
-			t.Fatalf("%v: %s", err, code)
+			t.Fatalf("%v: %s", err, b[1])
 		}
-		if !bytes.Contains(source, formatted) {
-			t.Errorf("not in readme_test.go: %s", formatted)
+		here := strings.NewReplacer("conformance.Run", "Run", "conformance.Options", "Options").Replace(string(formatted))
+		if !bytes.Contains(source, []byte(here)) && !bytes.Contains(ofI2C, formatted) {
+			t.Errorf("not in readme_test.go nor readme_i2c_test.go: %s", formatted)
 		}
 	}
 	for _, c := range Checks() {
