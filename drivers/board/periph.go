@@ -50,6 +50,9 @@ func explainBus(kind, name string, there []string, err error, group, overlay str
 	if strings.Contains(err.Error(), "permission denied") {
 		return fmt.Errorf("open %s: %w; put the gateway's user into the group: sudo usermod -aG %s USER", what, err, group)
 	}
+	if text, ok := strings.CutSuffix(err.Error(), "; did you forget to call Init()?"); ok { // periph's word to programmers
+		err = errors.New(text)
+	}
 	if len(there) > 0 {
 		return fmt.Errorf("open %s: %w; there is %s", what, err, strings.Join(there, ", "))
 	}

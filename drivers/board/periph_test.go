@@ -122,6 +122,8 @@ func TestBusesThatAreNotThere(t *testing.T) {
 
 func TestExplainBus(t *testing.T) {
 	for want, got := range map[string]error{
+		"open I2C bus 1: i2creg: no bus found; this machine shows none: on a Raspberry Pi put x into /boot/firmware/config.txt and reboot": explainBus("I2C", "1", nil,
+			errors.New("i2creg: no bus found; did you forget to call Init()?"), "i2c", "x"),
 		"open I2C bus: no bus; this machine shows none: on a Raspberry Pi put dtparam=i2c_arm=on into /boot/firmware/config.txt and reboot": explainBus("I2C", "", nil, errors.New("no bus"), "i2c", "dtparam=i2c_arm=on"),
 		"open SPI bus X: no bus; there is SPI0.0, SPI0.1": explainBus("SPI", "X", []string{"SPI0.0", "SPI0.1"}, errors.New("no bus"), "spi", ""),
 		"open I2C bus 1: open /dev/i2c-1: permission denied; put the gateway's user into the group: sudo usermod -aG i2c USER": explainBus("I2C", "1",
