@@ -65,6 +65,7 @@ var theRules = ruleBook{
 	layers: []row{
 		{what: ".", why: "the words: whoever imports them must get nothing else with them"},
 		{what: "rules", where: []string{"."}, why: "pure: no clock, device, network or disk"},
+		{what: "rules/window", where: []string{}, why: "pure: numbers and times to sums; knows no reading and no rule"},
 		{what: "sync/wire", where: []string{"."}, why: "pure: readings to payloads and back"},
 		{what: "sync/wire/frame", where: []string{".", "sync/wire"}, why: "pure: records to the body of a stored frame and back"},
 		{what: "sync/wire/frame/column", where: []string{"."}, why: "pure: numbers to columns of bytes and back"},
