@@ -58,6 +58,9 @@ func (t *Integral) Break() {
 // a double.
 func (t *Integral) Value() (v float64, ok bool) { return t.total.Value() }
 
+// Touch makes the next Dirty tell the state.
+func (t *Integral) Touch() { t.total.Touch() }
+
 // Dirty calls f with part 0 and the encoded state, if that changed since the last call. body is valid during the call.
 func (t *Integral) Dirty(f func(part int, body []byte)) {
 	if !t.total.dirty {
@@ -114,6 +117,9 @@ func (t *Total) Value() (v float64, ok bool) { return finite(t.sum.value(), t.n 
 
 // Count returns how many readings there were.
 func (t *Total) Count() uint64 { return t.n }
+
+// Touch makes the next Dirty tell the state.
+func (t *Total) Touch() { t.dirty = t.n > 0 }
 
 // Dirty calls f with part 0 and the encoded state, if that changed since the last call. body is valid during the call.
 func (t *Total) Dirty(f func(part int, body []byte)) {

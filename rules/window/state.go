@@ -37,6 +37,13 @@ func (w *Window) Dirty(f func(part int, body []byte)) {
 	}
 }
 
+// Touch makes the next Dirty tell all parts.
+func (w *Window) Touch() {
+	for i := range w.n {
+		w.dirty |= 1 << w.slots[w.place(i)].part
+	}
+}
+
 func (w *Window) tell(b *bucket, f func(part int, body []byte)) {
 	if w.dirty&(1<<b.part) != 0 {
 		w.dirty &^= 1 << b.part
