@@ -64,7 +64,8 @@ var theRules = ruleBook{
 	},
 	layers: []row{
 		{what: ".", why: "the words: whoever imports them must get nothing else with them"},
-		{what: "rules", where: []string{"."}, why: "pure: no clock, device, network or disk"},
+		{what: "rules", where: []string{".", "rules/lang"}, why: "pure: no clock, device, network or disk"},
+		{what: "rules/lang", where: []string{".", "rules/window"}, why: "pure: text to conditions; knows no rule"},
 		{what: "rules/window", where: []string{}, why: "pure: numbers and times to sums; knows no reading and no rule"},
 		{what: "sync/wire", where: []string{"."}, why: "pure: readings to payloads and back"},
 		{what: "sync/wire/frame", where: []string{".", "sync/wire"}, why: "pure: records to the body of a stored frame and back"},
@@ -105,7 +106,7 @@ var theRules = ruleBook{
 		{what: "agent/box", where: []string{"."}, why: "rings between goroutines; entries are bytes to them"},
 		{what: "agent/clock", where: []string{"."}, why: "wall time from boot time"},
 		{what: "agent/status", where: []string{"."}, why: "one snapshot, so that web and commands need no agent"},
-		{what: "agent/config", where: []string{".", "drivers", "rules", "sync/profile", "sync/wire"}, why: "the whole configuration; drivers' blocks are decoded into their own Config"},
+		{what: "agent/config", where: []string{".", "drivers", "rules", "rules/lang", "sync/profile", "sync/wire"}, why: "the whole configuration; drivers' blocks are decoded into their own Config"},
 		{what: "agent/config/strict", where: []string{"."}, why: "YAML without surprises; knows no setting"},
 		{what: "agent/config/describe", where: []string{".", "drivers", "agent/config", "agent/config/strict", "rules"}, why: "schema and sample from the structs; the daemon does not need it"},
 		{
@@ -165,6 +166,7 @@ var theRules = ruleBook{
 		{what: "github.com/warthog618/go-gpiocdev", where: []string{"drivers/board/gpioline"}, why: "edges with kernel stamps and sequence numbers; its watcher spins when a chip is removed"},
 		{what: "periph.io/x/conn/v3", where: []string{"drivers", "drivers/board", "drivers/drivertest", "drivers/scan"}, why: "types of I2C, SPI and 1-Wire buses"},
 		{what: "periph.io/x/devices/v3", why: "judges our I2C drivers in tests: its own drivers clamp, sleep without a ctx and drop causes; each doc.go says which"},
+		{what: "github.com/expr-lang/expr", where: []string{"rules/lang"}, why: "the syntax tree of conditions"},
 		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/i2cmap"}, why: "strict, with line and column; i2cmap reads its maps"},
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
 		{what: "github.com/spf13/cobra", where: []string{"cmd/tidegate-receive", "cmd/tidegate/cli", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
@@ -239,7 +241,9 @@ var theRules = ruleBook{
 		{what: "cmd/tidegate/cli", limit: 1600, why: "one file a command; they have nothing in common but how they print"},
 		{what: "sync/forward", limit: 1650, why: "lanes, flights and what is suspected, of ending connections or of getting no receipt, share one connection's state; pace, pack and uplink are out already"},
 		{what: "buffer", limit: 2350, why: "one lock over one store: tails, cursors, segments, declarations and their digest change together; encodings and Badger are out already"},
-		{what: "agent/line", limit: 1900, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
+		{what: "rules/window", limit: 1550, why: "four shapes of window, what is asked of them and their state are one scheme over one ring of buckets"},
+		{what: "rules/lang", limit: 2600, why: "one language over one kind of node: reading, checking, functions and what they keep would only export to each other"},
+		{what: "agent/line", limit: 1950, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
 		{what: "agent", limit: 2500, why: "the loops belong together: reading, judging, storing, forwarding, status"},
 	},
 	interfaces: []row{

@@ -209,7 +209,7 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 
 // makeLine makes judge and store, and decides how numbers and rings go on.
 func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool) error {
-	set, err := a.cfg.RuleSet()
+	set, err := a.cfg.RuleSet(a.parts.Clock().Boot)
 	if err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}

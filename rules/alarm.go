@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/tidegate-io/tidegate"
 )
@@ -18,6 +19,7 @@ type Alarm struct {
 	Text     string
 	Channel  string         // "device.channel" whose value decided; "" when the rule was removed
 	Value    tidegate.Value // that value; none when the rule was removed
+	Boot     time.Duration  // when
 }
 
 // alarmText is the text of an alarm's reading, as JSON; README.md describes it.

@@ -2,7 +2,7 @@
 //
 // It knows no clock, device, network or disk. Time comes from the records: `for` is counted in Record.Boot, which neither a
 // wrong nor a corrected wall clock touches. The same records in the same order give the same outcome, with or without a
-// save and restore of the state between any two of them. README.md beside this file says what rules mean.
+// save and restore of the state between any two of them; Advance says that time has passed without a record. README.md beside this file says what rules mean.
 package rules
 
 import (
@@ -11,18 +11,19 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
 // RulesDevice is the device name under which rules speak: an alarm is a reading of this device whose channel is the rule's name.
 // No configured device can have it.
 const RulesDevice = "_rules"
 
-// A Rule is one threshold with what follows from it.
+// A Rule is a condition with what follows from it.
 type Rule struct {
 	Name     string        // as tidegate.CheckName has it; unique within a Set
-	When     Condition     // what makes it active
+	When     *lang.Program // what makes it active
 	For      time.Duration // for how long When must hold without a break before it does; 0 = at once
-	Clear    Condition     // what ends it; the zero Condition = When no longer holds
+	Clear    *lang.Program // what ends it; nil = When no longer holds
 	Severity Severity      // of the alarm that it raises; "" = it raises none
 	Text     string        // of the alarm, for people
 	Outputs  []Output      // what it sets
@@ -78,14 +79,45 @@ type Outcome struct {
 type Set struct {
 	rules  []*rule
 	byName map[string]*rule
-	// watches says who looks at a channel, by device and channel, in the order of the rules.
-	watches map[string]map[string][]watch
+	// cells are the channels that rules look at, by device and channel. As both names may contain dots, every way to cut "device.channel"
+	// counts: a reading matches when its device, a dot and its channel give the same text.
+	cells map[string]map[string]*cell
+	kept  []*cell       // those of cells that are part of the state
+	begun time.Duration // boot time from which on it looks
+	now   time.Duration
+	base  time.Time // wall clock when boot time was 0, in the zone that counts; zero = not known
+	late  uint64
+	turn  uint64  // number of the instant that is judged
+	moved []*rule // rules that the instant concerns
+	mixed bool    // moved is not in the order of the rules
+	due   deadlines
+	dirt  []*cell
+	fed   []*rule // those whose conditions keep something, and took values
 	// alarms, actions, changed and dirty are the last Outcome's memory, used again.
 	alarms  []Alarm
 	actions []Action
 	changed []State
 	dirty   []*rule
 	bodies  []byte
+}
+
+// A cell is a channel that rules look at.
+type cell struct {
+	lang.Cell
+	name    string // "device.channel"
+	stored  string // key of its state
+	heard   time.Duration
+	watches []watch
+	turn    uint64 // instant in which it was read last
+	isKept  bool   // it is part of the state
+	dirty   bool   // listed in Set.dirt
+}
+
+// watch says that a rule looks at a channel, as which of the inputs of its conditions.
+type watch struct {
+	rule        *rule
+	when, clear uint64 // bit of the input
+	faults      bool   // faults count too
 }
 
 // phase is where a rule stands. The numbers are part of the stored state.
@@ -99,32 +131,43 @@ const (
 
 type rule struct {
 	Rule
-	severity byte   // number of Rule.Severity
-	mark     uint32 // fingerprint of When and For: a timer is not carried over to another condition
+	index    int
+	severity byte           // number of Rule.Severity
+	mark     uint32         // fingerprint of When and For: a timer is not carried over to another condition
+	when     *lang.Instance //
+	clear    *lang.Instance // nil = there is none
+	timed    bool           // When or Clear may say something else without a reading
+	looked   bool           // it was looked at: what looks at time is, at the start
+	isOver   bool           // active: Clear held when it was looked at last
+	seen     bool           // active: isOver is true to its word, as Clear was looked at since the start
+	keeps    bool           // When or Clear keeps something over time
+	keys     map[part]string
 	phase    phase
 	raised   byte          // active: number of the severity of the alarm that stands, 0 = none does
 	since    time.Duration // pending: boot time at which When began to hold
 	fired    uint64        // how often it became active
-	// isHeld: active: When was last seen to hold, followed only where another channel ends the rule. Idle: that channel ended it while
-	// When held, which must be seen not to hold before the rule starts again.
+	// isHeld: active: When was last seen to hold. Idle: Clear ended it while When held, which must be seen not to hold before the rule
+	// starts again.
 	isHeld bool
-	dirty  bool // listed in Set.dirty
+	// isBlind: pending, and When does not look at time or faults: a channel of it failed, or the gateway was started anew. For alone does not
+	// make it active, a reading has to come.
+	isBlind bool
+	parked  string // why it is not judged any more; "" = it is
+	dirty   bool   // listed in Set.dirty
+
+	turn         uint64 // instant that concerns it
+	tookW, tookC uint64 // inputs that have a new value in that instant
+	lookW, lookC bool   // When, Clear is to be looked at: one of its inputs was heard
+	first        *cell  // the first of them
+	due          time.Duration
+	heap         int // place in Set.due; -1 = it is not there
 }
 
-// endsElsewhere reports whether it is another channel than that of When that ends r.
-func (r *rule) endsElsewhere() bool {
-	return !r.Clear.IsZero() && r.Clear.Channel != r.When.Channel
-}
-
-// watch says that rule looks at a channel, with which of its conditions.
-type watch struct {
-	rule        *rule
-	when, clear bool
-}
-
-// New returns a Set of rules in their initial state, or says everything that is wrong with them.
-func New(list []Rule) (*Set, error) {
-	s := &Set{byName: make(map[string]*rule, len(list)), watches: map[string]map[string][]watch{}}
+// New returns a Set of rules in their initial state, or says everything that is wrong with them. start is the boot time from which on it
+// looks: what was silent before is not missing.
+func New(list []Rule, start time.Duration) (*Set, error) {
+	s := &Set{byName: make(map[string]*rule, len(list)), cells: map[string]map[string]*cell{}, begun: start, turn: 1}
+	byChannel := map[string]*cell{}
 	var errs []error
 	for _, r := range list {
 		if err := s.check(r); err != nil {
@@ -132,19 +175,64 @@ func New(list []Rule) (*Set, error) {
 			continue
 		}
 		severity, _ := r.Severity.number()
-		own := &rule{Rule: r, severity: severity, mark: fingerprint(r)}
+		own := &rule{Rule: r, index: len(s.rules), severity: severity, mark: fingerprint(r), heap: -1}
 		s.rules = append(s.rules, own)
 		s.byName[r.Name] = own
-		same := r.Clear.Channel == r.When.Channel
-		s.watch(r.When.Channel, watch{rule: own, when: true, clear: same})
-		if !r.Clear.IsZero() && !same {
-			s.watch(r.Clear.Channel, watch{rule: own, clear: true})
+		own.when = s.start(own, r.When, byChannel, start)
+		if r.Clear != nil {
+			own.clear = s.start(own, r.Clear, byChannel, start)
 		}
+		own.timed = r.When.Timed() || r.Clear != nil && r.Clear.Timed()
+		own.keeps = own.when.Keeps() || own.clear != nil && own.clear.Keeps()
+		s.plan(own)
 	}
 	if errs != nil {
 		return nil, errors.Join(errs...)
 	}
 	return s, nil
+}
+
+// start makes p run on the cells of the channels that it looks at.
+func (s *Set) start(r *rule, p *lang.Program, byChannel map[string]*cell, start time.Duration) *lang.Instance {
+	var cells []*lang.Cell
+	for i, in := range p.Inputs {
+		c := byChannel[in.Channel]
+		if c == nil {
+			c = &cell{Cell: *lang.NewCell(), name: in.Channel, stored: "/" + in.Channel}
+			byChannel[in.Channel] = c
+			s.enter(c)
+		}
+		if !c.isKept && (len(p.Inputs) > 1 || p.Timed() || in.Faults) {
+			c.isKept = true
+			s.kept = append(s.kept, c)
+		}
+		if n := len(c.watches); n == 0 || c.watches[n-1].rule != r {
+			c.watches = append(c.watches, watch{rule: r})
+		}
+		w := &c.watches[len(c.watches)-1]
+		if p == r.When {
+			w.when |= 1 << i
+		} else {
+			w.clear |= 1 << i
+		}
+		w.faults = w.faults || in.Faults
+		cells = append(cells, &c.Cell)
+	}
+	return p.New(cells, start)
+}
+
+// enter makes c found by every way to cut its name.
+func (s *Set) enter(c *cell) {
+	for i := range len(c.name) {
+		if c.name[i] != '.' || i == 0 || i == len(c.name)-1 {
+			continue
+		}
+		device, name := c.name[:i], c.name[i+1:]
+		if s.cells[device] == nil {
+			s.cells[device] = map[string]*cell{}
+		}
+		s.cells[device][name] = c
+	}
 }
 
 func (s *Set) check(r Rule) error {
@@ -154,7 +242,7 @@ func (s *Set) check(r Rule) error {
 	if s.byName[r.Name] != nil {
 		return errors.New("name stands twice")
 	}
-	if r.When.IsZero() {
+	if r.When == nil {
 		return errors.New("condition `when` is missing")
 	}
 	if r.For < 0 {
@@ -163,8 +251,8 @@ func (s *Set) check(r Rule) error {
 	if _, ok := r.Severity.number(); !ok {
 		return fmt.Errorf("severity is unknown (got %q); severities are info, warning and error", r.Severity)
 	}
-	if Overlap(r.When, r.Clear) {
-		return fmt.Errorf("`clear: %v` holds while `when: %v` holds too", r.Clear, r.When)
+	if r.Clear != nil && lang.Overlap(r.When, r.Clear) {
+		return fmt.Errorf("`clear: %s` holds while `when: %s` holds too", r.Clear.Text, r.When.Text)
 	}
 	for _, o := range r.Outputs {
 		if o.Value.Kind() == tidegate.KindNone {
@@ -174,166 +262,12 @@ func (s *Set) check(r Rule) error {
 	return nil
 }
 
-// watch enters w for channel, which is "device.channel". As both names may contain dots, every way to cut it counts: a reading
-// matches when its device, a dot and its channel give the same text.
-func (s *Set) watch(channel string, w watch) {
-	for i := range len(channel) {
-		if channel[i] != '.' || i == 0 || i == len(channel)-1 {
-			continue
-		}
-		device, name := channel[:i], channel[i+1:]
-		if s.watches[device] == nil {
-			s.watches[device] = map[string][]watch{}
-		}
-		s.watches[device][name] = append(s.watches[device][name], w)
-	}
-}
-
-// Apply judges rec. Only records of class reading are judged; others go through. A reading with a Fault, a number that is not a
-// number (NaN) and a value of another kind than the condition's neither start nor end anything.
-func (s *Set) Apply(rec *tidegate.Record) Outcome {
-	s.reset()
-	if rec.Class == tidegate.ClassReading {
-		var device string
-		var channels map[string][]watch
-		for i := range rec.Readings {
-			rd := &rec.Readings[i]
-			if i == 0 || rd.Device != device {
-				device = rd.Device
-				channels = s.watches[device]
-			}
-			if rd.Fault != "" || channels == nil {
-				continue
-			}
-			for _, w := range channels[rd.Channel] {
-				s.step(w, rd.Value, rec.Boot)
-			}
-		}
-	}
-	out := s.outcome()
-	out.Readings = rec.Readings
-	return out
-}
-
-// step lets one rule look at one value of a channel that it watches, taken at boot.
-func (s *Set) step(w watch, v tidegate.Value, boot time.Duration) {
-	r := w.rule
-	switch r.phase {
-	case idle, pending:
-		if !w.when {
-			return
-		}
-		switch r.When.test(v) {
-		case no:
-			if r.phase == pending || r.isHeld {
-				r.phase, r.isHeld = idle, false
-				s.touch(r)
-			}
-		case yes:
-			if r.isHeld {
-				return
-			}
-			if r.phase == idle {
-				r.phase, r.since = pending, boot
-				s.touch(r)
-			}
-			if boot-r.since >= r.For {
-				s.fire(r, v)
-			}
-		}
-	case active:
-		if v := r.When.test(v); w.when && r.endsElsewhere() && v != unknown && r.isHeld != (v == yes) {
-			r.isHeld = !r.isHeld
-			s.touch(r)
-		}
-		if r.Clear.IsZero() && r.When.test(v) == no || w.clear && r.Clear.test(v) == yes {
-			s.end(r, v)
-		}
-	}
-}
-
-// fire makes r active.
-func (s *Set) fire(r *rule, v tidegate.Value) {
-	r.phase, r.raised, r.isHeld = active, r.severity, true
-	r.fired++
-	s.touch(r)
-	if r.raised != 0 {
-		a := Alarm{Rule: r.Name, Raised: true, Severity: r.Severity, Text: r.Text, Channel: r.When.Channel, Value: v}
-		s.alarms = append(s.alarms, a)
-	}
-	for _, o := range r.Outputs {
-		s.actions = append(s.actions, Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.Value})
-	}
-}
-
-// end makes r idle again.
-func (s *Set) end(r *rule, v tidegate.Value) {
-	raised := r.raised
-	r.phase, r.raised, r.isHeld = idle, 0, r.isHeld && r.endsElsewhere()
-	s.touch(r)
-	if raised != 0 {
-		channel := r.When.Channel
-		if !r.Clear.IsZero() {
-			channel = r.Clear.Channel
-		}
-		s.alarms = append(s.alarms, Alarm{Rule: r.Name, Severity: severities[raised], Text: r.Text, Channel: channel, Value: v})
-	}
-	for _, o := range r.Outputs {
-		if o.OnClear.Kind() == tidegate.KindNone {
-			continue
-		}
-		act := Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.OnClear}
-		if other, value := s.demand(o.Device, o.Channel); other != nil {
-			act.Rule, act.Value = other.Name, value
-		}
-		s.actions = append(s.actions, act)
-	}
-}
-
-// demand returns the last of the active rules that set a channel, and its value; nil when none does.
-func (s *Set) demand(device, channel string) (*rule, tidegate.Value) {
-	for i := len(s.rules) - 1; i >= 0; i-- {
-		if s.rules[i].phase != active {
-			continue
-		}
-		for _, o := range s.rules[i].Outputs {
-			if o.Device == device && o.Channel == channel {
-				return s.rules[i], o.Value
-			}
-		}
-	}
-	return nil, tidegate.Value{}
-}
-
-// Demands returns what each output that rules set has to be, as their state stands: the value of the last of the active rules
-// that set it, else the OnClear of the first rule that has one. Outputs of which neither is known are left out. It is meant
-// for a start, when nobody knows how the outputs stand.
-func (s *Set) Demands() []Action {
-	var out []Action
-	seen := map[[2]string]bool{}
-	for _, r := range s.rules {
-		for _, o := range r.Outputs {
-			at := [2]string{o.Device, o.Channel}
-			if seen[at] {
-				continue
-			}
-			if other, v := s.demand(o.Device, o.Channel); other != nil {
-				seen[at] = true
-				out = append(out, Action{Rule: other.Name, Device: o.Device, Channel: o.Channel, Value: v})
-			} else if o.OnClear.Kind() != tidegate.KindNone {
-				seen[at] = true
-				out = append(out, Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.OnClear})
-			}
-		}
-	}
-	return out
-}
-
 // A Status says how one rule stands, for people.
 type Status struct {
 	Name    string
 	Active  bool
 	Pending bool   // its condition holds, but not yet for long enough
+	Parked  string // why it is not judged any more; "" = it is
 	Fired   uint64 // how often it became active, restarts included
 }
 
@@ -341,7 +275,7 @@ type Status struct {
 func (s *Set) Status() []Status {
 	out := make([]Status, len(s.rules))
 	for i, r := range s.rules {
-		out[i] = Status{Name: r.Name, Active: r.phase == active, Pending: r.phase == pending, Fired: r.fired}
+		out[i] = Status{Name: r.Name, Active: r.phase == active, Pending: r.phase == pending, Fired: r.fired, Parked: r.parked}
 	}
 	return out
 }

@@ -11,18 +11,22 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
-func must(t testing.TB, text string) Condition {
+// schema knows the channels of the tests, none of them by kind.
+var schema = lang.Schema{Open: func(string) bool { return true }}
+
+func must(t testing.TB, text string) *lang.Program {
 	t.Helper()
 	if text == "" {
-		return Condition{}
+		return nil
 	}
-	c, err := Parse(text)
-	if err != nil {
-		t.Fatalf("parse %q: %v", text, err)
+	p, faults := lang.Compile(text, lang.Condition, schema)
+	if len(faults) > 0 {
+		t.Fatalf("%q: %v", text, faults[0])
 	}
-	return c
+	return p
 }
 
 func overheat(t testing.TB) Rule {
@@ -35,7 +39,7 @@ func overheat(t testing.TB) Rule {
 
 func newSet(t testing.TB, list ...Rule) *Set {
 	t.Helper()
-	s, err := New(list)
+	s, err := New(list, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +101,7 @@ func TestOverheatOfTheContract(t *testing.T) {
 			t.Errorf("at %v: got %q, want %q", step.at, got, step.want)
 		}
 	}
-	if got, want := fmt.Sprint(s.Status()), "[{overheat true false 2}]"; got != want {
+	if got, want := fmt.Sprint(s.Status()), "[{overheat true false  2}]"; got != want {
 		t.Errorf("status %s, want %s", got, want)
 	}
 }
@@ -212,11 +216,11 @@ func TestClearHoldsBeside(t *testing.T) {
 					t.Errorf("step %d, %s: got %q, want %q", i, st.reading, got, st.want)
 				}
 				for _, c := range o.Changed {
-					store[c.Rule] = slices.Clone(c.Body)
+					store[c.Key] = slices.Clone(c.Body)
 				}
 				s = newSet(t, leak)
 				if body := store["leak"]; body != nil {
-					if _, err := s.Restore([]State{{Rule: "leak", Body: body}}, true); err != nil {
+					if _, err := s.Restore([]State{{Key: "leak", Body: body}}, true); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -234,7 +238,7 @@ func TestStateOfBefore(t *testing.T) {
 		"cleared": append([]byte{1, 2, 3, 1}, mark...),
 	} {
 		s := newSet(t, leak)
-		if o, err := s.Restore([]State{{Rule: "leak", Body: body}}, true); err != nil || len(o.Changed) != 0 {
+		if o, err := s.Restore([]State{{Key: "leak", Body: body}}, true); err != nil || len(o.Changed) != 0 {
 			t.Fatalf("%s: %v, changed %v", want, err, o.Changed)
 		}
 		got, _, _ := strings.Cut(tell(s.Apply(record(0, tidegate.Reading{Device: "cellar", Channel: "water", Value: tidegate.Float(1)},
@@ -302,7 +306,7 @@ func TestNewRefuses(t *testing.T) {
 		want string
 	}{
 		"no name":           {change(func(r *Rule) { r.Name = "" }), `rule "": name is empty`},
-		"no condition":      {change(func(r *Rule) { r.When = Condition{} }), "rule \"overheat\": condition `when` is missing"},
+		"no condition":      {change(func(r *Rule) { r.When = nil }), "rule \"overheat\": condition `when` is missing"},
 		"negative duration": {change(func(r *Rule) { r.For = -1 }), "rule \"overheat\": `for` is negative (got -1ns)"},
 		"unknown severity": {
 			change(func(r *Rule) { r.Severity = "bad" }),
@@ -314,11 +318,11 @@ func TestNewRefuses(t *testing.T) {
 		},
 		"output without value": {change(func(r *Rule) { r.Outputs[0].Value = tidegate.Value{} }), `rule "overheat": output fan.relay has no value`},
 	} {
-		if _, err := New([]Rule{c.rule}); err == nil || err.Error() != c.want {
+		if _, err := New([]Rule{c.rule}, 0); err == nil || err.Error() != c.want {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
 	}
-	_, err := New([]Rule{overheat(t), overheat(t), {}})
+	_, err := New([]Rule{overheat(t), overheat(t), {}}, 0)
 	if want := "rule \"overheat\": name stands twice\nrule \"\": name is empty"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -391,7 +395,7 @@ func TestRestore(t *testing.T) {
 		if got := tell(o); got != "cleared overheat error \"the rule was removed\" =\n" {
 			t.Errorf("got %q", got)
 		}
-		if len(o.Changed) != 1 || o.Changed[0].Rule != "overheat" || o.Changed[0].Body != nil {
+		if len(o.Changed) != 1 || o.Changed[0].Key != "overheat" || o.Changed[0].Body != nil {
 			t.Errorf("changed %v", o.Changed)
 		}
 	})
@@ -413,7 +417,7 @@ func TestRestoreOfDamagedState(t *testing.T) {
 	}{
 		"empty":           {nil, "0 bytes long, want at least 3"},
 		"other version":   {[]byte{9, 0, 0}, "got version 9, want 1"},
-		"unknown phase":   {[]byte{1, 5, 0}, "phase 5 with severity 0"},
+		"unknown phase":   {[]byte{1, 6, 0}, "phase 6 with severity 0"},
 		"alarm when idle": {[]byte{1, 0, 3}, "phase 0 with severity 3"},
 		"alarm when held": {[]byte{1, 3, 3}, "phase 3 with severity 3"},
 		"no count":        {[]byte{1, 0, 0}, "cut short"},
@@ -426,7 +430,7 @@ func TestRestoreOfDamagedState(t *testing.T) {
 		},
 	} {
 		s := newSet(t, overheat(t))
-		o, err := s.Restore([]State{{Rule: "overheat", Body: c.body}}, true)
+		o, err := s.Restore([]State{{Key: "overheat", Body: c.body}}, true)
 		want := `rule "overheat": stored state of a rule: ` + c.want
 		if !errors.Is(err, ErrState) || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", name, err, want)

@@ -7,37 +7,42 @@ import (
 	"hash/fnv"
 	"math"
 	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
-// ErrState is wrapped by errors about a rule's stored state that cannot be read: the rule starts anew.
+// ErrState is wrapped by errors about a part of the stored state that cannot be read: what it belongs to starts anew.
 var ErrState = errors.New("stored state of a rule")
 
-// A State is how one rule stands, as bytes to be stored under the rule's name.
+// A State is a part of how the rules stand, as bytes to be stored under a key. README.md says which keys there are.
 type State struct {
-	Rule string
-	Body []byte // nil = forget what is stored for this rule
+	Key  string
+	Body []byte // nil = forget what is stored under this key
 }
 
-// The body of a State, version 1:
+// The body of a rule's own State, under its name, version 1:
 //
 //	byte     version, 1
-//	byte     0 idle, 1 pending, 2 active, 3 idle but `when` must be seen not to hold first, 4 active but `when` was last seen not to hold
+//	byte     0 idle, 1 pending, 2 active, 3 idle but `when` must be seen not to hold first, 4 active but `when` was last seen not to hold,
+//	         5 pending but a reading has to come
 //	byte     severity of the alarm that stands: 0 none, 1 info, 2 warning, 3 error
 //	uvarint  how often the rule became active
 //	uint32   fingerprint of `when` and `for`, big endian
 //	varint   pending only: boot time in microseconds since when the condition holds
 const stateVersion = 1
 
-// What follows the phases in the second byte of a State; a reader that knows only phases starts such a rule anew.
+// What follows the phases in the second byte of a State.
 const (
 	idleHeld     = byte(active) + 1 // idle, and isHeld
 	activeUnheld = byte(active) + 2 // active, and not isHeld
+	pendingBlind = byte(active) + 3 // pending, and isBlind
 )
 
 // fingerprint tells a rule's condition and duration from others.
 func fingerprint(r Rule) uint32 {
 	h := fnv.New32a()
-	fmt.Fprintf(h, "%v\x00%d", r.When, r.For) // a hash takes all bytes
+	fmt.Fprintf(h, "%s\x00%d", r.When.Text, r.For) // a hash takes all bytes
 	return h.Sum32()
 }
 
@@ -48,6 +53,8 @@ func (r *rule) appendState(b []byte) []byte {
 		phase = idleHeld
 	case r.phase == active && !r.isHeld:
 		phase = activeUnheld
+	case r.phase == pending && r.isBlind:
+		phase = pendingBlind
 	}
 	b = append(b, stateVersion, phase, r.raised)
 	b = binary.AppendUvarint(b, r.fired)
@@ -58,105 +65,141 @@ func (r *rule) appendState(b []byte) []byte {
 	return b
 }
 
-// stored is a State's body, decoded.
-type stored struct {
-	phase  phase
-	raised byte
-	fired  uint64
-	mark   uint32
-	since  time.Duration
-	isHeld bool
+// A part is a part of what the conditions of a rule keep over time.
+type part struct {
+	of   byte // 'w' when, 'c' clear
+	slot int
+	part int
 }
 
-func decodeState(b []byte) (stored, error) {
-	if len(b) < 3 {
-		return stored{}, fmt.Errorf("%w: %d bytes long, want at least 3", ErrState, len(b))
+// key returns where p of r is stored: "rule/w1a2b3c4d.0.7", of `when`, fingerprint of its text, call 0, part 7.
+func (r *rule) key(p part) string {
+	if k, ok := r.keys[p]; ok {
+		return k
 	}
-	if b[0] != stateVersion {
-		return stored{}, fmt.Errorf("%w: got version %d, want %d", ErrState, b[0], stateVersion)
+	if r.keys == nil {
+		r.keys = map[part]string{}
 	}
-	st := stored{phase: phase(b[1]), raised: b[2], isHeld: b[1] == byte(active)}
-	switch b[1] {
-	case idleHeld:
-		st.phase, st.isHeld = idle, true
-	case activeUnheld:
-		st.phase = active
+	k := fmt.Sprintf("%s/%c%08x.%d.%d", r.Name, p.of, textMark(r.program(p.of).Text), p.slot, p.part)
+	r.keys[p] = k
+	return k
+}
+
+func (r *rule) program(of byte) *lang.Program {
+	if of == 'w' {
+		return r.When
 	}
-	if st.phase > active || int(st.raised) >= len(severities) || st.raised != 0 && st.phase != active {
-		return stored{}, fmt.Errorf("%w: phase %d with severity %d", ErrState, b[1], b[2])
+	return r.Clear
+}
+
+func textMark(text string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(text)) // a hash takes all bytes
+	return h.Sum32()
+}
+
+// parseKey is the inverse of key, without the rule's name.
+func parseKey(rest string) (p part, mark uint32, ok bool) {
+	n, err := fmt.Sscanf(rest, "%c%08x.%d.%d", &p.of, &mark, &p.slot, &p.part)
+	return p, mark, err == nil && n == 4 && (p.of == 'w' || p.of == 'c')
+}
+
+// longestKept is how many bytes of a text or of a fault are kept of a channel.
+const longestKept = 256
+
+// appendCell encodes what is known of a channel, under "/device.channel":
+//
+//	byte    version, 1
+//	varint  boot time in microseconds when it was heard last
+//	varint  boot time in microseconds of the value
+//	byte    kind of the value, as package tidegate has it; a text of more than 256 bytes is left out, and the kind is 0
+//	uint64  the value's bits, big endian; texts: their length
+//	text
+//	rest    fault of the newest reading, cut to 256 bytes; none = it was no fault
+func (c *cell) appendState(b []byte) []byte {
+	k, bits, text := c.Value.Raw()
+	if len(text) > longestKept {
+		k, bits, text = tidegate.KindNone, 0, ""
 	}
-	b = b[3:]
-	fired, n := binary.Uvarint(b)
-	if n <= 0 || len(b) < n+4 {
-		return stored{}, fmt.Errorf("%w: cut short", ErrState)
+	if text != "" {
+		bits = uint64(len(text))
 	}
-	st.fired = fired
-	st.mark = binary.BigEndian.Uint32(b[n:])
-	b = b[n+4:]
-	if st.phase == pending {
+	b = append(b, stateVersion)
+	b = binary.AppendVarint(b, c.heard.Microseconds())
+	b = binary.AppendVarint(b, c.At.Microseconds())
+	b = append(b, byte(k))
+	b = binary.BigEndian.AppendUint64(b, bits)
+	b = append(b, text...)
+	return append(b, c.Fault[:min(len(c.Fault), longestKept)]...)
+}
+
+func (c *cell) restore(b []byte) error {
+	cut := fmt.Errorf("%w: channel %s: cut short", ErrState, c.name)
+	if len(b) < 1 || b[0] != stateVersion {
+		return fmt.Errorf("%w: channel %s: no version %d", ErrState, c.name, stateVersion)
+	}
+	b = b[1:]
+	var times [2]time.Duration
+	for i := range times {
 		us, n := binary.Varint(b)
-		if n <= 0 {
-			return stored{}, fmt.Errorf("%w: cut short", ErrState)
+		if n <= 0 || us > math.MaxInt64/1000 || us < math.MinInt64/1000 {
+			return cut
 		}
-		if us > math.MaxInt64/1000 || us < math.MinInt64/1000 {
-			return stored{}, fmt.Errorf("%w: boot time of %d us is out of range", ErrState, us)
+		times[i], b = time.Duration(us)*time.Microsecond, b[n:]
+	}
+	if len(b) < 9 {
+		return cut
+	}
+	k, bits, b := tidegate.Kind(b[0]), binary.BigEndian.Uint64(b[1:]), b[9:]
+	text := ""
+	if k == tidegate.KindText || k == tidegate.KindBytes {
+		if bits > uint64(len(b)) {
+			return cut
 		}
-		st.since = time.Duration(us) * time.Microsecond
-		b = b[n:]
+		text, b, bits = string(b[:bits]), b[bits:], 0
 	}
-	if len(b) > 0 {
-		return stored{}, fmt.Errorf("%w: %d bytes too long", ErrState, len(b))
+	if k > tidegate.KindBytes {
+		return fmt.Errorf("%w: channel %s: there is no kind %d", ErrState, c.name, k)
 	}
-	return st, nil
+	if k != tidegate.KindNone {
+		c.Put(tidegate.RawValue(k, bits, text), times[1])
+	}
+	c.heard, c.Fault = times[0], string(b)
+	return nil
 }
 
-// State returns how all rules stand that ever left their initial state, in the order of the rules. The result is the caller's.
+// State returns how all rules stand that ever left their initial state, and what else is to be kept. The result is the caller's.
 func (s *Set) State() []State {
 	var out []State
 	for _, r := range s.rules {
-		if r.phase != idle || r.fired != 0 {
-			out = append(out, State{Rule: r.Name, Body: r.appendState(nil)})
+		if r.phase != idle || r.fired != 0 || r.isHeld {
+			out = append(out, State{Key: r.Name, Body: r.appendState(nil)})
+		}
+		r.parts(true, func(key string, body []byte) {
+			if body != nil {
+				out = append(out, State{Key: key, Body: append([]byte(nil), body...)})
+			}
+		})
+	}
+	for _, c := range s.kept {
+		if c.heard != 0 {
+			out = append(out, State{Key: c.stored, Body: c.appendState(nil)})
 		}
 	}
 	return out
 }
 
-// Restore puts the rules where states says; it is meant for a new Set. With sameBoot, timers of `for` go on; without, boot time has
-// begun anew and they start again with the next reading. A timer also starts again when the rule's `when` or `for` is another one.
-//
-// The Outcome clears the alarms of rules that no longer exist and says which states to forget. The error, which wraps
-// ErrState, names the rules whose state could not be read; they start anew, and all others are restored all the same.
-func (s *Set) Restore(states []State, sameBoot bool) (Outcome, error) {
-	s.reset()
-	var errs []error
-	for _, state := range states {
-		r := s.byName[state.Rule]
-		st, err := decodeState(state.Body)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("rule %q: %w", state.Rule, err))
+// parts calls f for each part of what the conditions of r keep: all of them, or those that changed since the last call.
+func (r *rule) parts(all bool, f func(key string, body []byte)) {
+	for _, of := range [...]byte{'w', 'c'} {
+		x := r.when
+		if of == 'c' {
+			x = r.clear
 		}
-		switch {
-		case r == nil:
-			if st.raised != 0 {
-				s.alarms = append(s.alarms, Alarm{Rule: state.Rule, Severity: severities[st.raised], Text: "the rule was removed"})
-			}
-			s.changed = append(s.changed, State{Rule: state.Rule})
-		case err != nil:
-			s.touch(r)
-		default:
-			r.phase, r.raised, r.fired, r.since, r.isHeld = st.phase, st.raised, st.fired, st.since, st.isHeld
-			if st.mark != r.mark { // nothing was seen of this condition yet
-				r.isHeld = r.phase == active && !r.endsElsewhere()
-			}
-			if r.phase == pending && (!sameBoot || st.mark != r.mark) {
-				r.phase, r.since = idle, 0
-			}
-			if r.phase != st.phase || r.mark != st.mark {
-				s.touch(r)
-			}
+		if x != nil && x.Keeps() {
+			x.Parts(all, func(slot, n int, body []byte) { f(r.key(part{of, slot, n}), body) })
 		}
 	}
-	return s.outcome(), errors.Join(errs...)
 }
 
 // reset makes the memory of the last Outcome free for the next.
@@ -178,9 +221,26 @@ func (s *Set) outcome() Outcome {
 	for _, r := range s.dirty {
 		start := len(s.bodies)
 		s.bodies = r.appendState(s.bodies)
-		s.changed = append(s.changed, State{Rule: r.Name, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
+		s.changed = append(s.changed, State{Key: r.Name, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
 		r.dirty = false
 	}
-	s.dirty = s.dirty[:0]
+	for _, r := range s.fed {
+		r.parts(false, func(key string, body []byte) {
+			if body == nil {
+				s.forget(key)
+				return
+			}
+			start := len(s.bodies)
+			s.bodies = append(s.bodies, body...)
+			s.changed = append(s.changed, State{Key: key, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
+		})
+	}
+	for _, c := range s.dirt {
+		start := len(s.bodies)
+		s.bodies = c.appendState(s.bodies)
+		s.changed = append(s.changed, State{Key: c.stored, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
+		c.dirty = false
+	}
+	s.dirty, s.fed, s.dirt = s.dirty[:0], s.fed[:0], s.dirt[:0]
 	return Outcome{Alarms: s.alarms, Actions: s.actions, Changed: s.changed}
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,11 +8,12 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/config/strict"
 	"github.com/tidegate-io/tidegate/drivers"
-	"github.com/tidegate-io/tidegate/rules"
+	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
 func (c *checker) checkRules() {
 	names := map[string]int{}
+	schema := c.cfg.schema(c.channels, c.partly)
 	for i := range c.cfg.Rules {
 		r, path := &c.cfg.Rules[i], "rules["+strconv.Itoa(i)+"]"
 		if c.name(path+".name", r.Name, badRule) {
@@ -23,33 +23,28 @@ func (c *checker) checkRules() {
 				names[r.Name] = i
 			}
 		}
-		when, _ := c.condition(path+".when", r.When)
-		end, ok := c.condition(path+".clear", r.Clear)
-		if ok && rules.Overlap(when, end) {
+		when, end := c.condition(path+".when", r.When, schema), c.condition(path+".clear", r.Clear, schema)
+		if when != nil && end != nil && lang.Overlap(when, end) {
 			c.Add(path+".clear", overlap, strict.Show(r.Clear), "leave a distance between the two")
 		}
 		c.checkDo(path+".do", r.Do)
 	}
 }
 
-// condition checks the condition at path; ok is false when there is none, or a bad one.
-func (c *checker) condition(path, text string) (cond rules.Condition, ok bool) {
+// condition checks the condition at path; nil when there is none, or a bad one.
+func (c *checker) condition(path, text string, schema lang.Schema) *lang.Program {
 	if text == "" {
-		return rules.Condition{}, false
+		return nil
 	}
-	cond, err := rules.Parse(text)
-	if err != nil {
-		var se *rules.SyntaxError
-		if errors.As(err, &se) {
-			c.AddWithin(path, se.Col, badCondition, showEnd(se.Got), se.Hint, se.Problem)
+	p, faults := lang.Compile(text, lang.Condition, schema)
+	for _, f := range faults {
+		if f.Channel != "" {
+			c.findWithin(path, f.Col, f.Channel, condDevice, condChannel)
+			continue
 		}
-		return rules.Condition{}, false
+		c.AddWithin(path, f.Col, badCondition, showEnd(f.Got), f.Hint, f.Problem)
 	}
-	dev, ch, known := c.find(path, cond.Channel, condDevice, condChannel)
-	if known && ch != nil && !cond.Suits(ch.Kind) {
-		c.Add(path, condKind, strict.Show(text), "compare with "+written(ch.Kind), dev+"."+ch.Name, ch.Kind, cond.Value.Kind())
-	}
-	return cond, true
+	return p
 }
 
 // written says how values of kind k are written.
@@ -71,6 +66,11 @@ func showEnd(got string) string {
 // find looks for the channel called name, "device.channel", and notes a fault at path when there is none. known is false when there
 // is none; ch is nil when the device's channels are not known.
 func (c *checker) find(path, name string, noDevice, noChannel strict.Site) (device string, ch *drivers.Channel, known bool) {
+	return c.findWithin(path, 1, name, noDevice, noChannel)
+}
+
+// findWithin is find for a name that stands at the character col, from 1, of the text at path.
+func (c *checker) findWithin(path string, col int, name string, noDevice, noChannel strict.Site) (device string, ch *drivers.Channel, known bool) {
 	device, channel := c.cfg.cut(name)
 	list, ok := c.channels[device]
 	if !ok {
@@ -82,7 +82,7 @@ func (c *checker) find(path, name string, noDevice, noChannel strict.Site) (devi
 		if len(names) > 0 {
 			other = "devices are " + enumerate(names)
 		}
-		c.Add(path, noDevice, strict.Show(name), strict.DidYouMean(device, names, other))
+		c.AddWithin(path, col, noDevice, strict.Show(name), strict.DidYouMean(device, names, other))
 		return device, nil, false
 	}
 	if len(list) == 0 {
@@ -99,7 +99,7 @@ func (c *checker) find(path, name string, noDevice, noChannel strict.Site) (devi
 		return device, nil, true
 	}
 	hint := strict.DidYouMean(channel, names, "its channels are "+enumerate(names))
-	c.Add(path, noChannel, strict.Show(name), hint, device, strict.Show(channel))
+	c.AddWithin(path, col, noChannel, strict.Show(name), hint, device, strict.Show(channel))
 	return device, nil, false
 }
 

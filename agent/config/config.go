@@ -12,6 +12,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/config/strict"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/rules"
+	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
 // A Fault says what is wrong with a file, where, and what to do about it: `file:line:col: key: what is wrong (got X); hint`.
@@ -122,19 +123,24 @@ func (u *Uplink) All() []string {
 	return u.URLs
 }
 
-// RuleSet returns the rules of a loaded configuration as package rules takes them. Errors are those of rules.New; Load has found them
-// before.
-func (c *Config) RuleSet() (*rules.Set, error) {
+// RuleSet returns the rules of a loaded configuration as package rules takes them; start is the boot time from which on they look. Errors
+// are those of package rules; Load has found them before.
+func (c *Config) RuleSet(start time.Duration) (*rules.Set, error) {
+	channels := map[string][]drivers.Channel{}
+	for i := range c.Devices {
+		channels[c.Devices[i].Name] = c.Devices[i].Channels
+	}
+	schema := c.schema(channels, nil)
 	list := make([]rules.Rule, 0, len(c.Rules))
 	for _, r := range c.Rules {
 		rule := rules.Rule{Name: r.Name, For: r.For}
-		var err error
-		if rule.When, err = rules.Parse(r.When); err != nil {
-			return nil, fmt.Errorf("rule %q: when: %w", r.Name, err)
+		var faults []*lang.Fault
+		if rule.When, faults = lang.Compile(r.When, lang.Condition, schema); len(faults) > 0 {
+			return nil, fmt.Errorf("rule %q: when: %w", r.Name, faults[0])
 		}
 		if r.Clear != "" {
-			if rule.Clear, err = rules.Parse(r.Clear); err != nil {
-				return nil, fmt.Errorf("rule %q: clear: %w", r.Name, err)
+			if rule.Clear, faults = lang.Compile(r.Clear, lang.Condition, schema); len(faults) > 0 {
+				return nil, fmt.Errorf("rule %q: clear: %w", r.Name, faults[0])
 			}
 		}
 		for _, do := range r.Do {
@@ -148,7 +154,25 @@ func (c *Config) RuleSet() (*rules.Set, error) {
 		}
 		list = append(list, rule)
 	}
-	return rules.New(list)
+	return rules.New(list, start)
+}
+
+// schema returns what rules know of the channels of devices: those that the drivers list, and any channel of a device of which not all are
+// known.
+func (c *Config) schema(channels map[string][]drivers.Channel, partly map[string]bool) lang.Schema {
+	s := lang.Schema{Channels: map[string]lang.Channel{}, Open: func(name string) bool {
+		device, _ := c.cut(name)
+		list, ok := channels[device]
+		return ok && len(list) == 0 || partly[device]
+	}}
+	for i := range c.Devices {
+		d := &c.Devices[i]
+		for _, ch := range channels[d.Name] {
+			name := d.Name + "." + ch.Name
+			s.Channels[name] = lang.Channel{Name: name, Kind: ch.Kind, Unit: ch.Unit, Every: d.Every}
+		}
+	}
+	return s
 }
 
 // cut cuts "device.channel" at the dot that leaves the name of a device, as both may contain dots; at the first where none does.

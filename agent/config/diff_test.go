@@ -81,7 +81,7 @@ func TestDiff(t *testing.T) {
 func TestRuleSet(t *testing.T) {
 	head, _, _ := strings.Cut(strings.Replace(diffBase, "name: b,", "name: b.1,", 1), "rules:")
 	cfg := parsed(t, head+rulesPart)
-	set, err := cfg.RuleSet()
+	set, err := cfg.RuleSet(0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestRuleSet(t *testing.T) {
 	}
 	at(0, 90)
 	out := at(30*time.Second, 90)
-	want := rules.Alarm{Rule: "hot", Raised: true, Severity: "error", Text: "too hot", Channel: "a.temp", Value: tidegate.Float(90)}
+	want := rules.Alarm{Rule: "hot", Raised: true, Severity: "error", Text: "too hot", Channel: "a.temp", Value: tidegate.Float(90), Boot: 30 * time.Second}
 	if !slices.Equal(out.Alarms, []rules.Alarm{want}) {
 		t.Errorf("alarms %v", out.Alarms)
 	}
@@ -119,12 +119,12 @@ rules:
 // TestRuleSetOfBadRules: what Load would have found is an error here too.
 func TestRuleSetOfBadRules(t *testing.T) {
 	for want, r := range map[string]Rule{
-		"rule \"r\": when: column 1: a channel is wanted (got nothing); begin with device.channel, for instance meter1.temp > 80": {Name: "r"},
+		"rule \"r\": when: column 1: a condition is wanted (got nothing); begin with device.channel, for instance meter1.temp > 80": {Name: "r"},
 		`rule "r": clear: column 3: device and channel are wanted, with a dot between (got b); begin with device.channel, for instance meter1.temp > 80`: {
-			Name: "r", When: "a.b > 1", Clear: "  b",
+			Name: "r", When: "hour() > 1", Clear: "  b",
 		},
 	} {
-		if _, err := (&Config{Rules: []Rule{r}}).RuleSet(); err == nil || err.Error() != want {
+		if _, err := (&Config{Rules: []Rule{r}}).RuleSet(0); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}

@@ -31,7 +31,7 @@ func FuzzParse(f *testing.F) {
 		if cfg == nil {
 			return
 		}
-		if _, err := cfg.RuleSet(); err != nil {
+		if _, err := cfg.RuleSet(0); err != nil {
 			t.Fatalf("accepted, but: %v", err)
 		}
 		again, _, err := parse("fuzz.yaml", text, m)

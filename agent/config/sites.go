@@ -38,7 +38,6 @@ const (
 	badCondition strict.Site = "no condition: %s"
 	condDevice   strict.Site = "no device has this channel"
 	condChannel  strict.Site = "device %s has no channel %s"
-	condKind     strict.Site = "channel %s is a %s and never compares with a %s"
 	overlap      strict.Site = "holds while `when` holds too: the rule would flap"
 	noDo         strict.Site = "nothing follows from the rule"
 	emptyDo      strict.Site = "neither alarm nor set"

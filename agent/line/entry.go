@@ -105,7 +105,7 @@ func appendEntry(b []byte, e *entry) []byte {
 	}
 	u(uint64(len(e.rules)))
 	for _, s := range e.rules {
-		text(s.Rule)
+		text(s.Key)
 		forget := uint64(0)
 		if s.Body == nil {
 			forget = 1
@@ -175,7 +175,7 @@ func decodeEntry(b []byte) (*entry, error) {
 		e.runs = append(e.runs, x)
 	}
 	for n := r.uint(); n > 0 && !r.bad; n-- {
-		s := rules.State{Rule: string(r.bytes())}
+		s := rules.State{Key: string(r.bytes())}
 		forget := r.uint() == 1
 		body := r.bytes()
 		if !forget {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,18 +81,82 @@ func (j *judge) signal() { signal(j.wake) }
 
 // run judges until ctx is done and ring 1 is empty: the readers are stopped before, so all that they returned gets a number.
 func (j *judge) run(ctx context.Context) error {
+	alarm := time.NewTimer(longest)
+	defer alarm.Stop()
 	for {
 		if err := j.step(); err != nil {
 			return err
 		}
 		j.beat.Store(time.Now().UnixNano())
+		alarm.Reset(j.rest())
 		select {
 		case <-ctx.Done():
 			return j.step()
 		case <-j.read.Wake():
 		case <-j.wake: // something was asked, or room came back in ring 2
+		case <-alarm.C:
 		}
 	}
+}
+
+// grace is how far rules lag behind the clock where nothing is read: a Read that ended before something was due, and stands in ring 1 by
+// then, is judged before it.
+const grace = 250 * time.Millisecond
+
+// longest is how long the judge waits at most.
+const longest = time.Hour
+
+// rest returns how long rules have nothing to do unless something is read.
+func (j *judge) rest() time.Duration {
+	due, ok := j.rules.Next()
+	if !ok {
+		return longest
+	}
+	return min(max(due+grace-j.clock().Boot, 0), longest)
+}
+
+// elapse lets the rules act on time that passed without a reading.
+func (j *judge) elapse() error {
+	due, ok := j.rules.Next()
+	if !ok {
+		return nil
+	}
+	now := j.clock()
+	if due+grace > now.Boot {
+		return nil
+	}
+	out := j.rules.Advance(now.Boot-grace, now.Wall.Add(-grace))
+	alarms := j.follow(&out, &tidegate.Record{Time: now.Wall, Boot: now.Boot, Quality: now.Quality()})
+	actions := slices.Clone(out.Actions)
+	if err := j.put(0, nil, append(j.cleared, alarms...), j.input); err != nil {
+		return err
+	}
+	for _, a := range actions {
+		j.act(a)
+	}
+	return nil
+}
+
+// follow notes what the rules made of rec, or of the time up to it, and returns the records of the alarms.
+func (j *judge) follow(out *rules.Outcome, rec *tidegate.Record) (alarms []tidegate.Record) {
+	for _, a := range out.Alarms {
+		r, err := a.Reading()
+		if err != nil {
+			j.log.Error("alarm cannot be encoded", "rule", a.Rule, "err", err)
+			continue
+		}
+		early := max(rec.Boot-a.Boot, 0)
+		alarms = append(alarms, tidegate.Record{
+			Class: tidegate.ClassAlarm, Time: rec.Time.Add(-early), Boot: rec.Boot - early, Quality: rec.Quality, Readings: []tidegate.Reading{r},
+		})
+	}
+	for _, s := range out.Changed {
+		j.noteState(s)
+	}
+	if len(out.Changed) > 0 {
+		j.noteStatus()
+	}
+	return alarms
 }
 
 // step judges all that waits in ring 1, and declares what is to be declared.
@@ -106,6 +171,9 @@ func (j *judge) step() error {
 		}
 		if !ok {
 			j.input = next
+			if err := j.elapse(); err != nil {
+				return err
+			}
 			return j.declare()
 		}
 		if err := j.take(payload, next); err != nil {
@@ -150,27 +218,12 @@ func (j *judge) take(payload []byte, next box.Place) error {
 	for i := range j.recs {
 		rec := &j.recs[i]
 		out := j.rules.Apply(rec)
-		for _, a := range out.Alarms {
-			r, err := a.Reading()
-			if err != nil {
-				j.log.Error("alarm cannot be encoded", "rule", a.Rule, "err", err)
-				continue
-			}
-			alarms = append(alarms, tidegate.Record{
-				Class: tidegate.ClassAlarm, Time: rec.Time, Boot: rec.Boot, Quality: rec.Quality, Readings: []tidegate.Reading{r},
-			})
-		}
+		alarms = append(alarms, j.follow(&out, rec)...)
 		actions = append(actions, out.Actions...)
-		for _, s := range out.Changed {
-			j.noteState(s)
-		}
 		rec.Readings = out.Readings
 		if len(rec.Readings) > 0 {
 			kept = append(kept, *rec)
 		}
-	}
-	if len(j.changed) > 0 {
-		j.noteStatus()
 	}
 	if len(j.cleared) > 0 {
 		alarms = append(j.cleared, alarms...)

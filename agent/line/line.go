@@ -168,14 +168,14 @@ func (l *Line) restoreRules(f *facts) {
 	stored := l.o.Queue.Rules()
 	for _, x := range f.entries {
 		for _, s := range x.e.rules {
-			if stored[s.Rule] = s.Body; s.Body == nil {
-				delete(stored, s.Rule)
+			if stored[s.Key] = s.Body; s.Body == nil {
+				delete(stored, s.Key)
 			}
 		}
 	}
 	var states []rules.State
 	for name, body := range stored {
-		states = append(states, rules.State{Rule: name, Body: body})
+		states = append(states, rules.State{Key: name, Body: body})
 	}
 	out, err := l.o.Rules.Restore(states, l.o.Rings.Kept || f.pos.Boot == l.o.Rings.Boot)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
 	"github.com/tidegate-io/tidegate/rules"
+	"github.com/tidegate-io/tidegate/rules/lang"
 	"github.com/tidegate-io/tidegate/sync/wire"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
@@ -369,7 +370,7 @@ func (w *world) apply(p *plan, entries []found) {
 	states := maps.Clone(w.disk.durable.rules)
 	for _, x := range entries {
 		for _, s := range x.e.rules {
-			states[s.Rule] = s.Body
+			states[s.Key] = s.Body
 		}
 		if x.at < p.at {
 			continue
@@ -380,14 +381,14 @@ func (w *world) apply(p *plan, entries []found) {
 			}
 		}
 	}
-	set, err := rules.New([]rules.Rule{{
-		Name: "high", When: rules.Condition{Channel: "d.level", Op: ">", Value: tidegate.Float(0)},
-		Clear: rules.Condition{Channel: "d.level", Op: "<", Value: tidegate.Float(0)}, Severity: rules.SeverityError, Text: "high",
-	}})
+	schema := lang.Schema{Channels: map[string]lang.Channel{"d.level": {Name: "d.level", Kind: tidegate.KindFloat}}}
+	when, _ := lang.Compile("d.level > 0", lang.Condition, schema)
+	end, _ := lang.Compile("d.level < 0", lang.Condition, schema)
+	set, err := rules.New([]rules.Rule{{Name: "high", When: when, Clear: end, Severity: rules.SeverityError, Text: "high"}}, 0)
 	w.must(err)
 	var list []rules.State
 	for name, b := range states {
-		list = append(list, rules.State{Rule: name, Body: b})
+		list = append(list, rules.State{Key: name, Body: b})
 	}
 	out, err := set.Restore(list, true)
 	w.must(err)

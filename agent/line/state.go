@@ -93,9 +93,9 @@ func (j *judge) adopt(out rules.Outcome) {
 
 // noteState keeps the newest state of each rule until an entry carries it.
 func (j *judge) noteState(s rules.State) {
-	s = rules.State{Rule: s.Rule, Body: append([]byte(nil), s.Body...)}
+	s = rules.State{Key: s.Key, Body: append([]byte(nil), s.Body...)}
 	for i := range j.changed {
-		if j.changed[i].Rule == s.Rule {
+		if j.changed[i].Key == s.Key {
 			j.changed[i] = s
 			return
 		}

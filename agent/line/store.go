@@ -227,7 +227,7 @@ func (s *store) commitPiece(list []found) error {
 			s.disk.AddEpoch(e.epoch, buffer.Epoch{ID: e.epochID, Start: e.start})
 		}
 		for _, r := range e.rules {
-			c.Rules[r.Rule] = r.Body
+			c.Rules[r.Key] = r.Body
 		}
 		c.Declared = append(c.Declared, e.declared...)
 		if e.epoch != c.Position.Epoch {

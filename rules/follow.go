@@ -1,0 +1,111 @@
+package rules
+
+import (
+	"strings"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/lang"
+)
+
+// decided returns the channel that decided for r, the first of those that p looks at and that were just read, and its value.
+func (s *Set) decided(r *rule, p *lang.Program) (channel string, v tidegate.Value) {
+	if len(p.Inputs) == 0 {
+		return "", v
+	}
+	name := p.Inputs[0].Channel
+	if r.first != nil && r.turn == s.turn {
+		for _, in := range p.Inputs {
+			if in.Channel == r.first.name {
+				return in.Channel, r.first.Value
+			}
+		}
+	}
+	return name, s.byChannel(name).Value
+}
+
+func (s *Set) byChannel(name string) *cell {
+	device, channel, _ := strings.Cut(name, ".")
+	return s.cells[device][channel]
+}
+
+// fire makes r active.
+func (s *Set) fire(r *rule) {
+	r.phase, r.raised, r.isHeld, r.isBlind = active, r.severity, true, false
+	r.fired++
+	r.isOver = r.clear != nil && r.Clear.Timed() && s.test(r.Clear, r.clear) == lang.Yes
+	s.touch(r)
+	if r.raised != 0 {
+		a := Alarm{Rule: r.Name, Raised: true, Severity: r.Severity, Text: r.Text, Boot: s.now}
+		a.Channel, a.Value = s.decided(r, r.When)
+		s.alarms = append(s.alarms, a)
+	}
+	for _, o := range r.Outputs {
+		s.actions = append(s.actions, Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.Value})
+	}
+}
+
+// end makes r idle again.
+func (s *Set) end(r *rule) {
+	raised := r.raised
+	r.phase, r.raised = idle, 0
+	r.isHeld = r.isHeld && r.clear != nil // without Clear it is When that no longer holds
+	s.touch(r)
+	if raised != 0 {
+		a := Alarm{Rule: r.Name, Severity: severities[raised], Text: r.Text, Boot: s.now}
+		p := r.When
+		if r.Clear != nil {
+			p = r.Clear
+		}
+		a.Channel, a.Value = s.decided(r, p)
+		s.alarms = append(s.alarms, a)
+	}
+	for _, o := range r.Outputs {
+		if o.OnClear.Kind() == tidegate.KindNone {
+			continue
+		}
+		act := Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.OnClear}
+		if other, value := s.demand(o.Device, o.Channel); other != nil {
+			act.Rule, act.Value = other.Name, value
+		}
+		s.actions = append(s.actions, act)
+	}
+}
+
+// demand returns the last of the active rules that set a channel, and its value; nil when none does.
+func (s *Set) demand(device, channel string) (*rule, tidegate.Value) {
+	for i := len(s.rules) - 1; i >= 0; i-- {
+		if s.rules[i].phase != active {
+			continue
+		}
+		for _, o := range s.rules[i].Outputs {
+			if o.Device == device && o.Channel == channel {
+				return s.rules[i], o.Value
+			}
+		}
+	}
+	return nil, tidegate.Value{}
+}
+
+// Demands returns what each output that rules set has to be, as their state stands: the value of the last of the active rules
+// that set it, else the OnClear of the first rule that has one. Outputs of which neither is known are left out. It is meant
+// for a start, when nobody knows how the outputs stand.
+func (s *Set) Demands() []Action {
+	var out []Action
+	seen := map[[2]string]bool{}
+	for _, r := range s.rules {
+		for _, o := range r.Outputs {
+			at := [2]string{o.Device, o.Channel}
+			if seen[at] {
+				continue
+			}
+			if other, v := s.demand(o.Device, o.Channel); other != nil {
+				seen[at] = true
+				out = append(out, Action{Rule: other.Name, Device: o.Device, Channel: o.Channel, Value: v})
+			} else if o.OnClear.Kind() != tidegate.KindNone {
+				seen[at] = true
+				out = append(out, Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.OnClear})
+			}
+		}
+	}
+	return out
+}

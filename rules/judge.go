@@ -1,0 +1,247 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/lang"
+)
+
+// ownTime is how far before the end of its Read a reading's own time counts: what a driver says of edges is heard, a satellite's date of
+// 1980 is not.
+const ownTime = 10 * time.Second
+
+// Apply judges rec. Only records of class reading are judged; others go through. A reading with a Fault, a number that is not a
+// number (NaN) and a value of another kind than the condition's neither start nor end anything.
+//
+// Readings of one time are judged together, as long as no channel comes twice. What was due before them has happened before.
+func (s *Set) Apply(rec *tidegate.Record) Outcome {
+	s.reset()
+	if rec.Class == tidegate.ClassReading && len(s.rules) > 0 {
+		s.setWall(rec.Time, rec.Boot, rec.Quality)
+		boot := time.Duration(-1)
+		var device string
+		var channels map[string]*cell
+		for i := range rec.Readings {
+			rd := &rec.Readings[i]
+			if i == 0 || rd.Device != device {
+				device = rd.Device
+				channels = s.cells[device]
+			}
+			if channels == nil {
+				continue
+			}
+			c := channels[rd.Channel]
+			if c == nil {
+				continue
+			}
+			at := rec.Boot
+			if early := rec.Time.Sub(rd.Time); !rd.Time.IsZero() && early > 0 && early <= ownTime {
+				at -= early
+			}
+			if at != boot || c.turn == s.turn {
+				s.judge()
+				s.pass(at, false)
+				s.now = max(s.now, at)
+				boot = at
+			}
+			s.take(c, rd, at)
+		}
+		s.judge()
+	}
+	out := s.outcome()
+	out.Readings = rec.Readings
+	return out
+}
+
+// setWall notes what the wall clock says.
+func (s *Set) setWall(wall time.Time, boot time.Duration, q tidegate.TimeQuality) {
+	if q == tidegate.TimeRelative {
+		s.base = time.Time{}
+		return
+	}
+	s.base = wall.Add(-boot)
+}
+
+// test returns what x, of p, says now.
+func (s *Set) test(p *lang.Program, x *lang.Instance) lang.Verdict {
+	if !p.Clock || s.base.IsZero() {
+		return x.Test(s.now, time.Time{})
+	}
+	return x.Test(s.now, s.base.Add(s.now))
+}
+
+// take takes over one reading of the instant under way.
+func (s *Set) take(c *cell, rd *tidegate.Reading, at time.Duration) {
+	if at < c.heard {
+		s.late++
+		return
+	}
+	if f, ok := rd.Value.Number(); rd.Fault == "" && ok && f != f {
+		return
+	}
+	c.heard, c.turn = at, s.turn
+	if rd.Fault != "" {
+		c.Fault = rd.Fault
+	} else {
+		c.Put(rd.Value, at)
+	}
+	if c.isKept && !c.dirty {
+		c.dirty = true
+		s.dirt = append(s.dirt, c)
+	}
+	for i := range c.watches {
+		w := &c.watches[i]
+		r := w.rule
+		if rd.Fault != "" {
+			if w.when != 0 && !w.faults && r.phase == pending && !r.isBlind && !r.When.Timed() {
+				r.isBlind = true
+				s.touch(r)
+			}
+			if !w.faults {
+				continue
+			}
+		}
+		if r.turn != s.turn {
+			r.turn, r.tookW, r.tookC, r.lookW, r.lookC, r.first = s.turn, 0, 0, false, false, c
+			s.mixed = s.mixed || len(s.moved) > 0 && s.moved[len(s.moved)-1].index > r.index
+			s.moved = append(s.moved, r)
+		}
+		r.lookW, r.lookC = r.lookW || w.when != 0, r.lookC || w.clear != 0
+		if rd.Fault == "" {
+			r.tookW |= w.when
+			r.tookC |= w.clear
+		}
+	}
+}
+
+// judge lets the rules that the instant concerns look at it, in their order, and ends it.
+func (s *Set) judge() {
+	if s.mixed { // several channels: each has its rules in order, all of them together need not be
+		slices.SortFunc(s.moved, func(a, b *rule) int { return a.index - b.index })
+		s.mixed = false
+	}
+	for _, r := range s.moved {
+		if r.tookW != 0 {
+			r.when.Took(r.tookW, s.now)
+		}
+		if r.tookC != 0 {
+			r.clear.Took(r.tookC, s.now)
+		}
+		if r.keeps && r.tookW|r.tookC != 0 {
+			s.fed = append(s.fed, r)
+		}
+		s.step(r, false)
+	}
+	s.moved = s.moved[:0]
+	s.turn++
+}
+
+// pass does what is due before boot, or up to it, each at its time.
+func (s *Set) pass(boot time.Duration, upTo bool) {
+	for len(s.due) > 0 && (s.due[0].due < boot || upTo && s.due[0].due == boot) {
+		r := s.due[0]
+		s.now = max(s.now, r.due)
+		s.step(r, true)
+	}
+}
+
+// Advance lets time pass up to the boot time boot without a reading: conditions that wait for it hold, each at its own time. wall is the time
+// of day at boot, in the zone that counts; zero = not known. It may lag behind the clock: readings of before that come later are judged as well.
+func (s *Set) Advance(boot time.Duration, wall time.Time) Outcome {
+	s.reset()
+	s.base = time.Time{}
+	if !wall.IsZero() {
+		s.base = wall.Add(-boot)
+	}
+	s.pass(boot, true)
+	return s.outcome()
+}
+
+// Next returns the boot time at which Advance has something to do; ok is false when it has not.
+func (s *Set) Next() (boot time.Duration, ok bool) {
+	if len(s.due) == 0 {
+		return 0, false
+	}
+	return s.due[0].due, true
+}
+
+// Late returns how many readings were older than the newest of their channel, and were not judged.
+func (s *Set) Late() uint64 { return s.late }
+
+// step lets r look at how things are now. alone: no reading is the reason, but time.
+func (s *Set) step(r *rule, alone bool) {
+	if r.parked != "" {
+		return
+	}
+	r.looked = true
+	w, heard := lang.Unknown, !alone && r.lookW
+	if heard || r.When.Timed() {
+		w = s.test(r.When, r.when)
+	}
+	if w == lang.Unknown && !r.When.Timed() && r.phase == pending && !r.isBlind && s.now-r.since >= r.For {
+		w = lang.Yes // nothing has contradicted since
+	}
+	switch r.phase {
+	case idle, pending:
+		s.begin(r, w, heard)
+	case active:
+		if w != lang.Unknown && r.isHeld != (w == lang.Yes) {
+			r.isHeld = w == lang.Yes
+			s.touch(r)
+		}
+		if s.isOver(r, w, alone) {
+			s.end(r)
+		}
+	}
+	r.seen = r.phase == active
+	if r.when.Over() || r.clear != nil && r.clear.Over() {
+		r.parked = fmt.Sprintf("looked at more than %d bytes of text for one reading", lang.MaxSteps)
+		s.touch(r)
+	}
+	if r.timed || r.phase == pending || r.heap >= 0 {
+		s.plan(r)
+	}
+}
+
+// isOver reports whether an active rule ends. w is what When says now. Clear counts when a channel of it was heard; by time alone, it has to
+// begin to hold.
+func (s *Set) isOver(r *rule, w lang.Verdict, alone bool) bool {
+	if r.clear == nil {
+		return w == lang.No
+	}
+	heard := !alone && r.lookC
+	if !heard && !r.Clear.Timed() {
+		return false
+	}
+	before := r.isOver
+	r.isOver = s.test(r.Clear, r.clear) == lang.Yes
+	return r.isOver && (heard || !before && r.seen)
+}
+
+// begin is step for a rule that is not active. heard: it is a channel of When that was heard.
+func (s *Set) begin(r *rule, w lang.Verdict, heard bool) {
+	switch w {
+	case lang.No:
+		if r.phase == pending || r.isHeld {
+			r.phase, r.isHeld = idle, false
+			s.touch(r)
+		}
+	case lang.Yes:
+		if r.isHeld {
+			return
+		}
+		if r.phase == idle {
+			r.phase, r.since, r.isBlind = pending, s.now, false
+			s.touch(r)
+		} else if heard && r.isBlind {
+			r.isBlind = false
+			s.touch(r)
+		}
+		if s.now-r.since >= r.For && !r.isBlind {
+			s.fire(r)
+		}
+	}
+}

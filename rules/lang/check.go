@@ -1,0 +1,267 @@
+package lang
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+
+	"github.com/tidegate-io/tidegate"
+)
+
+// A checker turns a syntax tree into nodes, and gathers what is wrong.
+type checker struct {
+	table  []function
+	src    *source
+	schema Schema
+	prog   *Program
+	faults []*Fault
+	opaque bool            // something is not only compared with constants
+	calls  map[string]node // by their text
+}
+
+// fault notes what is wrong with what stands at the character at of the rewritten text.
+func (c *checker) fault(at int, problem, hint string) node {
+	col := c.src.col(at)
+	c.faults = append(c.faults, &Fault{Col: col, Problem: problem, Got: c.src.wordAt(col), Hint: hint})
+	return node{input: -1, at: at, end: at}
+}
+
+// node returns n ready to run; of kindNone when something is wrong with it.
+func (c *checker) node(n ast.Node) node {
+	at := n.Location().From
+	var out node
+	switch n := n.(type) {
+	case *ast.IntegerNode:
+		out = constNumber(float64(n.Value))
+	case *ast.FloatNode:
+		out = constNumber(n.Value)
+	case *ast.BoolNode:
+		v := verdictOf(n.Value)
+		out = node{kind: kindBool, isConst: true, input: -1, yes: func(*Instance) Verdict { return v }}
+	case *ast.StringNode:
+		v := n.Value
+		out = node{kind: kindText, isConst: true, input: -1, text: func(*Instance) (string, bool) { return v, true }}
+	case *ast.IdentifierNode:
+		return c.name(n)
+	case *ast.UnaryNode:
+		return c.unary(n)
+	case *ast.BinaryNode:
+		return c.binary(n)
+	case *ast.ConditionalNode:
+		return c.choice(n)
+	case *ast.CallNode:
+		return c.call(n)
+	case *ast.MemberNode:
+		return c.fault(at, "not expected here", "write a channel as device.channel")
+	default:
+		return c.fault(at, "not expected here", "lists, variables and loops cannot be written")
+	}
+	out.at, out.end = at, n.Location().To
+	return out
+}
+
+func constNumber(v float64) node {
+	return node{kind: kindNumber, isConst: true, input: -1, number: func(*Instance) float64 { return v }}
+}
+
+// name is a marked name: a channel, a length of time or a count; or a bare word.
+func (c *checker) name(n *ast.IdentifierNode) node {
+	at, end := n.Location().From, n.Location().To
+	rest, ok := strings.CutPrefix(n.Value, string(mark))
+	if !ok {
+		if n.Value == wordTumbling || n.Value == wordSession {
+			return node{kind: kindWord, isConst: true, input: -1, at: at, end: end, atom: n.Value}
+		}
+		if r := []rune(c.src.rewritten); strings.ContainsAny(strings.TrimRight(string(r[max(0, at-2):at]), " "), "=<>!") {
+			return c.fault(at, "not a value", `compare with a number, true, false or a "text"`)
+		}
+		return c.fault(at, "device and channel are wanted, with a dot between", "begin with device.channel, for instance meter1.temp > 80")
+	}
+	i, _ := strconv.Atoi(rest) // scan has written it
+	lit := c.src.literals[i]
+	var out node
+	switch {
+	case lit.span != 0:
+		out = constNumber(lit.span.Seconds())
+		out.unit, out.span = "s", lit.span
+	case lit.times != 0:
+		out = node{kind: kindTimes, isConst: true, input: -1, times: lit.times}
+	default:
+		return c.channel(lit, at, end)
+	}
+	out.at, out.end = at, end
+	return out
+}
+
+// channel is the newest value of a channel.
+func (c *checker) channel(lit literal, at, end int) node {
+	ch := c.schema.Channels[lit.channel]
+	if !lit.known && (c.schema.Open == nil || !c.schema.Open(lit.channel)) {
+		c.faults = append(c.faults, &Fault{
+			Col: c.src.col(at), Problem: "no device has this channel", Got: lit.channel, Hint: "name a channel that a device has", Channel: lit.channel,
+		})
+		return node{input: -1, at: at, end: end}
+	}
+	i := slices.IndexFunc(c.prog.Inputs, func(in Input) bool { return in.Channel == lit.channel })
+	if i < 0 {
+		i = len(c.prog.Inputs)
+		if i == MaxInputs {
+			return c.fault(at, fmt.Sprintf("more than %d channels", MaxInputs), "write several rules")
+		}
+		c.prog.Inputs = append(c.prog.Inputs, Input{Channel: lit.channel})
+	}
+	out := node{unit: ch.Unit, inputs: 1 << i, input: i, at: at, end: end, atom: lit.channel}
+	switch ch.Kind {
+	case tidegate.KindNone:
+		out.kind = kindAny
+	case tidegate.KindBool:
+		out.kind = kindBool
+	case tidegate.KindText:
+		out.kind = kindText
+	case tidegate.KindBytes:
+		return c.fault(at, "channel is bytes, which cannot be judged", "name a channel with a number, yes or no, or a text")
+	default:
+		out.kind = kindNumber
+	}
+	out.number = func(x *Instance) float64 { return x.cells[i].number }
+	out.yes = func(x *Instance) Verdict {
+		v := x.cells[i].number
+		if v != v {
+			return Unknown
+		}
+		return verdictOf(v != 0)
+	}
+	out.text = func(x *Instance) (string, bool) {
+		v := x.cells[i].Value
+		if v.Kind() != tidegate.KindText {
+			return "", false
+		}
+		return v.Text()
+	}
+	if !slices.ContainsFunc(c.prog.shown, func(s shown) bool { return s.input == i }) {
+		c.prog.shown = append(c.prog.shown, shown{text: lit.channel, node: out, input: i})
+	}
+	c.atom(out, ch.Kind)
+	return out
+}
+
+// condition returns n as yes or no.
+func (c *checker) condition(n ast.Node) node {
+	out := c.node(n)
+	switch out.kind {
+	case kindNone, kindBool:
+		return out
+	case kindAny:
+		return out.asBool()
+	}
+	return c.fault(out.at, "is "+out.kind.String()+", where yes or no is wanted", "compare it, for instance "+c.show(out)+" > 80")
+}
+
+// numeric returns n as a number.
+func (c *checker) numeric(n ast.Node) node {
+	out := c.node(n)
+	switch out.kind {
+	case kindNone, kindNumber:
+	case kindAny, kindBool:
+		out.unit = map[bool]string{true: out.unit}[out.kind == kindAny]
+		return out.asNumber()
+	default:
+		return c.fault(out.at, "is "+out.kind.String()+", where a number is wanted", "write a number, or a channel that is one")
+	}
+	return out
+}
+
+// show returns the part of the text that n is.
+func (c *checker) show(n node) string {
+	if n.atom != "" && n.input >= 0 {
+		return n.atom
+	}
+	return c.src.cut(n.at, n.end)
+}
+
+func (c *checker) unary(n *ast.UnaryNode) node {
+	at := n.Location().From
+	if n.Operator == "not" || n.Operator == "!" {
+		in := c.condition(n.Node)
+		if in.kind == kindNone {
+			return in
+		}
+		yes := in.yes
+		out := node{kind: kindBool, at: at, end: in.end, yes: func(x *Instance) Verdict {
+			switch yes(x) {
+			case Yes:
+				return No
+			case No:
+				return Yes
+			}
+			return Unknown
+		}}
+		return out.with(in, in)
+	}
+	in := c.numeric(n.Node)
+	if in.kind == kindNone || n.Operator == "+" {
+		return in
+	}
+	if !in.isConst {
+		c.opaque = true
+	}
+	number := in.number
+	out := node{kind: kindNumber, unit: in.unit, at: at, end: in.end, number: func(x *Instance) float64 { return -number(x) }}
+	return out.with(in, in)
+}
+
+func (c *checker) binary(n *ast.BinaryNode) node {
+	switch n.Operator {
+	case "and", "&&", "or", "||":
+		return c.logic(n)
+	case "==", "!=", "<", "<=", ">", ">=":
+		return c.comparison(n)
+	case "contains", "startsWith", "endsWith", "matches":
+		return c.textual(n)
+	case "in":
+		return c.member(n)
+	case "??":
+		return c.otherwise(n)
+	case "+", "-", "*", "/", "%", "**", "^":
+		return c.arithmetic(n)
+	}
+	return c.fault(n.Location().From, "not expected here", "operators are + - * / % **, comparisons, and, or, not, in, contains, startsWith, endsWith, matches")
+}
+
+func (c *checker) logic(n *ast.BinaryNode) node {
+	a, b := c.condition(n.Left), c.condition(n.Right)
+	if a.kind == kindNone || b.kind == kindNone {
+		return node{input: -1}
+	}
+	l, r := a.yes, b.yes
+	out := node{kind: kindBool, at: a.at, end: b.end}
+	if n.Operator == "and" || n.Operator == "&&" {
+		out.yes = func(x *Instance) Verdict {
+			v := l(x)
+			if v == No {
+				return No
+			}
+			w := r(x)
+			if w == No || v == Yes && w == Yes {
+				return w
+			}
+			return Unknown
+		}
+	} else {
+		out.yes = func(x *Instance) Verdict {
+			v := l(x)
+			if v == Yes {
+				return Yes
+			}
+			w := r(x)
+			if w == Yes || v == No && w == No {
+				return w
+			}
+			return Unknown
+		}
+	}
+	return out.with(a, b)
+}

@@ -1,0 +1,177 @@
+package lang
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+)
+
+// An Instance is a Program that runs. It is not safe for concurrent use.
+type Instance struct {
+	prog  *Program
+	cells []*Cell
+	slots []slot
+	now   time.Duration
+	wall  time.Time
+	start time.Duration // since when it looks
+	steps int
+	stub  []float64 // what calls give, by number, where values are only tried; nil = they are made
+}
+
+// New returns an Instance that looks at cells, one for each of Inputs, since the boot time start.
+func (p *Program) New(cells []*Cell, start time.Duration) *Instance {
+	x := &Instance{prog: p, cells: cells, now: start, start: start}
+	for i := range p.slots {
+		x.slots = append(x.slots, p.slots[i].make())
+	}
+	return x
+}
+
+// Took tells x that those of its inputs whose bit is set in inputs have a new value, at boot time now.
+func (x *Instance) Took(inputs uint64, now time.Duration) {
+	for i := range x.prog.slots {
+		spec := &x.prog.slots[i]
+		if spec.inputs&inputs == 0 {
+			continue
+		}
+		var v tidegate.Value
+		n := math.NaN()
+		if spec.number != nil {
+			x.now = now
+			if n = spec.number(x); math.IsNaN(n) || math.IsInf(n, 0) {
+				continue
+			}
+		} else if v = x.cells[spec.input].Value; v.Kind() == tidegate.KindNone {
+			continue
+		}
+		x.slots[i].push(now, n, v)
+	}
+}
+
+func (x *Instance) at(now time.Duration, wall time.Time) {
+	x.now, x.wall, x.steps = now, wall, 0
+	for _, s := range x.slots {
+		s.advance(now)
+	}
+}
+
+// Test returns what the condition says at boot time now. wall is the time of day, in the zone that counts; zero = not known.
+func (x *Instance) Test(now time.Duration, wall time.Time) Verdict {
+	x.at(now, wall)
+	return x.prog.top.yes(x)
+}
+
+// Value returns what the expression gives at boot time now; KindNone = not known.
+func (x *Instance) Value(now time.Duration, wall time.Time) tidegate.Value {
+	x.at(now, wall)
+	return x.prog.top.value(x)
+}
+
+// Over reports whether the last Test or Value was given up, as it looked at more than MaxSteps bytes of text; what it said is unknown.
+func (x *Instance) Over() bool { return x.steps > MaxSteps }
+
+// step counts n bytes of text that are looked at, and reports whether that is still within the budget.
+func (x *Instance) step(n int) bool {
+	x.steps += n
+	return x.steps <= MaxSteps
+}
+
+// Next returns the boot time, later than now, at which x may say something else although nothing was read; ok is false when there is none.
+func (x *Instance) Next(now time.Duration) (at time.Duration, ok bool) {
+	take := func(t time.Duration) {
+		if t > now && (!ok || t < at) {
+			at, ok = t, true
+		}
+	}
+	for _, s := range x.slots {
+		if t, has := s.advance(now); has {
+			take((t + time.Microsecond - 1).Truncate(time.Microsecond)) // boot times are whole microseconds
+		}
+	}
+	for i := range x.prog.waits {
+		take(x.prog.waits[i].due(x))
+	}
+	return at, ok
+}
+
+// Keeps reports whether x keeps something over time, so that Parts has something to say.
+func (x *Instance) Keeps() bool { return len(x.slots) > 0 }
+
+// Parts calls f for each part of what x keeps over time: all of them, or those that changed since the last call. body is valid until f
+// returns; nil = the part is to be forgotten.
+func (x *Instance) Parts(all bool, f func(slot, part int, body []byte)) {
+	for i, s := range x.slots {
+		s.parts(all, func(part int, body []byte) { f(i, part, body) })
+	}
+}
+
+// Restore gives x back a part that Parts gave out for the same Text. With sameBoot, its times count; without, boot time has begun anew, and
+// only sums go on. kept is false where nothing of the part is used any more. The error says why body cannot be it; what belongs to it begins anew.
+func (x *Instance) Restore(slot, part int, body []byte, sameBoot bool) (kept bool, err error) {
+	if slot < 0 || slot >= len(x.slots) {
+		return false, fmt.Errorf("%w: call %d, the expression has %d that keep something", ErrState, slot, len(x.slots))
+	}
+	s := x.slots[slot]
+	if _, isSum := s.(*sumSlot); !isSum && !sameBoot {
+		return false, nil
+	}
+	if err := s.restore(part, body); err != nil {
+		return false, err
+	}
+	if sum, isSum := s.(*sumSlot); isSum && !sameBoot && sum.area != nil {
+		sum.area.Break()
+	}
+	return true, nil
+}
+
+// A Shown is a part of an expression and what it is now, for people.
+type Shown struct {
+	Text  string // as it stands in the expression
+	Value tidegate.Value
+	Unit  string
+	Since time.Duration // of a channel: how long ago it was read; -1 = it was not, or it is no channel
+	Fault string        // of a channel: what its newest reading said
+}
+
+// Show returns the channels and the calls of the expression with what they are at boot time now.
+func (x *Instance) Show(now time.Duration, wall time.Time) []Shown {
+	x.at(now, wall)
+	out := make([]Shown, 0, len(x.prog.shown))
+	for i := range x.prog.shown {
+		s := &x.prog.shown[i]
+		one := Shown{Text: s.text, Value: s.node.value(x), Unit: s.node.unit, Since: -1}
+		if s.input >= 0 {
+			cell := x.cells[s.input]
+			one.Value, one.Fault = cell.Value, cell.Fault
+			if cell.Value.Kind() != tidegate.KindNone {
+				one.Since = now - cell.At
+			}
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// A Cell holds what was last read of one channel.
+type Cell struct {
+	Value tidegate.Value // the newest that is no fault; KindNone = there was none
+	At    time.Duration  // boot time of Value
+	Fault string         // of the newest reading; "" = it was none
+
+	number float64 // Value as a number; NaN = it is none
+}
+
+// NewCell returns the Cell of a channel that was not read.
+func NewCell() *Cell { return &Cell{number: math.NaN()} }
+
+// Put takes over a value.
+func (c *Cell) Put(v tidegate.Value, at time.Duration) {
+	c.Value, c.At, c.Fault = v, at, ""
+	n, ok := v.Number()
+	if !ok {
+		n = math.NaN()
+	}
+	c.number = n
+}

@@ -1,0 +1,164 @@
+package rules
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// stored is the body of a rule's own State, decoded.
+type stored struct {
+	phase  phase
+	raised byte
+	fired  uint64
+	mark   uint32
+	since  time.Duration
+	isHeld bool
+}
+
+func decodeState(b []byte) (stored, error) {
+	if len(b) < 3 {
+		return stored{}, fmt.Errorf("%w: %d bytes long, want at least 3", ErrState, len(b))
+	}
+	if b[0] != stateVersion {
+		return stored{}, fmt.Errorf("%w: got version %d, want %d", ErrState, b[0], stateVersion)
+	}
+	st := stored{phase: phase(b[1]), raised: b[2], isHeld: b[1] == byte(active)}
+	switch b[1] {
+	case idleHeld:
+		st.phase, st.isHeld = idle, true
+	case activeUnheld:
+		st.phase = active
+	case pendingBlind:
+		st.phase = pending
+	}
+	if st.phase > active || int(st.raised) >= len(severities) || st.raised != 0 && st.phase != active {
+		return stored{}, fmt.Errorf("%w: phase %d with severity %d", ErrState, b[1], b[2])
+	}
+	b = b[3:]
+	fired, n := binary.Uvarint(b)
+	if n <= 0 || len(b) < n+4 {
+		return stored{}, fmt.Errorf("%w: cut short", ErrState)
+	}
+	st.fired = fired
+	st.mark = binary.BigEndian.Uint32(b[n:])
+	b = b[n+4:]
+	if st.phase == pending {
+		us, n := binary.Varint(b)
+		if n <= 0 {
+			return stored{}, fmt.Errorf("%w: cut short", ErrState)
+		}
+		if us > math.MaxInt64/1000 || us < math.MinInt64/1000 {
+			return stored{}, fmt.Errorf("%w: boot time of %d us is out of range", ErrState, us)
+		}
+		st.since = time.Duration(us) * time.Microsecond
+		b = b[n:]
+	}
+	if len(b) > 0 {
+		return stored{}, fmt.Errorf("%w: %d bytes too long", ErrState, len(b))
+	}
+	return st, nil
+}
+
+// Restore puts the rules where states says; it is meant for a new Set. With sameBoot, timers of `for` and windows go on; without, boot time has
+// begun anew and they start again with the next reading. A timer also starts again when the rule's `when` or `for` is another one, a
+// window when the condition is. A rule that was pending does not become active by time alone before a reading has come.
+//
+// The Outcome clears the alarms of rules that no longer exist and says which states to forget. The error, which wraps
+// ErrState, names what could not be read; that starts anew, and all else is restored all the same.
+func (s *Set) Restore(states []State, sameBoot bool) (Outcome, error) {
+	s.reset()
+	var errs []error
+	for _, state := range states {
+		name, rest, isPart := strings.Cut(state.Key, "/")
+		switch r := s.byName[name]; {
+		case isPart && name == "":
+			if err := s.restoreCell(rest, state, sameBoot); err != nil {
+				errs = append(errs, err)
+			}
+		case isPart:
+			if err := s.restorePart(r, rest, state, sameBoot); err != nil {
+				errs = append(errs, fmt.Errorf("rule %q: %w", name, err))
+			}
+		default:
+			if err := s.restoreRule(r, state, sameBoot); err != nil {
+				errs = append(errs, fmt.Errorf("rule %q: %w", name, err))
+			}
+		}
+	}
+	for _, r := range s.rules {
+		s.plan(r)
+	}
+	return s.outcome(), errors.Join(errs...)
+}
+
+func (s *Set) forget(key string) { s.changed = append(s.changed, State{Key: key}) }
+
+func (s *Set) restoreCell(name string, state State, sameBoot bool) error {
+	var c *cell
+	if device, channel, ok := strings.Cut(name, "."); ok {
+		c = s.cells[device][channel]
+	}
+	if c == nil || !c.isKept || !sameBoot {
+		s.forget(state.Key)
+		return nil
+	}
+	err := c.restore(state.Body)
+	if err != nil {
+		s.forget(state.Key)
+	}
+	return err
+}
+
+func (s *Set) restorePart(r *rule, rest string, state State, sameBoot bool) error {
+	p, mark, ok := parseKey(rest)
+	if r == nil || !ok {
+		s.forget(state.Key)
+		return nil
+	}
+	x := r.when
+	if p.of == 'c' {
+		x = r.clear
+	}
+	if x == nil || mark != textMark(r.program(p.of).Text) {
+		s.forget(state.Key)
+		return nil
+	}
+	kept, err := x.Restore(p.slot, p.part, state.Body, sameBoot)
+	if !kept {
+		s.forget(state.Key)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	return nil
+}
+
+func (s *Set) restoreRule(r *rule, state State, sameBoot bool) error {
+	st, err := decodeState(state.Body)
+	switch {
+	case r == nil:
+		if st.raised != 0 {
+			s.alarms = append(s.alarms, Alarm{Rule: state.Key, Severity: severities[st.raised], Text: "the rule was removed"})
+		}
+		s.forget(state.Key)
+	case err != nil:
+		s.touch(r)
+	default:
+		r.phase, r.raised, r.fired, r.since, r.isHeld = st.phase, st.raised, st.fired, st.since, st.isHeld
+		if st.mark != r.mark { // nothing was seen of this condition yet
+			r.isHeld = r.phase == active && r.clear == nil
+		}
+		if r.phase == pending && (!sameBoot || st.mark != r.mark) {
+			r.phase, r.since = idle, 0
+		}
+		r.isBlind = r.phase == pending && !r.When.Timed()
+		if r.phase != st.phase || r.mark != st.mark {
+			s.touch(r)
+		}
+	}
+	return err
+}
