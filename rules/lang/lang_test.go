@@ -163,6 +163,18 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestIncrease: a counter that begins at 0 anew has gone on by what it says then.
+func TestIncrease(t *testing.T) {
+	r := newRig(t, "increase(meter1.n, 1h) == 17", Condition)
+	for i, n := range []int{100, 105, 110, 3, 7} { // 5 + 5 + 3 + 4
+		r.put(time.Duration(i)*time.Second, map[string]any{"meter1.n": n})
+	}
+	if got := r.x.Test(10*time.Second, time.Time{}); got != Yes {
+		v := r.x.Show(10*time.Second, time.Time{})
+		t.Errorf("got %v, %v", got, v)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for _, c := range [][2]string{
 		{"", "column 1: a condition is wanted (got nothing); begin with device.channel, for instance meter1.temp > 80"},

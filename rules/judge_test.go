@@ -1,0 +1,159 @@
+package rules
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+)
+
+func level(name string, v float64) tidegate.Reading {
+	return tidegate.Reading{Device: "d", Channel: name, Value: tidegate.Float(v)}
+}
+
+// alarms returns what happened, as "raised r at 3s".
+func alarms(o Outcome) (out []string) {
+	for _, a := range o.Alarms {
+		word := "cleared "
+		if a.Raised {
+			word = "raised "
+		}
+		out = append(out, word+a.Rule+" at "+a.Boot.String())
+	}
+	return out
+}
+
+// TestLateReadings: what is older than the newest of its channel is not judged, and counted; of another channel it is.
+func TestLateReadings(t *testing.T) {
+	s := newSet(t, Rule{Name: "r", When: must(t, "d.a > 5"), Severity: SeverityInfo, Text: "x"})
+	s.Apply(record(10*time.Second, level("a", 1)))
+	if got := alarms(s.Apply(record(9*time.Second, level("a", 9)))); got != nil || s.Late() != 1 {
+		t.Errorf("a late reading led to %q, %d are late", got, s.Late())
+	}
+	if got := alarms(s.Apply(record(10*time.Second, level("a", 9)))); len(got) != 1 || s.Late() != 1 {
+		t.Errorf("a reading of the same time led to %q, %d are late", got, s.Late())
+	}
+}
+
+// TestOwnTimes: a reading's own time counts up to 10 s before the end of its Read; readings of one channel are judged one by one.
+func TestOwnTimes(t *testing.T) {
+	at := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
+	own := func(early time.Duration, v float64) tidegate.Reading {
+		r := level("a", v)
+		r.Time = at.Add(-early)
+		return r
+	}
+	for name, c := range map[string]struct {
+		readings []tidegate.Reading
+		want     []string
+	}{
+		"edges of one Read":   {[]tidegate.Reading{own(3*time.Second, 9), own(2*time.Second, 1), own(time.Second, 9)}, []string{"raised r at 57s", "cleared r at 58s", "raised r at 59s"}},
+		"all at its end":      {[]tidegate.Reading{level("a", 9), level("a", 1)}, []string{"raised r at 1m0s", "cleared r at 1m0s"}},
+		"a satellite's date":  {[]tidegate.Reading{own(46*365*24*time.Hour, 9)}, []string{"raised r at 1m0s"}},
+		"from after the Read": {[]tidegate.Reading{own(-time.Hour, 9)}, []string{"raised r at 1m0s"}},
+	} {
+		s := newSet(t, Rule{Name: "r", When: must(t, "d.a > 5"), Severity: SeverityInfo, Text: "x"})
+		rec := record(time.Minute, c.readings...)
+		rec.Time = at
+		if got := alarms(s.Apply(rec)); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestForAlone: `for` needs no further reading, but waits for one where the channel has failed or the gateway was started anew.
+func TestForAlone(t *testing.T) {
+	door := Rule{Name: "door", When: must(t, "d.open > 0"), For: time.Minute, Severity: SeverityInfo, Text: "x"}
+	fault := level("open", 0)
+	fault.Fault = "line is gone"
+	for name, c := range map[string]struct {
+		between func(s *Set) *Set
+		want    []string
+	}{
+		"nothing happens": {func(s *Set) *Set { return s }, []string{"raised door at 1m1s"}},
+		"it fails":        {func(s *Set) *Set { s.Apply(record(30*time.Second, fault)); return s }, []string{"raised door at 1m30s"}},
+		"it fails and comes back": {func(s *Set) *Set {
+			s.Apply(record(30*time.Second, fault))
+			s.Apply(record(40*time.Second, level("open", 1)))
+			return s
+		}, []string{"raised door at 1m1s"}},
+		"the gateway starts anew": {func(s *Set) *Set {
+			again := newSet(t, door)
+			if _, err := again.Restore(s.State(), true); err != nil {
+				t.Fatal(err)
+			}
+			return again
+		}, []string{"raised door at 1m30s"}},
+		"it closes": {func(s *Set) *Set { s.Apply(record(30*time.Second, level("open", 0))); return s }, nil},
+	} {
+		s := newSet(t, door)
+		s.Apply(record(time.Second, level("open", 1)))
+		s = c.between(s)
+		got := alarms(s.Advance(80*time.Second, time.Time{}))
+		if name != "it closes" {
+			got = append(got, alarms(s.Apply(record(90*time.Second, level("open", 1))))...)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestAsksForFaults: a rule can ask for faults, together with the value of before, also behind a restart.
+func TestAsksForFaults(t *testing.T) {
+	r := Rule{Name: "r", When: must(t, "fault(d.a) and d.a > 5"), Severity: SeverityInfo, Text: "x"}
+	bad := level("a", 0)
+	bad.Fault = "no reply"
+	s := newSet(t, r)
+	out := s.Apply(record(time.Second, level("a", 9)))
+	again := newSet(t, r)
+	if _, err := again.Restore(slices.Clone(out.Changed), true); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*Set{"as it was": s, "restored": again} {
+		if got := alarms(s.Apply(record(2*time.Second, bad))); !slices.Equal(got, []string{"raised r at 2s"}) {
+			t.Errorf("%s: got %q", name, got)
+		}
+		if got := alarms(s.Apply(record(3*time.Second, level("a", 9)))); !slices.Equal(got, []string{"cleared r at 3s"}) {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
+// TestTimeOfDay: hour() is looked at each minute, by the wall clock in the zone that it is told in, and not known where the clock is not.
+func TestTimeOfDay(t *testing.T) {
+	s := newSet(t, Rule{Name: "night", When: must(t, "hour() >= 22"), Severity: SeverityInfo, Text: "x"})
+	wall := time.Date(2026, 1, 5, 21, 59, 30, 0, time.UTC)
+	if got := alarms(s.Advance(time.Hour, time.Time{})); got != nil {
+		t.Errorf("without a clock: %q", got)
+	}
+	s.Advance(2*time.Hour, wall)
+	if got := alarms(s.Advance(2*time.Hour+29*time.Second, wall.Add(29*time.Second))); got != nil {
+		t.Errorf("before 22:00: %q", got)
+	}
+	if got := alarms(s.Advance(2*time.Hour+time.Minute, wall.Add(time.Minute))); !slices.Equal(got, []string{"raised night at 2h0m30s"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestParked: a rule that looks at too much text is not judged any more, and says why; others are.
+func TestParked(t *testing.T) {
+	s := newSet(t,
+		Rule{Name: "greedy", When: must(t, strings.Repeat(`d.text contains "a" or `, 80)+`d.text contains "b"`), Severity: SeverityInfo, Text: "x"},
+		Rule{Name: "modest", When: must(t, "d.a > 5"), Severity: SeverityInfo, Text: "x"},
+	)
+	text := tidegate.Reading{Device: "d", Channel: "text", Value: tidegate.Text(strings.Repeat("x", 60000))}
+	got := alarms(s.Apply(record(time.Second, text, level("a", 9))))
+	if !slices.Equal(got, []string{"raised modest at 1s"}) {
+		t.Errorf("got %q", got)
+	}
+	if why := s.Status()[0].Parked; !strings.Contains(why, "1048576 bytes of text") {
+		t.Errorf("parked: %q", why)
+	}
+	text.Value = tidegate.Text("a")
+	if got := alarms(s.Apply(record(2*time.Second, text))); got != nil {
+		t.Errorf("a parked rule says %q", got)
+	}
+}
