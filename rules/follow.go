@@ -40,7 +40,9 @@ func (s *Set) fire(r *rule) {
 		s.alarms = append(s.alarms, a)
 	}
 	for _, o := range r.Outputs {
-		s.actions = append(s.actions, Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.Value})
+		if by, _ := s.demand(o.Device, o.Channel); by == r {
+			s.actions = append(s.actions, Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.Value})
+		}
 	}
 }
 
@@ -60,34 +62,34 @@ func (s *Set) end(r *rule) {
 		s.alarms = append(s.alarms, a)
 	}
 	for _, o := range r.Outputs {
-		if o.OnClear.Kind() == tidegate.KindNone {
-			continue
-		}
 		act := Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.OnClear}
 		if other, value := s.demand(o.Device, o.Channel); other != nil {
 			act.Rule, act.Value = other.Name, value
+		} else if o.OnClear.Kind() == tidegate.KindNone {
+			continue
 		}
 		s.actions = append(s.actions, act)
 	}
 }
 
-// demand returns the last of the active rules that set a channel, and its value; nil when none does.
-func (s *Set) demand(device, channel string) (*rule, tidegate.Value) {
-	for i := len(s.rules) - 1; i >= 0; i-- {
-		if s.rules[i].phase != active {
+// demand returns which of the active rules that set a channel counts, by its priority, and its value; nil when none does.
+func (s *Set) demand(device, channel string) (by *rule, v tidegate.Value) {
+	highest := 0
+	for _, r := range s.rules {
+		if r.phase != active {
 			continue
 		}
-		for _, o := range s.rules[i].Outputs {
-			if o.Device == device && o.Channel == channel {
-				return s.rules[i], o.Value
+		for _, o := range r.Outputs {
+			if o.Device == device && o.Channel == channel && (by == nil || o.Priority >= highest) {
+				by, v, highest = r, o.Value, o.Priority
 			}
 		}
 	}
-	return nil, tidegate.Value{}
+	return by, v
 }
 
-// Demands returns what each output that rules set has to be, as their state stands: the value of the last of the active rules
-// that set it, else the OnClear of the first rule that has one. Outputs of which neither is known are left out. It is meant
+// Demands returns what each output that rules set has to be, as their state stands: the value of the active rule that counts,
+// else the OnClear of the first rule that has one. Outputs of which neither is known are left out. It is meant
 // for a start, when nobody knows how the outputs stand.
 func (s *Set) Demands() []Action {
 	var out []Action

@@ -301,7 +301,9 @@ func (m *model) look(r *modelRule, when, end bool) (alarms, actions []string) {
 				}
 				alarms = append(alarms, fmt.Sprintf("%v raised %s", m.now, r.Name))
 				for _, o := range r.Outputs {
-					actions = append(actions, fmt.Sprintf("%s sets %s.%s to %v", r.Name, o.Device, o.Channel, o.Value))
+					if who, _ := m.counts(o); who == r.Name {
+						actions = append(actions, fmt.Sprintf("%s sets %s.%s to %v", r.Name, o.Device, o.Channel, o.Value))
+					}
 				}
 			}
 		}
@@ -323,20 +325,29 @@ func (m *model) look(r *modelRule, when, end bool) (alarms, actions []string) {
 	r.on, r.held, r.seen = false, r.held && r.clear != nil, false
 	alarms = append(alarms, fmt.Sprintf("%v cleared %s", m.now, r.Name))
 	for _, o := range r.Outputs {
-		if o.OnClear.Kind() == tidegate.KindNone {
-			continue
-		}
-		who, v := r.Name, o.OnClear
-		for j := range m.list {
-			for _, oo := range slices.Backward(m.list[j].Outputs) {
-				if m.list[j].on && oo.Device == o.Device && oo.Channel == o.Channel {
-					who, v = m.list[j].Name, oo.Value
-				}
+		who, v := m.counts(o)
+		if who == "" {
+			if who, v = r.Name, o.OnClear; v.Kind() == tidegate.KindNone {
+				continue
 			}
 		}
 		actions = append(actions, fmt.Sprintf("%s sets %s.%s to %v", who, o.Device, o.Channel, v))
 	}
 	return alarms, actions
+}
+
+// counts returns which of the rules that are on says what the output of o is, and what that is: of those of the highest priority the last.
+func (m *model) counts(o Output) (who string, v tidegate.Value) {
+	for _, priority := range []int{2, 1, 0} {
+		for _, r := range slices.Backward(m.list) {
+			for _, x := range slices.Backward(r.Outputs) {
+				if r.on && x.Device == o.Device && x.Channel == o.Channel && x.Priority == priority {
+					return r.Name, x.Value
+				}
+			}
+		}
+	}
+	return "", v
 }
 
 // drawRules draws rules, and leaves out what New would refuse.
@@ -366,6 +377,7 @@ func drawRules(t *rapid.T) (list []modelRule) {
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "outputs") {
 			o := Output{Device: "fan", Channel: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "output"), Value: tidegate.Int(int64(i + 1))}
+			o.Priority = rapid.IntRange(0, 2).Draw(t, "priority")
 			if rapid.Bool().Draw(t, "has on_clear") {
 				o.OnClear = tidegate.Int(0)
 			}

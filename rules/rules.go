@@ -35,6 +35,8 @@ type Output struct {
 	Channel string
 	Value   tidegate.Value // when the rule becomes active
 	OnClear tidegate.Value // when it ends, unless another active rule sets the channel; no value = the channel stays as it is
+	// Priority: of the active rules that set a channel the one with the highest counts; of those with equal ones, the last.
+	Priority int
 }
 
 // Severity says how bad an alarm is.
