@@ -29,6 +29,65 @@ func (c *checker) checkRules() {
 		}
 		c.checkDo(path+".do", r.Do)
 	}
+	c.checkRivals()
+}
+
+// A setting is a place in the rules where an output is set.
+type setting struct{ rule, do int }
+
+func (s setting) path() string { return fmt.Sprintf("rules[%d].do[%d].set", s.rule, s.do) }
+
+// rival is what was seen of one output so far: the first rule that sets it, the first without a priority, and the first of each.
+type rival struct {
+	first, plain setting
+	hasPlain     bool
+	by           map[int]setting
+}
+
+// checkRivals finds outputs that several rules set without it being clear which of them counts.
+func (c *checker) checkRivals() {
+	seen := map[string]*rival{}
+	for i := range c.cfg.Rules {
+		for j, do := range c.cfg.Rules[i].Do {
+			if do.Set == nil || do.Set.Channel == "" {
+				continue
+			}
+			now, r := setting{i, j}, seen[do.Set.Channel]
+			if r == nil {
+				r = &rival{first: now, by: map[int]setting{}}
+				seen[do.Set.Channel] = r
+			}
+			if p := do.Set.Priority; p == nil {
+				c.rival(now, r.first, r.hasPlain && r.plain == r.first, do.Set.Channel)
+				if !r.hasPlain {
+					r.plain, r.hasPlain = now, true
+				}
+			} else if before, twice := r.by[*p]; twice {
+				c.rival(now, before, true, do.Set.Channel)
+			} else {
+				r.by[*p] = now
+				if r.hasPlain {
+					c.rival(now, r.plain, false, do.Set.Channel)
+				}
+			}
+		}
+	}
+}
+
+// rival notes that it is not clear which of two places counts, unless they are of one rule. areAlike: they say the same of their priority.
+func (c *checker) rival(now, before setting, areAlike bool, name string) {
+	if now.rule == before.rule || c.Faulty(now.path()+".priority") || c.Faulty(before.path()+".priority") {
+		return
+	}
+	why := "and only one of them has a priority"
+	switch {
+	case areAlike && c.cfg.Rules[now.rule].Do[now.do].Set.Priority == nil:
+		why = "and neither has a priority"
+	case areAlike:
+		why = "with the same priority"
+	}
+	c.Add(now.path()+".channel", setRivals, strict.Show(name), "give each of the two a priority of its own, 0 to 100: the highest of those that are active counts",
+		strict.Show(c.cfg.Rules[now.rule].Name), name, strict.Show(c.cfg.Rules[before.rule].Name), c.Line(before.path()), why)
 }
 
 // condition checks the condition at path; nil when there is none, or a bad one.

@@ -26,9 +26,11 @@ type Config struct {
 	Listen   string   `yaml:"listen" doc:"host:port of the local page, API, /metrics and /healthz; empty = only the unix socket in state_dir"`
 	Devices  []Device `yaml:"devices" doc:"what is read"`
 	Rules    []Rule   `yaml:"rules" doc:"what the gateway decides by itself, with or without the far side"`
-	Buffer   Buffer   `yaml:"buffer" doc:"the queue on disk"`
-	Uplink   *Uplink  `yaml:"uplink" doc:"where readings go"` // nil after Load: it is the only one of Uplinks
-	Uplinks  []Uplink `yaml:"uplinks" doc:"instead of uplink: several, each with a name, a cursor and an account of its own"`
+	// Interlocks hold whoever asks: rules, people, reloads.
+	Interlocks []Interlock `yaml:"interlocks" doc:"what outputs keep to, whatever rule or command asks; rows are of one output, or of several of which one may be on"`
+	Buffer     Buffer      `yaml:"buffer" doc:"the queue on disk"`
+	Uplink     *Uplink     `yaml:"uplink" doc:"where readings go"` // nil after Load: it is the only one of Uplinks
+	Uplinks    []Uplink    `yaml:"uplinks" doc:"instead of uplink: several, each with a name, a cursor and an account of its own"`
 }
 
 // Gateway says who a gateway is.
@@ -74,6 +76,19 @@ type Set struct {
 	Channel string         `yaml:"channel" check:"required" doc:"device.channel of the output"`
 	Value   tidegate.Value `yaml:"value" check:"required" doc:"its value while the rule is active"`
 	OnClear tidegate.Value `yaml:"on_clear" doc:"its value when the rule ends; not set = it stays"`
+	// Priority is nil where the rule is the only one that sets the output.
+	Priority *int `yaml:"priority" check:"min=0 max=100" doc:"0 to 100, where several rules set one output: of those that are active the highest counts"`
+}
+
+// Interlock is one row of what outputs keep to: of Output, or of those in Exclusive.
+type Interlock struct {
+	Output    string        `yaml:"output" doc:"device.channel of the output that the next four are of"`
+	MinOn     time.Duration `yaml:"min_on" check:"max=168h" doc:"once on it stays on for at least so long, 0s to 168h"`
+	MinOff    time.Duration `yaml:"min_off" check:"max=168h" doc:"once off it stays off for at least so long, 0s to 168h"`
+	MaxRise   float64       `yaml:"max_rise" doc:"a number rises by at most so much a second, in steps; 0 = as it likes"`
+	MaxFall   float64       `yaml:"max_fall" doc:"a number falls by at most so much a second, in steps; 0 = as it likes"`
+	Exclusive []string      `yaml:"exclusive" check:"alone" doc:"device.channel of outputs of which at most one is on, in a row without output"`
+	Pause     time.Duration `yaml:"pause" check:"max=1h" doc:"of exclusive: for how long the others must have been off before one goes on, 0s to 1h"`
 }
 
 // Buffer is the queue on disk.
@@ -150,6 +165,9 @@ func (c *Config) RuleSet(start time.Duration) (*rules.Set, error) {
 			if do.Set != nil {
 				device, channel := c.cut(do.Set.Channel)
 				rule.Outputs = append(rule.Outputs, rules.Output{Device: device, Channel: channel, Value: do.Set.Value, OnClear: do.Set.OnClear})
+				if p := do.Set.Priority; p != nil {
+					rule.Outputs[len(rule.Outputs)-1].Priority = *p
+				}
 			}
 		}
 		list = append(list, rule)

@@ -88,9 +88,13 @@ func (m *meter) Claims() []drivers.Claim {
 }
 
 func (m *meter) Channels() (out []drivers.Channel) {
-	kinds := map[string]tidegate.Kind{"": tidegate.KindFloat, "bool": tidegate.KindBool, "text": tidegate.KindText}
+	kinds := map[string]tidegate.Kind{"": tidegate.KindFloat, "bool": tidegate.KindBool, "text": tidegate.KindText, "on": tidegate.KindBool}
 	for _, r := range m.Registers {
-		out = append(out, drivers.Channel{Name: r.Channel, Kind: kinds[r.Kind], Unit: r.Unit, Output: r.Output, Limits: drivers.Limits{Max: r.Most}})
+		c := drivers.Channel{Name: r.Channel, Kind: kinds[r.Kind], Unit: r.Unit, Output: r.Output, Limits: drivers.Limits{Max: r.Most}}
+		if r.Kind == "on" { // where it is safe
+			c.Limits.Safe = tidegate.Bool(true)
+		}
+		out = append(out, c)
 	}
 	return out
 }

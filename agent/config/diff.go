@@ -15,6 +15,7 @@ type Changes struct {
 	Rules                                        bool // to be made anew, with their state
 	Buffer                                       bool // max_bytes, sync or keep
 	Labels                                       bool
+	Interlocks                                   bool
 }
 
 // None reports whether nothing differs.
@@ -59,6 +60,7 @@ func Diff(running, next *Config) (changes Changes, needRestart []string) {
 	changes.Rules = !strict.Same(running.Rules, next.Rules)
 	changes.Buffer = running.Buffer != next.Buffer
 	changes.Labels = !maps.Equal(running.Gateway.Labels, next.Gateway.Labels)
+	changes.Interlocks = !strict.Same(running.Interlocks, next.Interlocks)
 	return changes, needRestart
 }
 

@@ -17,12 +17,13 @@ state_dir: /var/lib/tidegate
 listen: 127.0.0.1:8480
 devices:
   - {name: a, driver: meter, address: x, every: 1s, registers: [{channel: temp, address: 1, scale: 0.1}]}
-  - {name: b, driver: meter, address: y, registers: [{channel: relay, output: true}]}
+  - {name: b, driver: meter, address: y, registers: [{channel: relay, output: true}, {channel: on, kind: bool, output: true}]}
   - {name: c, driver: talker}
 rules:
   - name: hot
     when: a.temp > 80
     do: [{set: {channel: b.relay, value: 1, on_clear: 0}}]
+interlocks: [{output: b.on, min_off: 1m}]
 buffer: {max_bytes: 512MB}
 uplinks:
   - {name: u, url: "mqtt://127.0.0.1"}
@@ -43,26 +44,28 @@ func TestDiff(t *testing.T) {
 		old, new string // what is replaced
 		want     string
 	}{
-		"nothing":                  {"", "", "{[] [] [] [] [] [] false false false} []"},
-		"another look only":        {"max_bytes: 512MB", "max_bytes: 512000000B, sync: 1000ms", "{[] [] [] [] [] [] false false false} []"},
-		"id":                       {"id: gw", "id: gw2", "{[] [] [] [] [] [] false false false} [gateway.id]"},
-		"state_dir and listen":     {"/var/lib/tidegate\nlisten: 127.0.0.1:8480", "/x\nlisten: ''", "{[] [] [] [] [] [] false false false} [state_dir listen]"},
-		"labels":                   {"site: lab", "site: plant", "{[] [] [] [] [] [] false false true} []"},
-		"interval":                 {"every: 1s", "every: 2s", "{[] [] [a] [] [] [] false false false} []"},
-		"default interval spelt":   {"address: y,", "address: y, every: 1s,", "{[] [] [] [] [] [] false false false} []"},
-		"setting of a driver":      {"scale: 0.1", "scale: 0.2", "{[] [] [a] [] [] [] false false false} []"},
-		"setting taken away":       {", scale: 0.1", "", "{[] [] [a] [] [] [] false false false} []"},
-		"channel more":             {"scale: 0.1}", "scale: 0.1}, {channel: u}", "{[] [] [a] [] [] [] false false false} []"},
-		"other driver":             {"{name: c, driver: talker}", "{name: c, driver: meter, address: z, registers: [{channel: x}]}", "{[] [] [c] [] [] [] false false false} []"},
-		"devices come and go":      {"name: c,", "name: d,", "{[d] [c] [] [] [] [] false false false} []"},
-		"order of devices":         {"name: b, driver: meter, address: y, registers: [{channel: relay, output: true}]}\n  - {name: c, driver: talker", "name: c, driver: talker}\n  - {name: b, driver: meter, address: y, registers: [{channel: relay, output: true}]", "{[] [] [] [] [] [] false false false} []"},
-		"rule":                     {"> 80", "> 81", "{[] [] [] [] [] [] true false false} []"},
-		"value that a rule sets":   {"value: 1,", "value: 2,", "{[] [] [] [] [] [] true false false} []"},
-		"buffer":                   {"512MB", "1GB", "{[] [] [] [] [] [] false true false} []"},
-		"uplinks come and go":      {"name: v", "name: w", "{[] [] [] [w] [v] [] false false false} []"},
-		"address of an uplink":     {"127.0.0.2", "127.0.0.3", "{[] [] [] [] [] [v] false false false} []"},
-		"default of uplink spelt":  {`0.2"`, `0.2", compress: gzip, batch: {readings: 200, every: 1s}`, "{[] [] [] [] [] [] false false false} []"},
-		"several, one for restart": {"id: gw, labels: {site: lab}", "id: gw2", "{[] [] [] [] [] [] false false true} [gateway.id]"},
+		"nothing":                  {"", "", "{[] [] [] [] [] [] false false false false} []"},
+		"another look only":        {"max_bytes: 512MB", "max_bytes: 512000000B, sync: 1000ms", "{[] [] [] [] [] [] false false false false} []"},
+		"id":                       {"id: gw", "id: gw2", "{[] [] [] [] [] [] false false false false} [gateway.id]"},
+		"state_dir and listen":     {"/var/lib/tidegate\nlisten: 127.0.0.1:8480", "/x\nlisten: ''", "{[] [] [] [] [] [] false false false false} [state_dir listen]"},
+		"labels":                   {"site: lab", "site: plant", "{[] [] [] [] [] [] false false true false} []"},
+		"interval":                 {"every: 1s", "every: 2s", "{[] [] [a] [] [] [] false false false false} []"},
+		"default interval spelt":   {"address: y,", "address: y, every: 1s,", "{[] [] [] [] [] [] false false false false} []"},
+		"setting of a driver":      {"scale: 0.1", "scale: 0.2", "{[] [] [a] [] [] [] false false false false} []"},
+		"setting taken away":       {", scale: 0.1", "", "{[] [] [a] [] [] [] false false false false} []"},
+		"channel more":             {"scale: 0.1}", "scale: 0.1}, {channel: u}", "{[] [] [a] [] [] [] false false false false} []"},
+		"other driver":             {"{name: c, driver: talker}", "{name: c, driver: meter, address: z, registers: [{channel: x}]}", "{[] [] [c] [] [] [] false false false false} []"},
+		"devices come and go":      {"name: c,", "name: d,", "{[d] [c] [] [] [] [] false false false false} []"},
+		"order of devices":         {"name: b, driver: meter, address: y, registers: [{channel: relay, output: true}, {channel: on, kind: bool, output: true}]}\n  - {name: c, driver: talker", "name: c, driver: talker}\n  - {name: b, driver: meter, address: y, registers: [{channel: relay, output: true}, {channel: on, kind: bool, output: true}]", "{[] [] [] [] [] [] false false false false} []"},
+		"rule":                     {"> 80", "> 81", "{[] [] [] [] [] [] true false false false} []"},
+		"value that a rule sets":   {"value: 1,", "value: 2,", "{[] [] [] [] [] [] true false false false} []"},
+		"priority of a rule":       {"on_clear: 0", "on_clear: 0, priority: 1", "{[] [] [] [] [] [] true false false false} []"},
+		"interlock":                {"min_off: 1m", "min_off: 2m", "{[] [] [] [] [] [] false false false true} []"},
+		"buffer":                   {"512MB", "1GB", "{[] [] [] [] [] [] false true false false} []"},
+		"uplinks come and go":      {"name: v", "name: w", "{[] [] [] [w] [v] [] false false false false} []"},
+		"address of an uplink":     {"127.0.0.2", "127.0.0.3", "{[] [] [] [] [] [v] false false false false} []"},
+		"default of uplink spelt":  {`0.2"`, `0.2", compress: gzip, batch: {readings: 200, every: 1s}`, "{[] [] [] [] [] [] false false false false} []"},
+		"several, one for restart": {"id: gw, labels: {site: lab}", "id: gw2", "{[] [] [] [] [] [] false false true false} [gateway.id]"},
 	} {
 		next := strings.Replace(diffBase, c.old, c.new, 1)
 		if next == diffBase && c.old != c.new {
@@ -72,7 +75,7 @@ func TestDiff(t *testing.T) {
 		if got := fmt.Sprint(ch, restart); got != c.want {
 			t.Errorf("%s: got %s, want %s", name, got, c.want)
 		}
-		if none := strings.HasPrefix(c.want, "{[] [] [] [] [] [] false false false}"); ch.None() != none {
+		if none := strings.HasPrefix(c.want, "{[] [] [] [] [] [] false false false false}"); ch.None() != none {
 			t.Errorf("%s: None is %v", name, ch.None())
 		}
 	}

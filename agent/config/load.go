@@ -108,6 +108,7 @@ func (c *checker) check() {
 	c.checkFrame()
 	c.checkDevices()
 	c.checkRules()
+	c.checkInterlocks()
 	c.checkUplinks()
 	c.checkID()
 	if c.Sound() {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tidegate-io/tidegate/agent/config/strict"
 	"github.com/tidegate-io/tidegate/drivers"
@@ -46,8 +47,18 @@ func (c *Config) Output(name string) (*Device, *drivers.Channel, error) {
 	return nil, nil, fmt.Errorf("%s%s; %s", strict.Show(name), is, hint)
 }
 
+// Keeps returns the rows of interlocks that say something of the output called name.
+func (c *Config) Keeps(name string) (rows []Interlock) {
+	for _, k := range c.Interlocks {
+		if k.Output == name || slices.Contains(k.Exclusive, name) {
+			rows = append(rows, k)
+		}
+	}
+	return rows
+}
+
 // LoadSound is Load for a program that has to do what it can with a file in which something is wrong. The Config holds state_dir and the
-// devices without faults only. The error wraps ErrRefused where not even these can be told.
+// devices and interlocks without faults only. The error wraps ErrRefused where not even these can be told.
 func LoadSound(path string, list []drivers.Driver) (*Config, []Fault, error) {
 	text, refusal := strict.ReadFile(path, strict.Public, strict.MaxBytes)
 	c := newChecker(path, thisMachine(list))
@@ -64,6 +75,11 @@ func LoadSound(path string, list []drivers.Driver) (*Config, []Fault, error) {
 	for i := range c.cfg.Devices {
 		if d := &c.cfg.Devices[i]; d.Settings != nil && !c.Faulty(fmt.Sprintf("devices[%d]", i)) {
 			sound.Devices = append(sound.Devices, *d)
+		}
+	}
+	for i := range c.cfg.Interlocks {
+		if !c.Faulty(fmt.Sprintf("interlocks[%d]", i)) {
+			sound.Interlocks = append(sound.Interlocks, c.cfg.Interlocks[i])
 		}
 	}
 	return sound, c.Faults(), nil

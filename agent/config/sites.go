@@ -48,6 +48,28 @@ const (
 	setInput     strict.Site = "channel %s is no output"
 	setKind      strict.Site = "channel %s is a %s and takes no %s"
 	setLimits    strict.Site = "output %s does not take this value"
+	setRivals    strict.Site = "rule %s sets output %s, and so does rule %s in line %d, %s"
+)
+
+// What can be wrong with interlocks.
+const (
+	lockEmpty   strict.Site = "neither output nor exclusive"
+	lockBoth    strict.Site = "output and exclusive in one row"
+	lockStray   strict.Site = "says nothing in a row without %s"
+	lockIdle    strict.Site = "nothing is asked of the output"
+	lockDevice  strict.Site = "no device has an output of this name"
+	lockChannel strict.Site = "device %s has no output %s"
+	lockInput   strict.Site = "channel %s cannot be set: it is no output"
+	lockUnknown strict.Site = "driver of device %s does not say which outputs it has"
+	lockSwitch  strict.Site = "output %s is a %s, which is neither on nor off"
+	lockNever   strict.Site = "output %s is a %s, which is never on"
+	lockNumber  strict.Site = "output %s is a %s, which neither rises nor falls"
+	lockRate    strict.Site = "rate is negative"
+	lockAgain   strict.Site = "output %s has that already, in interlocks[%d]"
+	lockAlone   strict.Site = "one output excludes nothing"
+	lockTwice   strict.Site = "output stands twice in one row"
+	lockSafe    strict.Site = "safe states of %s and %s are both on"
+	lockLong    strict.Site = "safe state of %s is on, and on a stop there is no time to wait for so long"
 )
 
 // What can be wrong with uplinks.

@@ -58,6 +58,9 @@ func (d *Doc) Place(path string) string {
 // Given reports whether path stands in the file.
 func (d *Doc) Given(path string) bool { _, ok := d.places[path]; return ok }
 
+// Line returns the line of path in the file, from 1; for a path that does not stand there, that of the nearest block around it.
+func (d *Doc) Line(path string) int { return d.place(path).line }
+
 // Faulty reports whether a fault was noted at path or below.
 func (d *Doc) Faulty(path string) bool {
 	for _, f := range d.faults {
