@@ -41,6 +41,8 @@ var (
 	errHung   = errors.New("the driver has not returned from setting an output")
 	errNewer  = errors.New("not set: a newer value came")
 	errStops  = errors.New("not set: the device is being stopped")
+	errAway   = errors.New("its device was closed meanwhile")
+	errLate   = errors.New("the call returned long after it was given up")
 	errClosed = errors.New("not set: the device is not open now; `tidegate status` says why")
 )
 
@@ -48,6 +50,7 @@ var (
 type Options struct {
 	Device   string
 	Channels []drivers.Channel // of the device, as far as they are known
+	Lock     *Interlock        // of the whole gateway; nil = nothing holds anything back
 	Stop     <-chan struct{}   // closed when ctx of Run is done
 	Log      *slog.Logger
 	// Fault says whether an output is not what was demanded of it, and why.
@@ -58,10 +61,12 @@ type Options struct {
 type Output struct {
 	o     Options
 	wake  chan struct{}
-	ended chan struct{} // closed when Run has returned
+	ended chan struct{}   // closed when Run has returned
+	outs  map[string]bool // channels that are outputs
 
-	mu     sync.Mutex // guards all below
+	mu     sync.Mutex // guards all below; taken before that of an Interlock
 	setter drivers.Setter
+	number uint64 // of the session of setter
 	places map[string]*place
 	keep   bool               // nothing goes to its safe state at the end
 	stuck  bool               // a Set of setter hangs: no other may be begun
@@ -77,15 +82,22 @@ type place struct {
 	changed time.Time      // when the last Set ended that was of another value than the one before
 	failed  error          // why the last Set did not go through
 	refused error          // why the newest value was not even tried
+	isBusy  bool           // a Set of it is under way
+	// isSpoiled: a call that hung has returned since the last Set was begun, and may have changed what stands.
+	isSpoiled bool
 }
 
 // A demand is a value for one channel.
 type demand struct {
-	value tidegate.Value
-	pause time.Duration // after the last failed Set of it; 0 = there was none
-	due   time.Time     // not before
-	asked chan error    // takes what became of it, once; nil = a rule demands it, and it is tried until it is set
-	past  *demand       // a rule's, in whose place it came; that is tried again when this one is not set
+	value   tidegate.Value
+	pause   time.Duration  // after the last failed Set of it; 0 = there was none
+	due     time.Time      // not before
+	asked   chan error     // takes what became of it, once; nil = a rule demands it, and it is tried until it is set
+	over    *demand        // asked: what a rule demanded before, which comes back when this one is not set
+	isBegun bool           // a Set of it, or of a step towards it, was begun
+	before  tidegate.Value // isBegun: what stood then
+	isMany  bool           // it goes in steps
+	isLeft  bool           // nobody waits for it any more
 }
 
 func (d *demand) answer(err error) {
@@ -97,7 +109,16 @@ func (d *demand) answer(err error) {
 
 // New returns the outputs of a device that is not open yet.
 func New(o Options) *Output {
-	return &Output{o: o, wake: make(chan struct{}, 1), ended: make(chan struct{}), places: map[string]*place{}}
+	if o.Lock == nil {
+		o.Lock = NewInterlock()
+	}
+	outs := map[string]bool{}
+	for i := range o.Channels {
+		if o.Channels[i].Output {
+			outs[o.Channels[i].Name] = true
+		}
+	}
+	return &Output{o: o, wake: make(chan struct{}, 1), ended: make(chan struct{}), outs: outs, places: map[string]*place{}}
 }
 
 // Hung returns how many Sets hang.
@@ -107,14 +128,22 @@ func (o *Output) Hung() int {
 	return o.hung
 }
 
-// limits returns the limits of a channel; the zero Limits where it is not known.
-func (o *Output) limits(channel string) drivers.Limits {
+// channel returns what is declared of a channel; nothing of one that is not known.
+func (o *Output) channel(name string) (c drivers.Channel) {
 	for i := range o.o.Channels {
-		if o.o.Channels[i].Name == channel {
-			return o.o.Channels[i].Limits
+		if o.o.Channels[i].Name == name {
+			return o.o.Channels[i]
 		}
 	}
-	return drivers.Limits{}
+	return c
+}
+
+func (o *Output) name(channel string) Name { return Name{o.o.Device, channel} }
+
+// isWhole reports whether the channel takes whole numbers only.
+func (o *Output) isWhole(channel string) bool {
+	k := o.channel(channel).Kind
+	return k == tidegate.KindInt || k == tidegate.KindUint
 }
 
 // check returns why channel must not be set to v.
@@ -156,9 +185,9 @@ func (o *Output) Set(channel string, v tidegate.Value) {
 // leaveLocked puts d in the place of what was not yet set.
 func (o *Output) leaveLocked(channel string, d *demand) {
 	p := o.placeLocked(channel)
-	if p.want != nil && d.asked != nil {
-		if d.past = p.want; p.want.asked != nil {
-			d.past = p.want.past
+	if old := p.want; old != nil && d.asked != nil {
+		if d.over = old; old.asked != nil {
+			d.over = old.over
 		}
 	}
 	p.want.answer(errNewer)
@@ -183,67 +212,12 @@ func (o *Output) Demand(channel string, v tidegate.Value) {
 	}
 }
 
-// Ask sets the channel to v and waits, at most until ctx is done, for what becomes of it: nil when the device has taken it. It is tried
-// once. A value that comes within the output's pause waits; where it would wait for longer than ctx, Ask says so at once, and the value
-// still goes out when its time comes, unless a newer one is there by then.
-func (o *Output) Ask(ctx context.Context, channel string, v tidegate.Value) error {
-	if err := o.check(channel, v); err != nil {
-		return err
-	}
-	d := &demand{value: v, asked: make(chan error, 1)}
-	asked := d.asked
-	o.mu.Lock()
-	if o.setter == nil {
-		o.mu.Unlock()
-		return errClosed
-	}
-	if o.stuck {
-		defer o.mu.Unlock()
-		return o.stuckLocked()
-	}
-	o.leaveLocked(channel, d)
-	p, pause := o.placeLocked(channel), o.limits(channel).Pause
-	rest := time.Until(p.due(pause))
-	end, isBounded := ctx.Deadline()
-	late := isBounded && rest > time.Until(end)
-	if late {
-		d.asked = nil
-	}
-	since := time.Since(p.changed)
-	o.mu.Unlock()
-	o.signal()
-	if late {
-		return fmt.Errorf("not set yet: it was changed %v ago, and %v have to pass between two changes; the value waits %v, unless a newer one comes",
-			since.Round(time.Second), pause, rest.Round(time.Second))
-	}
-	select {
-	case err := <-asked:
-		return err
-	case <-ctx.Done():
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if p.want == d {
-		p.want = d.past
-	}
-	return fmt.Errorf("not set: %w", ctx.Err())
-}
-
-// due returns when p.want may be set: pause is the least time between two changes.
-func (p *place) due(pause time.Duration) time.Time {
-	if pause > 0 && p.want.value != p.stands && !p.changed.IsZero() {
-		if free := p.changed.Add(pause); free.After(p.want.due) {
-			return free
-		}
-	}
-	return p.want.due
-}
-
 // Attach says which opened device takes the values. A device opened anew is set to what stood last; one of which nothing stands yet to its
 // safe states, because what an earlier process left there is not known: it may have been killed, and the device away when `tidegate safe` ran.
 func (o *Output) Attach(s drivers.Setter) {
 	o.mu.Lock()
 	o.setter = s
+	o.number = o.o.Lock.attach(o.o.Device)
 	o.stuck = o.hung >= hungMost
 	for i := range o.o.Channels {
 		c := &o.o.Channels[i]
@@ -271,7 +245,7 @@ func (o *Output) Attach(s drivers.Setter) {
 func (o *Output) Again() {
 	o.mu.Lock()
 	for _, p := range o.places {
-		if p.want != nil {
+		if p.want != nil && p.want.pause > 0 {
 			p.want.due = time.Time{}
 		}
 	}
@@ -309,17 +283,23 @@ func (o *Output) Detach() {
 	}
 	o.mu.Lock()
 	o.setter = nil
-	cancel, idle := o.cancel, o.idle
-	for _, p := range o.places {
-		if p.want != nil && p.want.asked != nil {
-			p.want.answer(errClosed)
-			p.want = p.want.past
-		}
-	}
+	cancel, idle, number := o.cancel, o.idle, o.number
+	o.dropLocked(errClosed)
 	o.mu.Unlock()
 	if idle != nil {
 		cancel()
 		o.await(idle)
+	}
+	o.o.Lock.detach(o.o.Device, number)
+}
+
+// dropLocked answers all who wait for what they asked for.
+func (o *Output) dropLocked(err error) {
+	for _, p := range o.places {
+		if d := p.want; d != nil && d.asked != nil {
+			p.want = nil
+			p.drop(d, err)
+		}
 	}
 }
 
