@@ -245,6 +245,8 @@ var theRules = ruleBook{
 		{what: "rules/lang", limit: 2600, why: "one language over one kind of node: reading, checking, functions and what they keep would only export to each other"},
 		{what: "agent/line", limit: 1950, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
 		{what: "agent", limit: 2500, why: "the loops belong together: reading, judging, storing, forwarding, status"},
+		{what: "agent/line", limit: 1900, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
+		{what: "agent", limit: 2550, why: "the loops belong together: reading, judging, storing, forwarding, status; 50 lines give outputs their interlocks and show what waits"},
 	},
 	interfaces: []row{
 		{what: "drivers.Host", limit: 8, why: "the machine: one method a kind of bus, and all fakes are drivertest's"},

@@ -16,6 +16,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/agent/memory"
+	"github.com/tidegate-io/tidegate/agent/output"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
 	"github.com/tidegate-io/tidegate/drivers"
@@ -42,6 +43,7 @@ type Agent struct {
 	parts   Parts
 	log     *slog.Logger
 	board   *board
+	lock    *output.Interlock // of all outputs
 	started time.Time
 	sync    atomic.Int64 // buffer.sync in force, nanoseconds
 
@@ -85,6 +87,8 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 	}
 	a := &Agent{parts: parts, log: parts.Log, cfg: cfg, devices: map[string]*device{}, started: time.Now()}
 	a.open, a.shut = context.WithCancel(context.Background())
+	a.lock = output.NewInterlock()
+	a.lock.Replace(locksOf(cfg))
 	a.board = newBoard(func() time.Time { return parts.Clock().Wall })
 	a.sync.Store(int64(cfg.Buffer.Sync))
 	return a, nil

@@ -31,6 +31,8 @@ var conditions = []condition{
 	{"device_off", "error", "a device is off: its driver has hung or panicked too often", "report the driver's fault with the log; restart the gateway, or change the device's block and reload, to try the device at once", ""},
 	{"device_flood", "warning", "a device reports more than a gateway can take from one; it is slowed down", "look at the detail; find out why it reports so much, or read it less often", ""},
 	{"output_fault", "error", "an output is not what was demanded of it; what can be tried again is", "look at the detail; check the rules, power, wiring and address", ""},
+	{"output_waits", "info", "an interlock holds an output back for now", "nothing needs to be done; the detail says for how long", ""},
+	{"output_unsure", "warning", "an output is not switched on, as another one may be on that excludes it", "look at the detail; set the other output to false, or mend its device", ""},
 	{"memory_failed", "warning", "what devices keep over restarts, totals of counters for instance, cannot be written; a power cut would cost it", "look at the detail; free space on the disk that holds the state directory, or replace a worn-out card", ""},
 	{"uplink_down", "warning", "the uplink is down; readings are buffered", "check network, address and credentials; nothing is lost meanwhile", ""},
 	{"uplink_refused", "error", "the far side refused records; they are set aside", "see `tidegate queue rejected`", ""},

@@ -33,7 +33,7 @@ func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, be
 	ctx, cancel := context.WithCancel(ctx)
 	d := &device{cancel: cancel, done: make(chan struct{})}
 	d.out = output.New(output.Options{
-		Device: c.Name, Channels: c.Channels, Stop: ctx.Done(), Log: a.log,
+		Device: c.Name, Channels: c.Channels, Stop: ctx.Done(), Log: a.log, Lock: a.lock,
 		Fault: func(holds bool, detail string) { a.board.set("output_fault", c.Name, holds, detail) },
 	})
 	d.reader = &reader{
@@ -93,7 +93,7 @@ func (a *Agent) stopSome(names []string) map[string]*device {
 	deadline := time.Now().Add(leaveGrace)
 	for name, d := range out {
 		a.leave(d, deadline)
-		for _, c := range append([]string{"output_fault"}, deviceConditions...) {
+		for _, c := range append([]string{"output_fault", "output_waits", "output_unsure"}, deviceConditions...) {
 			a.board.set(c, name, false, "")
 		}
 	}

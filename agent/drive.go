@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/output"
 	"github.com/tidegate-io/tidegate/agent/status"
 )
@@ -53,6 +54,24 @@ func (a *Agent) Drive(ctx context.Context, name, text string) (status.Output, er
 	}
 	s.ReadBack, s.Agrees = output.JSON(back), output.Agree(v, back)
 	return s, nil
+}
+
+// locksOf returns what outputs keep to under cfg, which names no output that is not there.
+func locksOf(cfg *config.Config) (list []output.Lock) {
+	name := func(text string) (n output.Name) {
+		if d, ch, err := cfg.Output(text); err == nil {
+			n = output.Name{Device: d.Name, Channel: ch.Name}
+		}
+		return n
+	}
+	for _, k := range cfg.Interlocks {
+		x := output.Lock{Output: name(k.Output), MinOn: k.MinOn, MinOff: k.MinOff, MaxRise: k.MaxRise, MaxFall: k.MaxFall, Pause: k.Pause}
+		for _, text := range k.Exclusive {
+			x.Exclusive = append(x.Exclusive, name(text))
+		}
+		list = append(list, x)
+	}
+	return list
 }
 
 // A lookout waits for what a Read says of one channel that begins after it was made.

@@ -47,6 +47,7 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 	a.mu.Lock()
 	a.cfg = next
 	a.mu.Unlock()
+	a.lock.Replace(locksOf(next))
 	for i := range next.Devices {
 		if d := &next.Devices[i]; slices.Contains(ch.DevicesAdded, d.Name) || slices.Contains(ch.DevicesChanged, d.Name) {
 			began[d.Name] = a.startReader(reading, l, d, before[d.Name])

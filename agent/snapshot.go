@@ -29,6 +29,9 @@ func (a *Agent) Status() status.Status {
 		c := &cfg.Devices[i]
 		if d := a.devices[c.Name]; d != nil {
 			s.Devices = append(s.Devices, d.reader.status())
+			waits, unsures := d.out.Waiting()
+			a.board.set("output_waits", c.Name, len(waits) > 0, strings.Join(waits, "; "))
+			a.board.set("output_unsure", c.Name, len(unsures) > 0, strings.Join(unsures, "; "))
 		} else {
 			s.Devices = append(s.Devices, status.Device{Name: c.Name, Driver: c.Driver, State: "off"})
 		}

@@ -51,7 +51,9 @@ func (r *reader) try(ctx context.Context) error {
 }
 
 // read reads dev once, within the time that a Read may take.
-func (r *reader) read(ctx context.Context, dev drivers.Device) ([]tidegate.Reading, error) {
+func (r *reader) read(ctx context.Context, dev drivers.Device) (list []tidegate.Reading, err error) {
+	began := time.Now()
+	defer func() { r.out.See(began, list) }()
 	most := r.most()
 	r.mu.Lock()
 	r.begun++
@@ -61,7 +63,7 @@ func (r *reader) read(ctx context.Context, dev drivers.Device) ([]tidegate.Readi
 	}
 	limited, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	list, err := dev.Read(limited)
+	list, err = dev.Read(limited)
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("no answer within %v: %w", most, err)
 	}
