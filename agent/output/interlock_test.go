@@ -472,12 +472,20 @@ func TestSafeOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newPlant(t, output.Lock{Exclusive: []output.Name{of("a.relay"), of("a.aux")}, Pause: time.Second},
 			output.Lock{Exclusive: []output.Name{of("a.relay"), of("b.aux")}}, output.Lock{Exclusive: []output.Name{of("a.relay"), of("b.relay")}, Pause: 300 * time.Millisecond})
-		x.device("a", map[string]tidegate.Value{"relay": on, "aux": off, "level": tidegate.Float(1)})
+		a := x.device("a", map[string]tidegate.Value{"relay": on, "aux": off, "level": tidegate.Float(1)})
 		x.device("b", map[string]tidegate.Value{"relay": off, "aux": off})
+		x.at(5 * time.Second)
+		a.Set("relay", off)
+		x.at(7 * time.Second)
+		a.Set("aux", on)
+		x.at(10 * time.Second)
+		x.mu.Lock()
+		x.sets = nil
+		x.mu.Unlock()
 		x.end()
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		if got := strings.Join(x.sets[len(x.sets)-1:], ""); got != "1s a.relay=true" || len(x.sets) != 5 {
+		if got := strings.Join(x.sets[len(x.sets)-1:], ""); got != "11s a.relay=true" || len(x.sets) != 5 {
 			t.Errorf("sets are %s", strings.Join(x.sets, ", "))
 		}
 	})

@@ -48,7 +48,7 @@ func safe(o *options, force bool) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	for _, r := range direct.Safe(ctx, board.New(o.log()), cfg.Devices) {
+	for _, r := range direct.Safe(ctx, board.New(o.log()), cfg) {
 		if r.Err != nil {
 			fmt.Fprintf(os.Stderr, "tidegate: %s not brought to %s: %s\n", r.Output, r.Value, indented(r.Err.Error()))
 			bad = errQuiet

@@ -105,6 +105,9 @@ func setDirect(o *options, cfg *config.Config, name, text string) (s status.Outp
 	}
 	v, err := output.Parse(ch, text)
 	if err == nil {
+		err = direct.CheckSet(cfg, name, v)
+	}
+	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
 		s, err = direct.Set(ctx, board.New(o.log()), dev, ch, v)

@@ -99,14 +99,10 @@ type Result struct {
 	Err    error // nil = it is there
 }
 
-// Safe brings all outputs of devices that have a safe state there. Devices on different ports go side by side; those on one port take turns, each
-// for no more than its share of the time, so that one which does not answer keeps no other from it. Safe returns within a quarter of a minute, in
-// the order of devices.
-func Safe(ctx context.Context, host drivers.Host, devices []config.Device) (results []Result) {
-	late, cancel := context.WithTimeout(ctx, safeMost+grace)
-	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, safeMost)
-	defer cancel()
+// round brings all outputs of devices that have a safe state there. Devices on different ports go side by side; those on one port take turns, each
+// for no more than its share of the time, so that one which does not answer keeps no other from it. round returns when late is done at the latest,
+// in the order of devices.
+func round(ctx, late context.Context, host drivers.Host, devices []config.Device) (results []Result) {
 	var ways []*way
 	lines := map[string][]*way{} // by port
 	for i := range devices {

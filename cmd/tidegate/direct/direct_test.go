@@ -165,7 +165,7 @@ func TestSafe(t *testing.T) {
 		devices = append(devices, config.Device{Name: "input", Settings: &act{open: hangs}, Channels: []drivers.Channel{{Name: "temp"}}})
 		began := time.Now()
 		var got []string
-		for _, r := range Safe(t.Context(), nil, devices) {
+		for _, r := range Safe(t.Context(), nil, &config.Config{Devices: devices}) {
 			got = append(got, fmt.Sprintf("%s %v %v", r.Output, r.Value, r.Err))
 		}
 		if d := time.Since(began); d != safeMost+grace {
@@ -261,7 +261,7 @@ func TestSafeInTurn(t *testing.T) {
 					devices, lasts = append(devices, d), append(lasts, last)
 				}
 				var got []string
-				for i, r := range Safe(t.Context(), nil, devices) {
+				for i, r := range Safe(t.Context(), nil, &config.Config{Devices: devices}) {
 					last := *lasts[i/2]
 					if last == "" {
 						last = "-"
