@@ -246,6 +246,7 @@ var theRules = ruleBook{
 		{what: "agent/line", limit: 1950, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
 		{what: "agent", limit: 2500, why: "the loops belong together: reading, judging, storing, forwarding, status"},
 		{what: "agent/line", limit: 1900, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
+		{what: "agent/config", limit: 1550, why: "one check a file of the configuration, which share one checker; strict and describe are out already"},
 		{what: "agent", limit: 2550, why: "the loops belong together: reading, judging, storing, forwarding, status; 50 lines give outputs their interlocks and show what waits"},
 	},
 	interfaces: []row{
