@@ -41,7 +41,7 @@ func (d *realDevice) Read(ctx context.Context) ([]tidegate.Reading, error) {
 		return nil, fmt.Errorf("read real device: %w", err)
 	}
 	if end, ok := ctx.Deadline(); ok && d.Sleeps && time.Until(end) < grace {
-		wait(6 * grace)
+		wait(15 * grace)
 	}
 	wait(2 * time.Millisecond)
 	return []tidegate.Reading{{Channel: "n", Value: tidegate.Int(1)}}, nil

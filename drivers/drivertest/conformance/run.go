@@ -180,7 +180,7 @@ func (r *run) end() {
 // grace returns how much longer than its ctx a call may take; in real time, on a machine that is busy with other tests, that is more.
 func (r *run) grace() time.Duration {
 	if r.x.o.IsReal {
-		return 3 * grace
+		return 10 * grace
 	}
 	return grace
 }
