@@ -141,6 +141,15 @@ func (u *Uplink) All() []string {
 // RuleSet returns the rules of a loaded configuration as package rules takes them; start is the boot time from which on they look. Errors
 // are those of package rules; Load has found them before.
 func (c *Config) RuleSet(start time.Duration) (*rules.Set, error) {
+	list, err := c.RuleList()
+	if err != nil {
+		return nil, err
+	}
+	return rules.New(list, start)
+}
+
+// RuleList returns the rules of a loaded configuration, for rules.New.
+func (c *Config) RuleList() ([]rules.Rule, error) {
 	channels := map[string][]drivers.Channel{}
 	for i := range c.Devices {
 		channels[c.Devices[i].Name] = c.Devices[i].Channels
@@ -172,7 +181,7 @@ func (c *Config) RuleSet(start time.Duration) (*rules.Set, error) {
 		}
 		list = append(list, rule)
 	}
-	return rules.New(list, start)
+	return list, nil
 }
 
 // schema returns what rules know of the channels of devices: those that the drivers list, and any channel of a device of which not all are

@@ -28,7 +28,8 @@ type decoder struct {
 
 // Decode decodes the document into the struct that into points to; also may be nil. Fields have the tags
 //
-//	yaml   the key; "-" = no key; ",inline" = the field's own fields are keys here
+//	yaml   the key; "-" = no key; ",inline" = the field's own fields are keys here; ",rest" = the field is a map, and takes the keys
+//	       that no other field has
 //	check  what else a value must be, separated by spaces: "required" (the key must stand there, and not be empty), "filled" (if
 //	       it does, not be empty), "min=10ms", "max=5s", "enum=puback|receipt"; "alone" (it stands in a list's entry of its own)
 //	       is for package describe only
@@ -255,14 +256,21 @@ func (d *decoder) structure(path string, n ast.Node, v reflect.Value) bool {
 		fields = append(fields, Fields(reflect.ValueOf(other).Elem())...)
 	}
 	given := map[string]bool{}
+	var rest []entry
+	restField := restOf(v)
 	for _, e := range entries {
 		given[e.key] = true
 		i := slices.IndexFunc(fields, func(f Field) bool { return f.Key == e.key })
 		if i >= 0 {
 			d.value(join(path, e.key), e.value, fields[i].Value, fields[i].Check)
+		} else if restField.IsValid() {
+			rest = append(rest, e)
 		} else if !open {
 			d.at(e.token.Position.Line, e.token.Position.Column, join(path, e.key), unknownKey, "", keyHint(e.key, fields))
 		}
+	}
+	if len(rest) > 0 {
+		d.fill(path, rest, restField)
 	}
 	at := first(n).Position
 	for _, f := range fields {
@@ -311,10 +319,13 @@ func (d *decoder) list(path string, n ast.Node, v reflect.Value) {
 
 // table decodes the keys of n into the map v.
 func (d *decoder) table(path string, n ast.Node, v reflect.Value) {
-	entries, ok := d.entries(path, n)
-	if !ok {
-		return
+	if entries, ok := d.entries(path, n); ok {
+		d.fill(path, entries, v)
 	}
+}
+
+// fill decodes entries into the map v.
+func (d *decoder) fill(path string, entries []entry, v reflect.Value) {
 	out := reflect.MakeMapWithSize(v.Type(), len(entries))
 	for _, e := range entries {
 		at := join(path, e.key)

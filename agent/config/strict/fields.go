@@ -14,13 +14,13 @@ type Field struct {
 	Value reflect.Value
 }
 
-// Fields returns the settings of the struct v in their order, those of inlined structs included.
+// Fields returns the settings of the struct v in their order, those of inlined structs included, without the field for the rest of the keys.
 func Fields(v reflect.Value) []Field {
 	var out []Field
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		key, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if !f.IsExported() || key == "-" {
+		if !f.IsExported() || key == "-" || options == "rest" {
 			continue
 		}
 		if strings.Contains(options, "inline") {
@@ -33,6 +33,23 @@ func Fields(v reflect.Value) []Field {
 		out = append(out, Field{Key: key, Doc: f.Tag.Get("doc"), Check: f.Tag.Get("check"), Value: v.Field(i)})
 	}
 	return out
+}
+
+// restOf returns the field of the struct v that takes the rest of the keys; the zero Value = there is none.
+func restOf(v reflect.Value) reflect.Value {
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("yaml") == ",rest" {
+			return v.Field(i)
+		}
+	}
+	return reflect.Value{}
+}
+
+// Position returns the line and the column, from 1, at which the value of path stands; for a path that does not stand in the file, those of the
+// nearest block around it that does.
+func (d *Doc) Position(path string) (line, col int) {
+	p := d.place(path)
+	return p.line, p.col
 }
 
 // place returns where the value of path stands; for a path that does not stand in the file, the nearest block around it that does.

@@ -81,6 +81,33 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// TestRest: keys that no field has go where the struct takes the rest, each with its place; none of them is unknown.
+func TestRest(t *testing.T) {
+	var v struct {
+		At   time.Duration             `yaml:"at" check:"required"`
+		Rest map[string]tidegate.Value `yaml:",rest"`
+	}
+	d := New("t")
+	d.Parse([]byte("b.y: 2\nat: 1s\na.x: 'on'\nc.z: on\n"))
+	d.Decode(&v, nil)
+	if len(v.Rest) != 2 || v.Rest["b.y"] != tidegate.Int(2) || v.Rest["a.x"] != tidegate.Text("on") || v.At != time.Second {
+		t.Errorf("got %v", v)
+	}
+	const want = `t:4:6: c.z: neither true or false nor a text in quotes (got on); write true, or put it in quotes if it is a text`
+	if f := d.Faults(); len(f) != 1 || f[0].String() != want {
+		t.Errorf("got %v, want %s", f, want)
+	}
+	if line, col := d.Position("a.x"); line != 3 || col != 6 {
+		t.Errorf("a.x stands at %d:%d", line, col)
+	}
+	d = New("t")
+	d.Parse([]byte("a.x: 1\n"))
+	d.Decode(&v, nil)
+	if f := d.Faults(); len(f) != 1 || f[0].Site != missingKey {
+		t.Errorf("without at: %v", f)
+	}
+}
+
 // TestPlaces: faults found later point at the value, or at what is nearest around it.
 func TestPlaces(t *testing.T) {
 	_, d := decode("text: 'a b'\nlist:\n  - x\nmore:\n  text: plain text\n  word: \"o\\x6ee\"\nnotag: two\n  lines\n")

@@ -1,0 +1,37 @@
+package config
+
+import (
+	"github.com/tidegate-io/tidegate/agent/config/strict"
+	"github.com/tidegate-io/tidegate/drivers"
+)
+
+// Apart returns a configuration of the devices of c with other rules: list, which was decoded under the key `rules` of doc. What is wrong with
+// them is noted in doc, as Load does. c is a loaded configuration, or one of devices with their names, intervals and channels only.
+func (c *Config) Apart(doc *strict.Doc, list []Rule) *Config {
+	out := &Config{Devices: c.Devices, Rules: list}
+	check := checker{Doc: doc, cfg: out, channels: map[string][]drivers.Channel{}}
+	for i := range c.Devices {
+		check.channels[c.Devices[i].Name] = c.Devices[i].Channels
+	}
+	check.checkRules()
+	return out
+}
+
+// Find returns the device of the channel called name, "device.channel", the channel's own name, and what is known of the channel: nil where the
+// device does not say beforehand which it has. known is false when there is no such channel.
+func (c *Config) Find(name string) (device *Device, channel string, ch *drivers.Channel, known bool) {
+	own, channel := c.cut(name)
+	for i := range c.Devices {
+		d := &c.Devices[i]
+		if d.Name != own {
+			continue
+		}
+		for j := range d.Channels {
+			if d.Channels[j].Name == channel {
+				return d, channel, &d.Channels[j], true
+			}
+		}
+		return d, channel, nil, len(d.Channels) == 0 && channel != ""
+	}
+	return nil, "", nil, false
+}
