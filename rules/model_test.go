@@ -121,11 +121,14 @@ func drawTerm(t *rapid.T) *term {
 	case 0:
 		out := &term{text: fmt.Sprintf("missing(%s, %v)", ch, span), timed: true, at: []string{ch}}
 		out.verdict = func(m *model, now time.Duration) (bool, bool) {
-			since := m.start
-			if x, ok := m.last(ch); ok {
-				since = max(since, x.at)
+			x, ok := m.last(ch)
+			switch {
+			case now-max(m.start, x.at) >= span:
+				return true, true
+			case !ok, x.at < m.start && now-x.at >= span: // it may have been missing before the start
+				return false, false
 			}
-			return now-since >= span, true
+			return false, true
 		}
 		return out
 	case 1:

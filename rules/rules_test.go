@@ -511,3 +511,40 @@ func BenchmarkApplyWatched(b *testing.B) {
 		s.Apply(rec)
 	}
 }
+
+// TestMissingStandsOverARestart: an alarm that a device is missing neither ends nor comes twice because the gateway was started anew, whatever the
+// rule's other channels report.
+func TestMissingStandsOverARestart(t *testing.T) {
+	lost := Rule{Name: "lost", When: must(t, "missing(a.x, 5m) or missing(b.y, 5m)"), Severity: SeverityError, Text: "lost"}
+	of := func(device, channel string) tidegate.Reading {
+		return tidegate.Reading{Device: device, Channel: channel, Value: tidegate.Float(1)}
+	}
+	for name, heard := range map[string]bool{"heard before": true, "never heard": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newSet(t, lost)
+			if heard {
+				s.Apply(record(0, of("a", "x")))
+			}
+			s.Apply(record(4*time.Minute, of("b", "y")))
+			s.Advance(6*time.Minute, time.Time{})
+			if st := s.Status()[0]; !st.Active {
+				t.Fatalf("after 6 minutes: %+v", st)
+			}
+			again, err := New([]Rule{lost}, 7*time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := again.Restore(s.State(), true); err != nil {
+				t.Fatal(err)
+			}
+			for at := 8 * time.Minute; at < 20*time.Minute; at += time.Minute {
+				if got := tell(again.Apply(record(at, of("b", "y")))); got != "" {
+					t.Errorf("at %v: %s", at, got)
+				}
+			}
+			if got, want := tell(again.Apply(record(20*time.Minute, of("a", "x")))), "cleared lost error \"lost\" a.x=1\n"; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}

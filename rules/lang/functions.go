@@ -147,7 +147,17 @@ func missing(c *checker, _ *function, call *ast.CallNode) node {
 		return last + span
 	}
 	c.prog.waits = append(c.prog.waits, wait{due})
-	out := node{kind: kindBool, atom: "call", yes: func(x *Instance) Verdict { return verdictOf(x.now >= due(x)) }}
+	// Where x has begun to look since the last value, it may have been missing before: then that is not over because x counts anew.
+	out := node{kind: kindBool, atom: "call", yes: func(x *Instance) Verdict {
+		cell := x.cells[i]
+		switch {
+		case x.now >= due(x):
+			return Yes
+		case cell.Value.Kind() == tidegate.KindNone, cell.At < x.start && x.now >= cell.At+span:
+			return Unknown
+		}
+		return No
+	}}
 	return out.with(ch, ch)
 }
 
