@@ -281,3 +281,30 @@ func (s *Set) Status() []Status {
 	}
 	return out
 }
+
+// GoOn says that a restored Set takes over at the boot time at, without a pause since the one whose state it has: what looks at time is looked at
+// from then on, while silence counts from the start that New was given.
+func (s *Set) GoOn(at time.Duration) {
+	s.begun = max(s.begun, at)
+	for _, r := range s.rules {
+		s.plan(r)
+	}
+}
+
+// Show returns what the conditions of the rule called name look at, `when` and then `clear`, as it is at the boot time now, for people; ok is
+// false when there is no such rule. now must not be before what the Set has judged.
+func (s *Set) Show(name string, now time.Duration) (when, clear []lang.Shown, ok bool) {
+	r := s.byName[name]
+	if r == nil {
+		return nil, nil, false
+	}
+	wall := time.Time{}
+	if !s.base.IsZero() {
+		wall = s.base.Add(now)
+	}
+	when = r.when.Show(now, wall)
+	if r.clear != nil {
+		clear = r.clear.Show(now, wall)
+	}
+	return when, clear, true
+}

@@ -548,3 +548,37 @@ func TestMissingStandsOverARestart(t *testing.T) {
 		})
 	}
 }
+
+// TestGoOn: a Set that takes over without a pause looks at the time of day as it is then, not as it was at the start.
+func TestGoOn(t *testing.T) {
+	night := Rule{Name: "night", When: must(t, "d.a > 0 and hour() == 22"), Severity: SeverityInfo, Text: "x"}
+	midnight := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	at := 22*time.Hour + 30*time.Minute
+	s := newSet(t, night)
+	rec := record(at, tidegate.Reading{Device: "d", Channel: "a", Value: tidegate.Int(1)})
+	rec.Time = midnight.Add(at)
+	if got, want := tell(s.Apply(rec)), "raised night info \"x\" d.a=1\n"; got != want {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	again := newSet(t, night)
+	if _, err := again.Restore(s.State(), true); err != nil {
+		t.Fatal(err)
+	}
+	again.GoOn(at + time.Minute)
+	if due, ok := again.Next(); !ok || due != at+time.Minute {
+		t.Errorf("looks first at %v %v", due, ok)
+	}
+	if got := tell(again.Advance(at+time.Minute, midnight.Add(at+time.Minute))); got != "" {
+		t.Errorf("got %q", got)
+	}
+	when, _, ok := again.Show("night", at+2*time.Minute)
+	if !ok || len(when) != 2 || when[0].Text != "d.a" || when[0].Since != 2*time.Minute || when[1].Text != "hour()" || when[1].Value != tidegate.Float(22) {
+		t.Errorf("shows %+v", when)
+	}
+	if _, _, ok := again.Show("day", at); ok {
+		t.Error("shows a rule that there is not")
+	}
+	if got, want := tell(again.Advance(23*time.Hour, midnight.Add(23*time.Hour))), "cleared night info \"x\" d.a=1\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
