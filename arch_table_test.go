@@ -67,6 +67,10 @@ var theRules = ruleBook{
 		{what: "rules", where: []string{".", "rules/lang"}, why: "pure: no clock, device, network or disk"},
 		{what: "rules/lang", where: []string{".", "rules/window"}, why: "pure: text to conditions; knows no rule"},
 		{what: "rules/window", where: []string{}, why: "pure: numbers and times to sums; knows no reading and no rule"},
+		{
+			what: "rules/cases", where: []string{".", "agent/config", "agent/config/strict", "drivers", "rules", "rules/lang"},
+			why: "written cases in, what became of them out; rules and channels as the configuration has them",
+		},
 		{what: "sync/wire", where: []string{"."}, why: "pure: readings to payloads and back"},
 		{what: "sync/wire/frame", where: []string{".", "sync/wire"}, why: "pure: records to the body of a stored frame and back"},
 		{what: "sync/wire/frame/column", where: []string{"."}, why: "pure: numbers to columns of bytes and back"},
