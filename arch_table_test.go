@@ -136,8 +136,8 @@ var theRules = ruleBook{
 			why:  "wiring and printing; is given the drivers, so that other programs have theirs; settings are described from the structs; demo has its receiver in a process of its own",
 			where: []string{
 				".", "agent", "agent/config", "agent/config/describe", "agent/output", "agent/status", "agent/web",
-				"cmd/tidegate/demo", "cmd/tidegate/direct", "cmd/tidegate/find", "cmd/tidegate/man", "cmd/tidegate/reach", "drivers", "drivers/board",
-				"sync/receive/farend",
+				"cmd/tidegate/demo", "cmd/tidegate/direct", "cmd/tidegate/find", "cmd/tidegate/man", "cmd/tidegate/reach", "cmd/tidegate/tried",
+				"drivers", "drivers/board", "sync/receive/farend",
 			},
 		},
 		{what: "cmd/tidegate/find", where: []string{"drivers", "drivers/board", "drivers/board/gpioline", "drivers/modbus/sweep", "drivers/scan"}, why: "what scan found, for people"},
@@ -146,6 +146,7 @@ var theRules = ruleBook{
 			where: []string{".", "agent/config", "agent/output", "agent/status", "drivers"},
 		},
 		{what: "cmd/tidegate/reach", where: []string{"agent/config"}, why: "the gateway's socket and files"},
+		{what: "cmd/tidegate/tried", where: []string{"agent/config", "agent/config/strict", "rules/cases"}, why: "what became of files of cases, for people"},
 		{what: "cmd/tidegate/man", where: []string{}, why: "pages from the commands, whatever they do"},
 		{
 			what: "cmd/tidegate/demo", why: "the far end of a bus, a broker, and what is in the gateway's buffer and the receiver's files at the end",
