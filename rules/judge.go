@@ -65,12 +65,29 @@ func (s *Set) setWall(wall time.Time, boot time.Duration, q tidegate.TimeQuality
 	s.base = wall.Add(-boot)
 }
 
+// In has conditions look at the time of day in zone, whatever the zone of the times of records and of Advance. It returns s.
+func (s *Set) In(zone *time.Location) *Set {
+	s.zone = zone
+	return s
+}
+
+// wall returns what the wall clock says at the boot time boot, in the zone that counts; zero = not known.
+func (s *Set) wall(boot time.Duration) time.Time {
+	if s.base.IsZero() {
+		return time.Time{}
+	}
+	if s.zone == nil {
+		return s.base.Add(boot)
+	}
+	return s.base.Add(boot).In(s.zone)
+}
+
 // test returns what x, of p, says now.
 func (s *Set) test(p *lang.Program, x *lang.Instance) lang.Verdict {
-	if !p.Clock || s.base.IsZero() {
+	if !p.Clock {
 		return x.Test(s.now, time.Time{})
 	}
-	return x.Test(s.now, s.base.Add(s.now))
+	return x.Test(s.now, s.wall(s.now))
 }
 
 // take takes over one reading of the instant under way.
@@ -149,7 +166,7 @@ func (s *Set) pass(boot time.Duration, upTo bool) {
 }
 
 // Advance lets time pass up to the boot time boot without a reading: conditions that wait for it hold, each at its own time. wall is the time
-// of day at boot, in the zone that counts; zero = not known. It may lag behind the clock: readings of before that come later are judged as well.
+// of day at boot; zero = not known. It may lag behind the clock: readings of before that come later are judged as well.
 func (s *Set) Advance(boot time.Duration, wall time.Time) Outcome {
 	s.reset()
 	s.base = time.Time{}

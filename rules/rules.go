@@ -87,7 +87,8 @@ type Set struct {
 	kept  []*cell       // those of cells that are part of the state
 	begun time.Duration // boot time from which on it looks
 	now   time.Duration
-	base  time.Time // wall clock when boot time was 0, in the zone that counts; zero = not known
+	base  time.Time      // wall clock when boot time was 0; zero = not known
+	zone  *time.Location // of the time of day; nil = that of the times that are told
 	late  uint64
 	turn  uint64  // number of the instant that is judged
 	moved []*rule // rules that the instant concerns
@@ -298,13 +299,9 @@ func (s *Set) Show(name string, now time.Duration) (when, clear []lang.Shown, ok
 	if r == nil {
 		return nil, nil, false
 	}
-	wall := time.Time{}
-	if !s.base.IsZero() {
-		wall = s.base.Add(now)
-	}
-	when = r.when.Show(now, wall)
+	when = r.when.Show(now, s.wall(now))
 	if r.clear != nil {
-		clear = r.clear.Show(now, wall)
+		clear = r.clear.Show(now, s.wall(now))
 	}
 	return when, clear, true
 }

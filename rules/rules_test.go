@@ -582,3 +582,22 @@ func TestGoOn(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestZone: the time of day is that of the zone that was told, with a reading and without, whatever zone the times themselves have.
+func TestZone(t *testing.T) {
+	night := Rule{Name: "night", When: must(t, "d.a > 0 and hour() == 22"), Severity: SeverityInfo, Text: "x"}
+	s := newSet(t, night).In(time.FixedZone("", 2*3600))
+	begin := time.Date(2026, 1, 5, 19, 59, 0, 0, time.UTC) // 21:59 there
+	rec := record(0, tidegate.Reading{Device: "d", Channel: "a", Value: tidegate.Int(1)})
+	rec.Time = begin
+	got := tell(s.Apply(rec))
+	got += tell(s.Advance(time.Minute, begin.Add(time.Minute).In(time.FixedZone("", -5*3600))))
+	rec.Boot, rec.Time = 2*time.Minute, begin.Add(2*time.Minute)
+	got += tell(s.Apply(rec))
+	if want := "raised night info \"x\" d.a=1\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if when, _, _ := s.Show("night", 2*time.Minute); when[1].Value != tidegate.Float(22) {
+		t.Errorf("shows %+v", when)
+	}
+}

@@ -138,14 +138,18 @@ func (u *Uplink) All() []string {
 	return u.URLs
 }
 
-// RuleSet returns the rules of a loaded configuration as package rules takes them; start is the boot time from which on they look. Errors
+// RuleSet returns the rules of a loaded configuration as package rules takes them, in the machine's time zone; start is the boot time from which on they look. Errors
 // are those of package rules; Load has found them before.
 func (c *Config) RuleSet(start time.Duration) (*rules.Set, error) {
 	list, err := c.RuleList()
 	if err != nil {
 		return nil, err
 	}
-	return rules.New(list, start)
+	set, err := rules.New(list, start)
+	if err != nil {
+		return nil, err
+	}
+	return set.In(time.Local), nil
 }
 
 // RuleList returns the rules of a loaded configuration, for rules.New.

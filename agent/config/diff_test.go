@@ -108,6 +108,25 @@ func TestRuleSet(t *testing.T) {
 	}
 }
 
+// TestRuleSetIsInTheMachinesZone: rules look at the time of day as people on the machine do, though records have theirs in UTC.
+func TestRuleSetIsInTheMachinesZone(t *testing.T) {
+	was := time.Local
+	defer func() { time.Local = was }()
+	time.Local = time.FixedZone("", 5*3600)
+	head, _, _ := strings.Cut(strings.Replace(diffBase, "name: b,", "name: b.1,", 1), "rules:")
+	set, err := parsed(t, head+strings.Replace(rulesPart, "when: a.temp > 80\n    for: 30s", "when: a.temp > 80 and hour() == 3", 1)).RuleSet(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := tidegate.Record{
+		Class: tidegate.ClassReading, Boot: time.Second, Time: time.Date(2026, 1, 5, 22, 30, 0, 0, time.UTC),
+		Readings: []tidegate.Reading{{Device: "a", Channel: "temp", Value: tidegate.Float(90)}},
+	}
+	if out := set.Apply(&rec); len(out.Alarms) != 1 {
+		t.Errorf("at 03:30: %v", out.Alarms)
+	}
+}
+
 const rulesPart = `
 rules:
   - name: hot
