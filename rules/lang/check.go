@@ -11,6 +11,9 @@ import (
 	"github.com/tidegate-io/tidegate"
 )
 
+// maxVisits bounds how many nodes are made of one expression.
+const maxVisits = 4 * MaxNodes
+
 // A checker turns a syntax tree into nodes, and gathers what is wrong.
 type checker struct {
 	table  []function
@@ -18,6 +21,7 @@ type checker struct {
 	schema Schema
 	prog   *Program
 	faults []*Fault
+	visits int             // nodes that were made
 	opaque bool            // something is not only compared with constants
 	calls  map[string]node // by their text
 }
@@ -32,6 +36,12 @@ func (c *checker) fault(at int, problem, hint string) node {
 // node returns n ready to run; of kindNone when something is wrong with it.
 func (c *checker) node(n ast.Node) node {
 	at := n.Location().From
+	if c.visits++; c.visits > maxVisits { // x in [a, b] looks at x twice, and so on with what is in x
+		if c.visits == maxVisits+1 {
+			c.faults = append(c.faults, &Fault{Col: 1, Problem: fmt.Sprintf("more than %d parts, lists written out", maxVisits), Got: c.src.text, Hint: "write several rules"})
+		}
+		return node{input: -1}
+	}
 	var out node
 	switch n := n.(type) {
 	case *ast.IntegerNode:

@@ -10,7 +10,7 @@ import (
 )
 
 // maxTries bounds how many combinations of values judge and Overlap try.
-const maxTries = 20000
+const maxTries = 5000
 
 // An atom is what a condition compares with constants: a channel or a call.
 type atom struct {

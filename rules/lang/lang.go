@@ -99,13 +99,12 @@ type Program struct {
 	Unit   string        // of a number; "" = none, or not known
 	Clock  bool          // it looks at the time of day
 
-	top    node
-	slots  []slotSpec
-	waits  []wait
-	shown  []shown
-	atoms  map[string]*atom // what is compared with constants; nil = not only that
-	calls  int
-	source *source
+	top   node
+	slots []slotSpec
+	waits []wait
+	shown []shown
+	atoms map[string]*atom // what is compared with constants; nil = not only that
+	calls int
 }
 
 // An Input is a channel that a Program looks at.
@@ -134,7 +133,7 @@ func Compile(text string, want Want, schema Schema) (*Program, []*Fault) {
 	if err != nil {
 		return nil, []*Fault{src.parseFault(err)}
 	}
-	c := &checker{table: functions[:], src: src, schema: schema, prog: &Program{Text: text, source: src, atoms: map[string]*atom{}}, calls: map[string]node{}}
+	c := &checker{table: functions[:], src: src, schema: schema, prog: &Program{Text: text, atoms: map[string]*atom{}}, calls: map[string]node{}}
 	top := c.node(tree.Node)
 	if len(c.faults) > 0 {
 		return nil, c.faults
@@ -173,6 +172,10 @@ func (s *source) parseFault(err error) *Fault {
 // finish makes top what the Program gives.
 func (c *checker) finish(top node, want Want) {
 	p := c.prog
+	if top.kind == kindTimes || top.kind == kindWord {
+		c.fault(top.at, "is "+top.kind.String()+" and nothing else", "it belongs into a call, for instance missing(meter1.temp, 3x)")
+		return
+	}
 	if want == Condition {
 		if top.kind == kindNumber || top.kind == kindText {
 			c.fault(top.at, "gives "+top.kind.String()+", not yes or no", "compare it, for instance "+strings.TrimSpace(c.src.cut(top.at, top.end))+" > 80")
