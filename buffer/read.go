@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/tidegate-io/tidegate"
 )
@@ -33,6 +34,50 @@ func (q *Queue) walk(s *segment, from uint64, f func(fr Frame, held tidegate.Ran
 		missing.AddAll(s.Runs.Within(tidegate.Range{First: at, Last: s.Last()}))
 	}
 	return missing, nil
+}
+
+// Stored looks at committed frames of class that hold a record at or behind from, in order, whether uplinks want them or not: at least one
+// frame if there is any, and about maxBytes of bodies. Want is what is held of each. What cannot be read is left out, see Held.
+func (q *Queue) Stored(class tidegate.Class, from Place, maxBytes int) (out []Look, err error) {
+	q.mu.Lock()
+	var list []segment
+	for _, s := range q.segments[class] {
+		if !s.Dropping && !(Place{s.Epoch, s.Last()}).Before(from) {
+			list = append(list, *s)
+		}
+	}
+	names := maps.Clone(q.epochs)
+	q.mu.Unlock()
+	for i := 0; i < len(list) && maxBytes > 0; i++ {
+		s, at := &list[i], uint64(0)
+		if s.Epoch == from.Epoch {
+			at = from.Number
+		}
+		_, err = q.walk(s, at, func(f Frame, held tidegate.Ranges) bool {
+			out = append(out, Look{Frame: f, EpochID: names[s.Epoch].ID, Want: held})
+			maxBytes -= len(f.Body)
+			return maxBytes > 0
+		})
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// Held returns the numbers of class that are committed and not dropped, by epoch ordinal.
+func (q *Queue) Held(class tidegate.Class) map[uint32]tidegate.Ranges {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := map[uint32]tidegate.Ranges{}
+	for _, s := range q.segments[class] {
+		if !s.Dropping {
+			held := out[s.Epoch]
+			held.AddAll(s.Runs)
+			out[s.Epoch] = held
+		}
+	}
+	return out
 }
 
 // noteHurt asks for the declaration of what is unreadable in the segment.
