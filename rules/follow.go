@@ -30,7 +30,7 @@ func (s *Set) byChannel(name string) *cell {
 
 // fire makes r active.
 func (s *Set) fire(r *rule) {
-	r.phase, r.raised, r.isHeld, r.isBlind = active, r.severity, true, false
+	r.phase, r.raised, r.isHeld, r.isBlind, r.turned = active, r.severity, true, false, s.now
 	r.fired++
 	r.isOver = r.clear != nil && r.Clear.Timed() && s.test(r.Clear, r.clear) == lang.Yes
 	s.touch(r)

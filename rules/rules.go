@@ -148,6 +148,7 @@ type rule struct {
 	phase    phase
 	raised   byte          // active: number of the severity of the alarm that stands, 0 = none does
 	since    time.Duration // pending: boot time at which When began to hold
+	turned   time.Duration // active: boot time at which it became so; 0 = the gateway was started since
 	fired    uint64        // how often it became active
 	// isHeld: active: When was last seen to hold. Idle: Clear ended it while When held, which must be seen not to hold before the rule
 	// starts again.

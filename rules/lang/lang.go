@@ -42,6 +42,17 @@ const (
 	Yes
 )
 
+// String returns "yes", "no" or "unknown".
+func (v Verdict) String() string {
+	switch v {
+	case Yes:
+		return "yes"
+	case No:
+		return "no"
+	}
+	return "unknown"
+}
+
 func verdictOf(b bool) Verdict {
 	if b {
 		return Yes

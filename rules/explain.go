@@ -1,0 +1,86 @@
+package rules
+
+import (
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/tidegate-io/tidegate/rules/lang"
+)
+
+// Fingerprint tells what a rule watches from what others do: its name, `when`, `for` and `clear`.
+func (r Rule) Fingerprint() uint32 {
+	h := fnv.New32a()
+	clear := ""
+	if r.Clear != nil {
+		clear = r.Clear.Text
+	}
+	fmt.Fprintf(h, "%s\x00%s\x00%d\x00%s", r.Name, r.When.Text, r.For, clear) // a hash takes all bytes
+	return h.Sum32()
+}
+
+// Fingerprints returns those of the rules, in their order.
+func (s *Set) Fingerprints() []uint32 {
+	out := make([]uint32, len(s.rules))
+	for i, r := range s.rules {
+		out[i] = r.Fingerprint()
+	}
+	return out
+}
+
+// Start returns the boot time from which on s looks, as New was given it.
+func (s *Set) Start() time.Duration { return s.begun }
+
+// A Part is a channel or a call of a condition, and what it is.
+type Part = lang.Shown
+
+// A Stand says how one rule stands and why, for people. Times are boot times.
+type Stand struct {
+	Status
+	Rule Rule
+	Now  time.Duration // as of when: s has not looked any later
+	// Looked: s has looked since it was made; else nothing is said of the conditions.
+	Looked bool
+	Since  time.Duration // pending: since when `when` holds; active: since when the rule is, where SinceKnown
+	// SinceKnown: Since is known. When an active rule became active is not known any more where the gateway was started since.
+	SinceKnown bool
+	Blind      bool          // pending, but a reading has to come first: the gateway was started anew, or a channel has failed meanwhile
+	Spent      bool          // idle, though `when` holds: `clear` ended it, and `when` must be seen not to hold first
+	Next       time.Duration // when time alone has it looked at again; 0 = not at all
+	When       lang.Verdict  // what `when` says now
+	Clear      lang.Verdict  // what `clear` says now; unknown where there is none
+	Parts      []Part        // channels and calls of `when`, and what they are now
+	ClearParts []Part        // those of `clear`
+}
+
+// Explain returns how the rule called name stands; ok is false where there is none. It changes nothing of what s will do.
+func (s *Set) Explain(name string) (x Stand, ok bool) {
+	r := s.byName[name]
+	if r == nil {
+		return x, false
+	}
+	x = Stand{Rule: r.Rule, Now: s.now, Looked: s.now >= s.begun, Spent: r.phase == idle && r.isHeld, Blind: r.phase == pending && r.isBlind}
+	x.Status = Status{Name: r.Name, Active: r.phase == active, Pending: r.phase == pending, Fired: r.fired, Parked: r.parked}
+	switch r.phase {
+	case pending:
+		x.Since, x.SinceKnown = r.since, true
+	case active:
+		x.Since, x.SinceKnown = r.turned, r.turned > 0
+	}
+	if r.heap >= 0 {
+		x.Next = r.due
+	}
+	if r.parked == "" && x.Looked {
+		wall := time.Time{}
+		if !s.base.IsZero() {
+			wall = s.base.Add(s.now)
+		}
+		x.When = s.test(r.When, r.when)
+		x.Parts = r.when.Show(s.now, wall)
+		if r.clear != nil {
+			x.Clear = s.test(r.Clear, r.clear)
+			x.ClearParts = r.clear.Show(s.now, wall)
+		}
+	}
+	return x, true
+}
