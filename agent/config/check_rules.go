@@ -90,6 +90,26 @@ func (c *checker) rival(now, before setting, areAlike bool, name string) {
 		strict.Show(c.cfg.Rules[now.rule].Name), name, strict.Show(c.cfg.Rules[before.rule].Name), c.Line(before.path()), why)
 }
 
+// WithRules returns c, a loaded configuration, with the rules of text in the place of its own: YAML with `rules` as in the configuration and nothing
+// else. name stands for the file in faults. Faults and error are as Load's.
+func (c *Config) WithRules(name string, text []byte) (*Config, []Fault, error) {
+	x := newChecker(name, machine{})
+	var block struct {
+		Rules []Rule `yaml:"rules" check:"required"`
+	}
+	x.Parse(text)
+	complete := x.Decode(&block, nil)
+	own := *c
+	x.cfg, own.Rules = &own, block.Rules
+	if complete {
+		for i := range c.Devices {
+			x.channels[c.Devices[i].Name] = c.Devices[i].Channels
+		}
+		x.checkRules()
+	}
+	return finish(x.cfg, x.Doc)
+}
+
 // condition checks the condition at path; nil when there is none, or a bad one.
 func (c *checker) condition(path, text string, schema lang.Schema) *lang.Program {
 	if text == "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/agent/clock"
+	"github.com/tidegate-io/tidegate/agent/past"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/rules"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
@@ -47,6 +48,7 @@ type judge struct {
 	epochs   map[uint32]buffer.Epoch
 	declared []buffer.Declaration // to be declared by the next entry
 	cleared  []tidegate.Record    // alarms that end without a reading, for the next entry
+	starts   uint64               // of rules, so far
 
 	mu     sync.Mutex // guards asked, wants and stands
 	asked  []buffer.Declaration
@@ -99,10 +101,6 @@ func (j *judge) run(ctx context.Context) error {
 	}
 }
 
-// grace is how far rules lag behind the clock where nothing is read: a Read that ended before something was due, and stands in ring 1 by
-// then, is judged before it.
-const grace = 250 * time.Millisecond
-
 // longest is how long the judge waits at most.
 const longest = time.Hour
 
@@ -112,7 +110,7 @@ func (j *judge) rest() time.Duration {
 	if !ok {
 		return longest
 	}
-	return min(max(due+grace-j.clock().Boot, 0), longest)
+	return min(max(due+past.Grace-j.clock().Boot, 0), longest)
 }
 
 // elapse lets the rules act on time that passed without a reading.
@@ -122,10 +120,10 @@ func (j *judge) elapse() error {
 		return nil
 	}
 	now := j.clock()
-	if due+grace > now.Boot {
+	if due+past.Grace > now.Boot {
 		return nil
 	}
-	out := j.rules.Advance(now.Boot-grace, now.Wall.Add(-grace))
+	out := j.rules.Advance(now.Boot-past.Grace, now.Wall.Add(-past.Grace))
 	alarms := j.follow(&out, &tidegate.Record{Time: now.Wall, Boot: now.Boot, Quality: now.Quality()})
 	actions := slices.Clone(out.Actions)
 	if err := j.put(0, nil, append(j.cleared, alarms...), j.input); err != nil {
@@ -145,10 +143,8 @@ func (j *judge) follow(out *rules.Outcome, rec *tidegate.Record) (alarms []tideg
 			j.log.Error("alarm cannot be encoded", "rule", a.Rule, "err", err)
 			continue
 		}
-		early := max(rec.Boot-a.Boot, 0)
-		alarms = append(alarms, tidegate.Record{
-			Class: tidegate.ClassAlarm, Time: rec.Time.Add(-early), Boot: rec.Boot - early, Quality: rec.Quality, Readings: []tidegate.Reading{r},
-		})
+		wall, boot := past.When(&a, rec.Time, rec.Boot)
+		alarms = append(alarms, tidegate.Record{Class: tidegate.ClassAlarm, Time: wall, Boot: boot, Quality: rec.Quality, Readings: []tidegate.Reading{r}})
 	}
 	for _, s := range out.Changed {
 		j.noteState(s)
@@ -217,10 +213,10 @@ func (j *judge) take(payload []byte, next box.Place) error {
 	kept := j.recs[:0]
 	for i := range j.recs {
 		rec := &j.recs[i]
-		out := j.rules.Apply(rec)
-		alarms = append(alarms, j.follow(&out, rec)...)
-		actions = append(actions, out.Actions...)
-		rec.Readings = out.Readings
+		rec.Readings = past.Judge(j.rules, rec, func(out *rules.Outcome) {
+			alarms = append(alarms, j.follow(out, rec)...)
+			actions = append(actions, out.Actions...)
+		})
 		if len(rec.Readings) > 0 {
 			kept = append(kept, *rec)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/agent/clock"
+	"github.com/tidegate-io/tidegate/agent/past"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
 	"github.com/tidegate-io/tidegate/rules"
@@ -173,14 +174,19 @@ func (l *Line) restoreRules(f *facts) {
 			}
 		}
 	}
+	if list := past.Starts(stored); len(list) > 0 {
+		l.judge.starts = list[len(list)-1].Count + 1
+	}
 	var states []rules.State
 	for name, body := range stored {
 		states = append(states, rules.State{Key: name, Body: body})
 	}
-	out, err := l.o.Rules.Restore(states, l.o.Rings.Kept || f.pos.Boot == l.o.Rings.Boot)
+	sameBoot := l.o.Rings.Kept || f.pos.Boot == l.o.Rings.Boot
+	out, err := l.o.Rules.Restore(states, sameBoot)
 	if err != nil {
 		l.o.Log.Error("state of rules", "err", err)
 	}
+	l.judge.noteStart(past.Start{SameBoot: sameBoot, Fresh: f.pos.Time == 0 && len(states) == 0})
 	l.judge.adopt(out)
 	for _, d := range l.o.Rules.Demands() {
 		l.o.Act(d)
@@ -268,6 +274,7 @@ func (l *Line) ReplaceRules(set *rules.Set) {
 			l.o.Log.Error("state of rules", "err", err)
 		}
 		l.judge.rules = set
+		l.judge.noteStart(past.Start{SameBoot: true})
 		l.judge.adopt(out)
 		for _, d := range set.Demands() {
 			l.o.Act(d)
@@ -284,6 +291,28 @@ func (l *Line) Demand(f func(rules.Action)) {
 		}
 		return nil
 	})
+}
+
+// Explain returns how the rule called name stands, between two records, and what the clock says; ok is false where there is no such rule. It waits
+// for that, or for the end of ctx, which it returns the error of.
+func (l *Line) Explain(ctx context.Context, name string) (x rules.Stand, now clock.Stamp, ok bool, err error) {
+	type answer struct {
+		x   rules.Stand
+		now clock.Stamp
+		ok  bool
+	}
+	done := make(chan answer, 1)
+	l.judge.between(func() error {
+		x, ok := l.judge.rules.Explain(name)
+		done <- answer{x, l.o.Clock(), ok}
+		return nil
+	})
+	select {
+	case a := <-done:
+		return a.x, a.now, a.ok, nil
+	case <-ctx.Done():
+		return x, now, false, ctx.Err()
+	}
 }
 
 // RuleStatus returns how the rules stood when one last changed.

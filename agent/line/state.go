@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/past"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/rules"
 )
@@ -70,6 +71,15 @@ func (j *judge) noteStatus() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.stands = now
+}
+
+// noteStart notes that rules began anew at the next number. The next entry carries it: before a record that is judged after it, or with it.
+func (j *judge) noteStart(s past.Start) {
+	epoch, _, next := j.numbers.peek()
+	s.Count, s.Place, s.Boot = j.starts, buffer.Place{Epoch: epoch, Number: next}, j.rules.Start()
+	s.Wall, s.Armed = j.clock().Wall, j.rules.Fingerprints()
+	j.starts++
+	j.noteState(s.State())
 }
 
 // adopt takes over what restoring the rules led to: alarms of rules that are gone are cleared, their states forgotten.

@@ -31,6 +31,7 @@ const (
 	writeTime   = 10 * time.Second
 	liveEvery   = time.Second
 	driveTime   = 25 * time.Second // of setting an output and reading it back
+	checkTime   = time.Hour        // of reading all that is stored
 	maxLive     = 16               // pages that are shown live at a time
 	maxLiveTime = 24 * time.Hour   // after which the browser connects again
 )
@@ -51,6 +52,14 @@ type Source interface {
 type Outputs interface {
 	// Drive sets the output called name, "device.channel", to what value says, and reads it back. The error says why it was not set.
 	Drive(ctx context.Context, name, value string) (status.Output, error)
+}
+
+// Rules is a Source whose rules can be asked about, by those who may use the socket.
+type Rules interface {
+	// Replay lets rules judge what is stored.
+	Replay(ctx context.Context, t status.Trial) (status.Replay, error)
+	// Explain says how the rule called name stands, and why.
+	Explain(ctx context.Context, name string) (status.RuleState, error)
 }
 
 // A Server shows one Source. Make it with New.
@@ -91,12 +100,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // Routes returns what is answered where: / (page), /api/status, /api/live (server-sent events), /api/segments, /healthz, /metrics, and for those who
-// may use the socket /api/check, which costs much, and POST /api/set, the only one that does not only read.
+// may use the socket /api/check and POST /api/rules/replay, which cost much, /api/rules/explain, and POST /api/set, the only one that does not only read.
 func (s *Server) Routes(socket bool) http.Handler {
 	mux := http.NewServeMux()
 	if socket {
 		mux.HandleFunc("GET /api/check", s.check)
 		mux.HandleFunc("POST /api/set", s.set)
+		mux.HandleFunc("POST /api/rules/replay", s.replay)
+		mux.HandleFunc("GET /api/rules/explain", s.explain)
 	}
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /api/status", s.status)
@@ -130,6 +141,7 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) { s.json(w, s.so
 func (s *Server) segments(w http.ResponseWriter, _ *http.Request) { s.json(w, s.source.Segments()) }
 
 func (s *Server) check(w http.ResponseWriter, r *http.Request) {
+	s.mayTake(w, checkTime)
 	c, err := s.source.Check(r.Context())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -155,9 +167,7 @@ func (s *Server) set(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "decode request: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(driveTime)); err != nil { // the request would end with it
-		s.log.Debug("page", "err", err)
-	}
+	s.mayTake(w, driveTime)
 	ctx, cancel := context.WithTimeout(r.Context(), driveTime)
 	defer cancel()
 	out, err := outputs.Drive(ctx, q.Channel, q.Value)

@@ -1,0 +1,79 @@
+package past
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/rules"
+)
+
+// shownBytes bounds a text that is shown.
+const shownBytes = 200
+
+// Explained says how a rule stands, for people; wall and boot are what the clock says now.
+func Explained(x *rules.Stand, wall time.Time, boot time.Duration) status.RuleState {
+	at := func(when time.Duration, known bool) (t status.Time) {
+		if known {
+			t.Time = wall.Add(when - boot)
+		}
+		return t
+	}
+	s := status.RuleState{
+		Name: x.Name, State: "idle", Since: at(x.Since, x.SinceKnown), Parked: x.Parked, When: x.Rule.When.Text, WhenSays: x.When.String(), ForS: x.Rule.For.Seconds(),
+		Parts: partsOf(x.Parts, boot-x.Now), ClearParts: partsOf(x.ClearParts, boot-x.Now), Does: []string{}, Fired: x.Fired,
+		LookedAt: at(x.Now, x.Looked), Severity: string(x.Rule.Severity), NextLook: at(x.Next, x.Next > 0),
+	}
+	if x.Rule.Clear != nil {
+		s.Clear, s.ClearSays = x.Rule.Clear.Text, x.Clear.String()
+	}
+	switch {
+	case x.Parked != "":
+		s.State = "parked"
+	case x.Active:
+		s.State = "active"
+	case x.Pending:
+		s.State = "pending"
+		s.Due = at(x.Since+x.Rule.For, !x.Blind)
+		s.LeftS = max(0, x.Since+x.Rule.For-boot).Seconds()
+	}
+	switch {
+	case x.Blind:
+		s.Waits = "a reading of its condition has to come first: the gateway was started anew, or a channel has failed meanwhile"
+	case x.Spent:
+		s.Waits = "its condition must be seen not to hold first: it has held since the rule was ended"
+	}
+	if x.Rule.Severity != "" {
+		s.Does = append(s.Does, fmt.Sprintf("alarm %s: %s", x.Rule.Severity, x.Rule.Text))
+	}
+	for _, o := range x.Rule.Outputs {
+		s.Does = append(s.Does, fmt.Sprintf("set %s.%s to %s", o.Device, o.Channel, o.Value))
+		if end := o.OnClear.String(); end != "" {
+			s.Does[len(s.Does)-1] += ", and to " + end + " when it ends"
+		}
+	}
+	return s
+}
+
+// partsOf says what the parts of a condition are, as they were ago.
+func partsOf(list []rules.Part, ago time.Duration) []status.RulePart {
+	out := []status.RulePart{}
+	for _, p := range list {
+		x := status.RulePart{Text: p.Text, Unit: p.Unit, Fault: p.Fault}
+		if p.Value.Kind() != tidegate.KindNone {
+			text := p.Value.String()
+			if len(text) > shownBytes {
+				text = strings.ToValidUTF8(text[:shownBytes], "") + "..."
+			}
+			x.Value = &text
+		}
+		if p.Since >= 0 {
+			age := (p.Since + ago).Seconds()
+			x.AgeS = &age
+		}
+		out = append(out, x)
+	}
+	return out
+}
