@@ -47,10 +47,15 @@ func queueCommand(o *options) *cobra.Command {
 
 // fromQueue asks the running gateway for path, or the stopped one's buffer by offline. found is false when there is no buffer yet.
 func fromQueue[T any](o *options, path string, offline func(*agent.Offline) (T, error)) (v T, cfg *config.Config, found bool, err error) {
+	return fromQueueBy(o, func(cfg *config.Config, v *T) error { return reach.Ask(cfg, path, 10*time.Minute, v) }, offline)
+}
+
+// fromQueueBy is fromQueue with another way to ask.
+func fromQueueBy[T any](o *options, ask func(*config.Config, *T) error, offline func(*agent.Offline) (T, error)) (v T, cfg *config.Config, found bool, err error) {
 	if cfg, err = o.load(os.Stderr); err != nil {
 		return v, cfg, false, err
 	}
-	err = reach.Ask(cfg, path, 10*time.Minute, &v)
+	err = ask(cfg, &v)
 	if !errors.Is(err, reach.ErrNotRunning) {
 		return v, cfg, true, err
 	}

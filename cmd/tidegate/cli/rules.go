@@ -12,11 +12,11 @@ import (
 func rulesCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rules",
-		Short: "Try rules before they are armed",
+		Short: "Try rules before they are armed, and ask about those that are",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(rulesTestCommand(o))
+	c.AddCommand(rulesTestCommand(o), replayCommand(o), explainCommand(o))
 	return c
 }
 

@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidegate-io/tidegate/agent"
+	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
+	"github.com/tidegate-io/tidegate/cmd/tidegate/told"
+)
+
+const (
+	replayTime   = time.Hour        // that a replay may take
+	explainTime  = 10 * time.Second // that the gateway may take to answer
+	maxRulesFile = 48 << 10         // bytes; the gateway's socket takes 64 KiB, encoded
+)
+
+func replayCommand(o *options) *cobra.Command {
+	since, file, asJSON := "", "", false
+	c := &cobra.Command{
+		Use:   "replay",
+		Short: "When rules would have fired on what the gateway has stored, beside when they did",
+		Long: "Lets rules judge what the gateway has stored (buffer.keep says how long that is), and says when each would have fired, beside when the armed\n" +
+			"rule did. Without --rule these are the rules of the configuration; the running gateway is asked, or the buffer of a stopped one is read.\n" +
+			"It says where it is not exact, and why. Nothing is raised, set or sent.",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			var back config.Span
+			if err := back.UnmarshalText([]byte(since)); err != nil {
+				return fmt.Errorf("--since %s: %w", since, err)
+			}
+			return replay(o, time.Duration(back), file, asJSON)
+		},
+	}
+	c.Flags().StringVar(&since, "since", "7d", "how far back firings are told, for instance 12h, 7d or 4w")
+	c.Flags().StringVar(&file, "rule", "", "file with `rules:` as in the configuration, to be tried in the place of those")
+	c.Flags().BoolVar(&asJSON, "json", false, "as JSON, one line, with all firings")
+	return c
+}
+
+func replay(o *options, since time.Duration, file string, asJSON bool) error {
+	t := status.Trial{Since: time.Now().Add(-since)}
+	if file != "" {
+		text, err := rulesToTry(o, file)
+		if err != nil {
+			return err
+		}
+		t.Rules, t.Name = text, file
+	}
+	done := progress(os.Stderr, "replaying what is stored")
+	r, cfg, found, err := fromQueueBy(o,
+		func(cfg *config.Config, r *status.Replay) error {
+			return reach.Tell(cfg, "/api/rules/replay", t, replayTime, r)
+		},
+		func(q *agent.Offline) (status.Replay, error) {
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM) // the buffer is closed in order
+			defer stop()
+			return q.Replay(ctx, t)
+		})
+	done()
+	switch {
+	case err != nil:
+		return err
+	case asJSON:
+		if !found {
+			r.Notes, r.Rules, r.Since = []string{"no reading is stored"}, []status.RuleReplay{}, t.Since
+		}
+		return json.NewEncoder(os.Stdout).Encode(r)
+	case !found:
+		return noBuffer(cfg)
+	}
+	return told.Replay(os.Stdout, &r)
+}
+
+// rulesToTry returns the text of file, which has rules for the channels of the configuration; it says all that is wrong with them.
+func rulesToTry(o *options, file string) (string, error) {
+	st, err := os.Stat(file)
+	if err != nil {
+		return "", fmt.Errorf("rules to try: %w", err)
+	}
+	if st.Size() > maxRulesFile {
+		return "", fmt.Errorf("rules to try: %s has %d bytes, at most %d; leave out those that are not of interest", file, st.Size(), maxRulesFile)
+	}
+	text, err := os.ReadFile(filepath.Clean(file))
+	if err != nil {
+		return "", fmt.Errorf("rules to try: %w", err)
+	}
+	cfg, err := o.load(os.Stderr)
+	if err != nil {
+		return "", err
+	}
+	_, faults, err := cfg.WithRules(file, text)
+	for _, f := range faults {
+		fmt.Fprintln(os.Stderr, f)
+	}
+	if err != nil {
+		return "", errors.New("rules to try cannot be used, see above")
+	}
+	return string(text), nil
+}
+
+func explainCommand(o *options) *cobra.Command {
+	asJSON := false
+	c := &cobra.Command{
+		Use:   "explain NAME",
+		Short: "How a rule of the running gateway stands, and why",
+		Long:  "How a rule of the running gateway stands, and why, in words. Exit status: 0 it is told, 1 there is no such rule, 3 the gateway is not running.",
+		Args:  cobra.ExactArgs(1),
+		RunE:  func(_ *cobra.Command, args []string) error { return explain(o, args[0], asJSON) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "as JSON, one line")
+	return c
+}
+
+func explain(o *options, name string, asJSON bool) error {
+	cfg, err := o.load(os.Stderr)
+	if err != nil {
+		return err
+	}
+	var r status.RuleState
+	err = reach.Ask(cfg, "/api/rules/explain?name="+url.QueryEscape(name), explainTime, &r)
+	switch {
+	case errors.Is(err, reach.ErrNotRunning):
+		fmt.Fprintln(os.Stderr, "tidegate:", err)
+		return exitCode(3)
+	case err != nil:
+		return err
+	case asJSON:
+		return json.NewEncoder(os.Stdout).Encode(r)
+	}
+	return told.Rule(os.Stdout, &r, time.Now())
+}
