@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,16 +19,31 @@ type line struct {
 	answer func(request []byte) []byte
 	echo   error // of Write
 
-	in       []byte
-	from     time.Time // when the first byte of in has come; each needs char
-	deadline time.Time
-	quiet    time.Time       // since when nothing is on the line
-	pauses   []time.Duration // before each request
+	in     []byte
+	from   time.Time       // when the first byte of in has come; each needs char
+	quiet  time.Time       // since when nothing is on the line
+	pauses []time.Duration // before each request
+
+	mu  sync.Mutex // guards end: a ctx that is done sets it from elsewhere
+	end time.Time
 }
 
-func (l *line) SetWriteDeadline(time.Time) error  { return nil }
-func (l *line) SetReadDeadline(t time.Time) error { l.deadline = t; return nil }
-func (l *line) Close() error                      { return nil }
+// deadline returns when Read has to end.
+func (l *line) deadline() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end
+}
+
+func (l *line) SetWriteDeadline(time.Time) error { return nil }
+func (l *line) Close() error                     { return nil }
+
+func (l *line) SetReadDeadline(t time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end = t
+	return nil
+}
 
 func (l *line) Write(b []byte) (int, error) {
 	now := time.Now()
@@ -45,14 +61,14 @@ func (l *line) Write(b []byte) (int, error) {
 func (l *line) Read(b []byte) (int, error) {
 	if len(l.in) > 0 {
 		last := l.from.Add(time.Duration(len(l.in)) * l.char)
-		if last.Before(l.deadline) {
+		if last.Before(l.deadline()) {
 			time.Sleep(time.Until(last))
 			n := copy(b, l.in)
 			l.in = l.in[n:]
 			return n, nil
 		}
 	}
-	time.Sleep(time.Until(l.deadline))
+	time.Sleep(time.Until(l.deadline()))
 	return 0, os.ErrDeadlineExceeded
 }
 

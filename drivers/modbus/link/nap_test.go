@@ -21,8 +21,8 @@ type uart struct {
 
 func (u *uart) Read(b []byte) (int, error) {
 	u.reads++
-	if len(u.in) == 0 || !u.next(min(u.piece, len(u.in))).Before(u.deadline) {
-		time.Sleep(time.Until(u.deadline))
+	if len(u.in) == 0 || !u.next(min(u.piece, len(u.in))).Before(u.deadline()) {
+		time.Sleep(time.Until(u.deadline()))
 		return 0, os.ErrDeadlineExceeded
 	}
 	time.Sleep(time.Until(u.next(min(u.piece, len(u.in)))))
