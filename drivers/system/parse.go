@@ -224,7 +224,7 @@ func parseDisks(s string) ([]disk, error) {
 			err = errors.New("more than 2^53 sectors written")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f[2], err)
+			return nil, fmt.Errorf("%.40s: %w", f[2], err)
 		}
 		out = append(out, disk{number: f[0] + ":" + f[1], name: f[2], wrote: wrote})
 	}

@@ -27,11 +27,13 @@ func (j *scanner) micros(label string) int64 {
 	return int64(f)
 }
 
-// plainMicros turns seconds written with at most 12 digits before the point, at most 6 behind it and no exponent into microseconds.
+// plainMicros turns seconds written with at most 13 digits before the point, at most 6 behind it and no exponent into microseconds, exactly;
+// ok is false where they are beyond maxMicros.
 func plainMicros(text string) (us int64, ok bool) {
 	whole, part, _ := strings.Cut(text, ".")
 	digits, negative := strings.CutPrefix(whole, "-")
-	if len(digits) > 12 || len(part) > 6 {
+	sum := uint64(0)
+	if len(digits) > 13 || len(part) > 6 {
 		return 0, false
 	}
 	for _, s := range [2]string{digits, part} {
@@ -39,16 +41,19 @@ func plainMicros(text string) (us int64, ok bool) {
 			if s[i] < '0' || s[i] > '9' {
 				return 0, false
 			}
-			us = us*10 + int64(s[i]-'0')
+			sum = sum*10 + uint64(s[i]-'0') // at most 10^19, which 64 bits hold
 		}
 	}
 	for range 6 - len(part) {
-		us *= 10
+		sum *= 10
+	}
+	if sum > maxMicros {
+		return 0, false
 	}
 	if negative {
-		us = -us
+		return -int64(sum), true
 	}
-	return us, true
+	return int64(sum), true
 }
 
 // ranges reads [[a,b],...]: at most so many runs of numbers from 1 on, rising.
