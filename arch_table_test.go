@@ -112,7 +112,7 @@ var theRules = ruleBook{
 		{what: "agent/status", where: []string{"."}, why: "one snapshot, so that web and commands need no agent"},
 		{
 			what: "agent/past", where: []string{".", "agent/status", "buffer", "rules", "rules/lang", "sync/wire/frame"},
-			why:  "what rules would have done with what is stored, by the way the judge goes; knows no device and no clock",
+			why: "what rules would have done with what is stored, by the way the judge goes; knows no device and no clock",
 		},
 		{what: "agent/config", where: []string{".", "drivers", "rules", "rules/lang", "sync/profile", "sync/wire"}, why: "the whole configuration; drivers' blocks are decoded into their own Config"},
 		{what: "agent/config/strict", where: []string{"."}, why: "YAML without surprises; knows no setting"},

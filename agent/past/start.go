@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -93,14 +94,19 @@ func decodeStart(b []byte) (s Start, err error) {
 		return v
 	}
 	s.Count = unsigned()
-	s.Place = buffer.Place{Epoch: uint32(unsigned()), Number: unsigned()}
-	s.Boot = time.Duration(signed()) * time.Microsecond
+	epoch := unsigned()
+	s.Place = buffer.Place{Epoch: uint32(epoch), Number: unsigned()}
+	boot := signed()
+	s.Boot = time.Duration(boot) * time.Microsecond
 	s.Wall = time.UnixMilli(signed())
 	flags := unsigned()
 	s.SameBoot, s.Fresh = flags&flagSameBoot != 0, flags&flagFresh != 0
 	n := unsigned()
 	if bad || n > maxArmed || uint64(len(b)) != 4*n {
 		return s, fmt.Errorf("%w: %d bytes left for %d fingerprints", errStart, len(b), n)
+	}
+	if epoch > math.MaxUint32 || s.Boot.Microseconds() != boot {
+		return s, fmt.Errorf("%w: epoch %d, boot time %d us are out of range", errStart, epoch, boot)
 	}
 	for i := range int(n) {
 		s.Armed = append(s.Armed, binary.BigEndian.Uint32(b[4*i:]))
