@@ -18,11 +18,12 @@ import (
 	"github.com/tidegate-io/tidegate/agent/output"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/rules"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
 
 // FaultChannel is the channel under which a device that could not be read as a whole reports its fault.
-const FaultChannel = "_device"
+const FaultChannel = rules.DeviceChannel
 
 const (
 	// idleShare is how many times as long as its failed Read had it a device that does not answer leaves a bus to the others there: with

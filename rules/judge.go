@@ -33,27 +33,34 @@ func (s *Set) Apply(rec *tidegate.Record) Outcome {
 			if channels == nil {
 				continue
 			}
-			c := channels[rd.Channel]
-			if c == nil {
-				continue
-			}
 			at := rec.Boot
 			if early := rec.Time.Sub(rd.Time); !rd.Time.IsZero() && early > 0 && early <= ownTime {
 				at -= early
 			}
-			if at != boot || c.turn == s.turn {
-				s.judge()
-				s.pass(at, false)
-				s.now = max(s.now, at)
-				boot = at
+			if rd.Channel == DeviceChannel && rd.Fault != "" { // as if each channel had said so
+				for _, c := range s.listed[device] {
+					boot = s.hear(c, rd, at, boot)
+				}
+			} else if c := channels[rd.Channel]; c != nil {
+				boot = s.hear(c, rd, at, boot)
 			}
-			s.take(c, rd, at)
 		}
 		s.judge()
 	}
 	out := s.outcome()
 	out.Readings = rec.Readings
 	return out
+}
+
+// hear takes over one reading, in the instant under way, of boot time before, or in a new one. It returns the instant's boot time.
+func (s *Set) hear(c *cell, rd *tidegate.Reading, at, before time.Duration) time.Duration {
+	if at != before || c.turn == s.turn {
+		s.judge()
+		s.pass(at, false)
+		s.now = max(s.now, at)
+	}
+	s.take(c, rd, at)
+	return at
 }
 
 // setWall notes what the wall clock says.

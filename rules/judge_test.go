@@ -122,6 +122,28 @@ func TestAsksForFaults(t *testing.T) {
 	}
 }
 
+// TestDeviceFails: a device that fails as a whole is a fault of each of its channels, and of no other device's.
+func TestDeviceFails(t *testing.T) {
+	s := newSet(t,
+		Rule{Name: "a", When: must(t, "fault(d.a)"), Severity: SeverityInfo, Text: "x"},
+		Rule{Name: "b", When: must(t, "fault(d.b)"), Severity: SeverityInfo, Text: "x"},
+		Rule{Name: "other", When: must(t, "fault(e.a)"), Severity: SeverityInfo, Text: "x"},
+		Rule{Name: "held", When: must(t, "d.b > 0"), For: time.Minute, Severity: SeverityInfo, Text: "x"},
+	)
+	s.Apply(record(time.Second, level("a", 1), level("b", 1)))
+	gone := tidegate.Reading{Device: "d", Channel: DeviceChannel, Fault: "port is gone"}
+	if got := alarms(s.Apply(record(2*time.Second, gone))); !slices.Equal(got, []string{"raised a at 2s", "raised b at 2s"}) {
+		t.Errorf("gone: %q", got)
+	}
+	if got := alarms(s.Advance(2*time.Minute, time.Time{})); got != nil {
+		t.Errorf("by time alone, although its channel failed: %q", got)
+	}
+	got := alarms(s.Apply(record(3*time.Minute, level("a", 1), level("b", 1))))
+	if !slices.Equal(got, []string{"cleared a at 3m0s", "cleared b at 3m0s", "raised held at 3m0s"}) {
+		t.Errorf("back: %q", got)
+	}
+}
+
 // TestTimeOfDay: hour() is looked at each minute, by the wall clock in the zone that it is told in, and not known where the clock is not.
 func TestTimeOfDay(t *testing.T) {
 	s := newSet(t, Rule{Name: "night", When: must(t, "hour() >= 22"), Severity: SeverityInfo, Text: "x"})

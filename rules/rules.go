@@ -18,6 +18,9 @@ import (
 // No configured device can have it.
 const RulesDevice = "_rules"
 
+// DeviceChannel is the channel under which a device speaks that fails as a whole: its fault is one of all its channels.
+const DeviceChannel = "_device"
+
 // A Rule is a condition with what follows from it.
 type Rule struct {
 	Name     string        // as tidegate.CheckName has it; unique within a Set
@@ -84,18 +87,20 @@ type Set struct {
 	// cells are the channels that rules look at, by device and channel. As both names may contain dots, every way to cut "device.channel"
 	// counts: a reading matches when its device, a dot and its channel give the same text.
 	cells map[string]map[string]*cell
-	kept  []*cell       // those of cells that are part of the state
-	begun time.Duration // boot time from which on it looks
-	now   time.Duration
-	base  time.Time      // wall clock when boot time was 0; zero = not known
-	zone  *time.Location // of the time of day; nil = that of the times that are told
-	late  uint64
-	turn  uint64  // number of the instant that is judged
-	moved []*rule // rules that the instant concerns
-	mixed bool    // moved is not in the order of the rules
-	due   deadlines
-	dirt  []*cell
-	fed   []*rule // those whose conditions keep something, and took values
+	// listed are the cells of each device, in the order in which rules name them.
+	listed map[string][]*cell
+	kept   []*cell       // those of cells that are part of the state
+	begun  time.Duration // boot time from which on it looks
+	now    time.Duration
+	base   time.Time      // wall clock when boot time was 0; zero = not known
+	zone   *time.Location // of the time of day; nil = that of the times that are told
+	late   uint64
+	turn   uint64  // number of the instant that is judged
+	moved  []*rule // rules that the instant concerns
+	mixed  bool    // moved is not in the order of the rules
+	due    deadlines
+	dirt   []*cell
+	fed    []*rule // those whose conditions keep something, and took values
 	// alarms, actions, changed and dirty are the last Outcome's memory, used again.
 	alarms  []Alarm
 	actions []Action
@@ -170,7 +175,7 @@ type rule struct {
 // New returns a Set of rules in their initial state, or says everything that is wrong with them. start is the boot time from which on it
 // looks: what was silent before is not missing.
 func New(list []Rule, start time.Duration) (*Set, error) {
-	s := &Set{byName: make(map[string]*rule, len(list)), cells: map[string]map[string]*cell{}, begun: start, turn: 1}
+	s := &Set{byName: make(map[string]*rule, len(list)), cells: map[string]map[string]*cell{}, listed: map[string][]*cell{}, begun: start, turn: 1}
 	byChannel := map[string]*cell{}
 	var errs []error
 	for _, r := range list {
@@ -236,6 +241,7 @@ func (s *Set) enter(c *cell) {
 			s.cells[device] = map[string]*cell{}
 		}
 		s.cells[device][name] = c
+		s.listed[device] = append(s.listed[device], c)
 	}
 }
 
