@@ -19,7 +19,10 @@ func TestDrop(t *testing.T) {
 			_, _ = io.Copy(io.Discard, c)
 		},
 		"<nil> after 150ms": func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
-		"EOF after 0s":      func(c net.Conn) { _ = c.Close() },
+		"EOF after 1ms": func(c net.Conn) {
+			time.Sleep(time.Millisecond) // Drop waits by then
+			_ = c.Close()
+		},
 		"line is never quiet for 150ms after 0s": func(c net.Conn) {
 			for err := error(nil); err == nil; {
 				_, err = c.Write(make([]byte, 4096))
