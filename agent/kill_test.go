@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent"
+	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
@@ -141,15 +142,22 @@ func TestKill(t *testing.T) {
 			t.Fatalf("child ended by itself: %v: %s", err, &said)
 		}
 	}
-	bubble(t, func(t *testing.T) { judgeKilled(t, dir, c, kills) })
+	booted := new(clock.Clock).Now().Boot
+	bubble(t, func(t *testing.T) { judgeKilled(t, dir, c, kills, booted) })
 }
 
-// judgeKilled starts the gateway of dir once more, with a link.
-func judgeKilled(t *testing.T, dir string, c *counter, kills int) {
+// judgeKilled starts the gateway of dir once more, with a link, on a machine that was booted as long ago as booted says: boot time goes on.
+func judgeKilled(t *testing.T, dir string, c *counter, kills int, booted time.Duration) {
 	b := newBroker(t)
 	f := newFar(t, b)
 	x := newBed(t, b, c.driver())
 	x.dir, x.parts.RingDir = filepath.Join(dir, "state"), filepath.Join(dir, "rings")
+	fake := x.parts.Clock
+	x.parts.Clock = func() clock.Stamp {
+		now := fake()
+		now.Boot += booted
+		return now
+	}
 	g := x.start(killedConfig)
 	time.Sleep(10 * time.Second)
 	g.end()
