@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"hash/fnv"
 	"time"
 
 	"github.com/tidegate-io/tidegate/rules/lang"
@@ -10,13 +9,11 @@ import (
 
 // Fingerprint tells what a rule watches from what others do: its name, `when`, `for` and `clear`.
 func (r Rule) Fingerprint() uint32 {
-	h := fnv.New32a()
 	clear := ""
 	if r.Clear != nil {
 		clear = r.Clear.Text
 	}
-	fmt.Fprintf(h, "%s\x00%s\x00%d\x00%s", r.Name, r.When.Text, r.For, clear) // a hash takes all bytes
-	return h.Sum32()
+	return textMark(fmt.Sprintf("%s\x00%s\x00%d\x00%s", r.Name, r.When.Text, r.For, clear))
 }
 
 // Fingerprints returns those of the rules, in their order.
@@ -60,7 +57,7 @@ func (s *Set) Explain(name string) (x Stand, ok bool) {
 		return x, false
 	}
 	x = Stand{Rule: r.Rule, Now: s.now, Looked: s.now >= s.begun, Spent: r.phase == idle && r.isHeld, Blind: r.phase == pending && r.isBlind}
-	x.Status = Status{Name: r.Name, Active: r.phase == active, Pending: r.phase == pending, Fired: r.fired, Parked: r.parked}
+	x.Status = r.status()
 	switch r.phase {
 	case pending:
 		x.Since, x.SinceKnown = r.since, true
@@ -71,16 +68,11 @@ func (s *Set) Explain(name string) (x Stand, ok bool) {
 		x.Next = r.due
 	}
 	if r.parked == "" && x.Looked {
-		wall := time.Time{}
-		if !s.base.IsZero() {
-			wall = s.base.Add(s.now)
-		}
 		x.When = s.test(r.When, r.when)
-		x.Parts = r.when.Show(s.now, wall)
 		if r.clear != nil {
 			x.Clear = s.test(r.Clear, r.clear)
-			x.ClearParts = r.clear.Show(s.now, wall)
 		}
+		x.Parts, x.ClearParts = s.show(r, s.now)
 	}
 	return x, true
 }

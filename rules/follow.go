@@ -23,6 +23,7 @@ func (s *Set) decided(r *rule, p *lang.Program) (channel string, v tidegate.Valu
 	return name, s.byChannel(name).Value
 }
 
+// byChannel returns the cell of the channel called name, "device.channel"; nil where no rule looks at it.
 func (s *Set) byChannel(name string) *cell {
 	device, channel, _ := strings.Cut(name, ".")
 	return s.cells[device][channel]

@@ -179,3 +179,30 @@ func TestParked(t *testing.T) {
 		t.Errorf("a parked rule says %q", got)
 	}
 }
+
+// TestTurned: what a condition keeps changes with each reading, which is no change of how a rule stands.
+func TestTurned(t *testing.T) {
+	s := newSet(t, Rule{Name: "r", When: must(t, "avg(d.a, 1m) > 5"), Severity: SeverityInfo, Text: "x"})
+	for i, c := range []struct {
+		value float64
+		want  bool
+	}{{1, false}, {2, false}, {50, true}, {51, false}} {
+		out := s.Apply(record(time.Duration(i)*time.Second, level("a", c.value)))
+		if out.Turned != c.want || len(out.Changed) == 0 {
+			t.Errorf("reading %d: turned %v, want %v; changed %v", i, out.Turned, c.want, out.Changed)
+		}
+	}
+	if out := s.Advance(3*time.Minute, time.Time{}); out.Turned {
+		t.Error("an average that is not known any more ended the rule")
+	}
+}
+
+// TestExplainedInItsZone: what people are told of the time of day is what the rule goes by.
+func TestExplainedInItsZone(t *testing.T) {
+	s := newSet(t, Rule{Name: "night", When: must(t, "hour() >= 22"), Severity: SeverityInfo, Text: "x"}).In(time.FixedZone("east", 3*3600))
+	s.Advance(time.Hour, time.Date(2026, 1, 5, 20, 0, 0, 0, time.UTC))
+	x, _ := s.Explain("night")
+	if len(x.Parts) != 1 || x.Parts[0].Value.String() != "23" || !x.Active {
+		t.Errorf("got %+v, active %v", x.Parts, x.Active)
+	}
+}

@@ -98,10 +98,7 @@ func (s *Set) Restore(states []State, sameBoot bool) (Outcome, error) {
 func (s *Set) forget(key string) { s.changed = append(s.changed, State{Key: key}) }
 
 func (s *Set) restoreCell(name string, state State, sameBoot bool) error {
-	var c *cell
-	if device, channel, ok := strings.Cut(name, "."); ok {
-		c = s.cells[device][channel]
-	}
+	c := s.byChannel(name)
 	if c == nil || !c.isKept || !sameBoot {
 		s.forget(state.Key)
 		return nil
@@ -119,10 +116,7 @@ func (s *Set) restorePart(r *rule, rest string, state State, sameBoot bool) erro
 		s.forget(state.Key)
 		return nil
 	}
-	x := r.when
-	if p.of == 'c' {
-		x = r.clear
-	}
+	x := r.instance(p.of)
 	if x == nil || mark != textMark(r.program(p.of).Text) {
 		s.forget(state.Key)
 		return nil

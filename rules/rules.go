@@ -77,7 +77,8 @@ type Outcome struct {
 	Readings []tidegate.Reading // those that remain: with rules of this kind, all
 	Alarms   []Alarm            // raised or cleared, in order
 	Actions  []Action           // outputs to set, in order
-	Changed  []State            // the rules whose state is no longer what it was, each once
+	Changed  []State            // what is stored is no longer what it was, each key once
+	Turned   bool               // what Status says is no longer what it was
 }
 
 // A Set judges records by its rules, one record after the other. It is not safe for concurrent use.
@@ -187,9 +188,9 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 		own := &rule{Rule: r, index: len(s.rules), severity: severity, mark: fingerprint(r), heap: -1}
 		s.rules = append(s.rules, own)
 		s.byName[r.Name] = own
-		own.when = s.start(own, r.When, byChannel, start)
+		own.when = s.start(own, r.When, byChannel)
 		if r.Clear != nil {
-			own.clear = s.start(own, r.Clear, byChannel, start)
+			own.clear = s.start(own, r.Clear, byChannel)
 		}
 		own.timed = r.When.Timed() || r.Clear != nil && r.Clear.Timed()
 		own.keeps = own.when.Keeps() || own.clear != nil && own.clear.Keeps()
@@ -202,7 +203,7 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 }
 
 // start makes p run on the cells of the channels that it looks at.
-func (s *Set) start(r *rule, p *lang.Program, byChannel map[string]*cell, start time.Duration) *lang.Instance {
+func (s *Set) start(r *rule, p *lang.Program, byChannel map[string]*cell) *lang.Instance {
 	var cells []*lang.Cell
 	for i, in := range p.Inputs {
 		c := byChannel[in.Channel]
@@ -227,7 +228,7 @@ func (s *Set) start(r *rule, p *lang.Program, byChannel map[string]*cell, start 
 		w.faults = w.faults || in.Faults
 		cells = append(cells, &c.Cell)
 	}
-	return p.New(cells, start)
+	return p.New(cells, s.begun)
 }
 
 // enter makes c found by every way to cut its name.
@@ -285,9 +286,13 @@ type Status struct {
 func (s *Set) Status() []Status {
 	out := make([]Status, len(s.rules))
 	for i, r := range s.rules {
-		out[i] = Status{Name: r.Name, Active: r.phase == active, Pending: r.phase == pending, Fired: r.fired, Parked: r.parked}
+		out[i] = r.status()
 	}
 	return out
+}
+
+func (r *rule) status() Status {
+	return Status{Name: r.Name, Active: r.phase == active, Pending: r.phase == pending, Fired: r.fired, Parked: r.parked}
 }
 
 // GoOn says that a restored Set takes over at the boot time at, without a pause since the one whose state it has: what looks at time is looked at
@@ -306,9 +311,14 @@ func (s *Set) Show(name string, now time.Duration) (when, clear []lang.Shown, ok
 	if r == nil {
 		return nil, nil, false
 	}
+	when, clear = s.show(r, now)
+	return when, clear, true
+}
+
+func (s *Set) show(r *rule, now time.Duration) (when, clear []lang.Shown) {
 	when = r.when.Show(now, s.wall(now))
 	if r.clear != nil {
 		clear = r.clear.Show(now, s.wall(now))
 	}
-	return when, clear, true
+	return when, clear
 }

@@ -41,9 +41,7 @@ const (
 
 // fingerprint tells a rule's condition and duration from others.
 func fingerprint(r Rule) uint32 {
-	h := fnv.New32a()
-	fmt.Fprintf(h, "%s\x00%d", r.When.Text, r.For) // a hash takes all bytes
-	return h.Sum32()
+	return textMark(fmt.Sprintf("%s\x00%d", r.When.Text, r.For))
 }
 
 func (r *rule) appendState(b []byte) []byte {
@@ -90,6 +88,14 @@ func (r *rule) program(of byte) *lang.Program {
 		return r.When
 	}
 	return r.Clear
+}
+
+// instance returns what runs program(of); nil where there is none.
+func (r *rule) instance(of byte) *lang.Instance {
+	if of == 'w' {
+		return r.when
+	}
+	return r.clear
 }
 
 func textMark(text string) uint32 {
@@ -192,11 +198,7 @@ func (s *Set) State() []State {
 // parts calls f for each part of what the conditions of r keep: all of them, or those that changed since the last call.
 func (r *rule) parts(all bool, f func(key string, body []byte)) {
 	for _, of := range [...]byte{'w', 'c'} {
-		x := r.when
-		if of == 'c' {
-			x = r.clear
-		}
-		if x != nil && x.Keeps() {
+		if x := r.instance(of); x != nil && x.Keeps() {
 			x.Parts(all, func(slot, n int, body []byte) { f(r.key(part{of, slot, n}), body) })
 		}
 	}
@@ -218,6 +220,7 @@ func (s *Set) touch(r *rule) {
 
 // outcome returns what was gathered since reset.
 func (s *Set) outcome() Outcome {
+	turned := len(s.dirty) > 0
 	for _, r := range s.dirty {
 		start := len(s.bodies)
 		s.bodies = r.appendState(s.bodies)
@@ -242,5 +245,5 @@ func (s *Set) outcome() Outcome {
 		c.dirty = false
 	}
 	s.dirty, s.fed, s.dirt = s.dirty[:0], s.fed[:0], s.dirt[:0]
-	return Outcome{Alarms: s.alarms, Actions: s.actions, Changed: s.changed}
+	return Outcome{Turned: turned, Alarms: s.alarms, Actions: s.actions, Changed: s.changed}
 }

@@ -115,16 +115,13 @@ func (j *judge) rest() time.Duration {
 
 // elapse lets the rules act on time that passed without a reading.
 func (j *judge) elapse() error {
-	due, ok := j.rules.Next()
+	clock := j.clock()
+	now := tidegate.Record{Time: clock.Wall, Boot: clock.Boot, Quality: clock.Quality()}
+	out, ok := past.Elapse(j.rules, &now)
 	if !ok {
 		return nil
 	}
-	now := j.clock()
-	if due+past.Grace > now.Boot {
-		return nil
-	}
-	out := j.rules.Advance(now.Boot-past.Grace, now.Wall.Add(-past.Grace))
-	alarms := j.follow(&out, &tidegate.Record{Time: now.Wall, Boot: now.Boot, Quality: now.Quality()})
+	alarms := j.follow(&out, &now)
 	actions := slices.Clone(out.Actions)
 	if err := j.put(0, nil, append(j.cleared, alarms...), j.input); err != nil {
 		return err
@@ -149,7 +146,7 @@ func (j *judge) follow(out *rules.Outcome, rec *tidegate.Record) (alarms []tideg
 	for _, s := range out.Changed {
 		j.noteState(s)
 	}
-	if len(out.Changed) > 0 {
+	if out.Turned {
 		j.noteStatus()
 	}
 	return alarms

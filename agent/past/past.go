@@ -14,20 +14,30 @@ import (
 const Grace = 250 * time.Millisecond
 
 // Judge lets set judge rec, calls f with what came of it, first of the time that passed before, then of rec, and returns the readings that
-// remain. An Outcome belongs to f until it returns. What was due more than Grace before the end of a Read has happened before the Read, whatever times its readings have of their
-// own, and however late the judge comes to it: so the records alone, in their order, say what rules do.
+// remain. An Outcome belongs to f until it returns. What was due more than Grace before the end of a Read has happened before the Read, whatever
+// times its readings have of their own, and however late the judge comes to it: so the records alone, in their order, say what rules do.
 func Judge(set *rules.Set, rec *tidegate.Record, f func(out *rules.Outcome)) []tidegate.Reading {
-	if due, ok := set.Next(); ok && rec.Class == tidegate.ClassReading && due+Grace <= rec.Boot {
-		wall := rec.Time.Add(-Grace)
-		if rec.Quality == tidegate.TimeRelative {
-			wall = time.Time{}
+	if rec.Class == tidegate.ClassReading {
+		if out, ok := Elapse(set, rec); ok {
+			f(&out)
 		}
-		out := set.Advance(rec.Boot-Grace, wall)
-		f(&out)
 	}
 	out := set.Apply(rec)
 	f(&out)
 	return out.Readings
+}
+
+// Elapse lets time pass for set up to Grace before the time of at, where something was due by then; else ok is false.
+func Elapse(set *rules.Set, at *tidegate.Record) (out rules.Outcome, ok bool) {
+	due, ok := set.Next()
+	if !ok || due+Grace > at.Boot {
+		return out, false
+	}
+	wall := at.Time.Add(-Grace)
+	if at.Quality == tidegate.TimeRelative {
+		wall = time.Time{}
+	}
+	return set.Advance(at.Boot-Grace, wall), true
 }
 
 // When returns what an alarm of rules that judged a record which ended at boot time boot has for its time: wall is the record's.
