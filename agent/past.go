@@ -67,18 +67,15 @@ func (a *Agent) Explain(ctx context.Context, name string) (status.RuleState, err
 		for _, r := range l.line.RuleStatus() {
 			names = append(names, r.Name)
 		}
-		return status.RuleState{}, fmt.Errorf("there is no rule %q; %s", name, enumerate(names))
+		return status.RuleState{}, fmt.Errorf("there is no rule %q; %s", name, armed(names))
 	}
 	return past.Explained(&x, now.Wall, now.Boot), nil
 }
 
-// enumerate says which rules there are, the first ten of them.
-func enumerate(names []string) string {
-	switch n := len(names); {
-	case n == 0:
+// armed says which rules there are, the first ten of them.
+func armed(names []string) string {
+	if len(names) == 0 {
 		return "no rule is armed"
-	case n > 10:
-		return fmt.Sprintf("rules are %s and %d more", strings.Join(names[:10], ", "), n-10)
 	}
-	return "rules are " + strings.Join(names, ", ")
+	return "rules are " + config.Enumerate(names)
 }

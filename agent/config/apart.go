@@ -9,11 +9,31 @@ import (
 // them is noted in doc, as Load does. c is a loaded configuration, or one of devices with their names, intervals and channels only.
 func (c *Config) Apart(doc *strict.Doc, list []Rule) *Config {
 	out := &Config{Devices: c.Devices, Rules: list}
-	check := checker{Doc: doc, cfg: out, channels: map[string][]drivers.Channel{}}
-	for i := range c.Devices {
-		check.channels[c.Devices[i].Name] = c.Devices[i].Channels
-	}
+	check := checker{Doc: doc, cfg: out, channels: c.channels()}
 	check.checkRules()
+	return out
+}
+
+// WithRules returns the devices of c, a loaded configuration, with the rules of text: YAML with `rules` as in the configuration and nothing else.
+// name stands for the file in faults. Faults and error are as Load's.
+func (c *Config) WithRules(name string, text []byte) (out *Config, faults []Fault, err error) {
+	doc := strict.New(name)
+	var block struct {
+		Rules []Rule `yaml:"rules" check:"required"`
+	}
+	doc.Parse(text)
+	if doc.Decode(&block, nil) {
+		out = c.Apart(doc, block.Rules)
+	}
+	return finish(out, doc)
+}
+
+// channels returns the channels of each device, as far as they are known beforehand.
+func (c *Config) channels() map[string][]drivers.Channel {
+	out := map[string][]drivers.Channel{}
+	for i := range c.Devices {
+		out[c.Devices[i].Name] = c.Devices[i].Channels
+	}
 	return out
 }
 

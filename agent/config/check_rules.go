@@ -90,26 +90,6 @@ func (c *checker) rival(now, before setting, areAlike bool, name string) {
 		strict.Show(c.cfg.Rules[now.rule].Name), name, strict.Show(c.cfg.Rules[before.rule].Name), c.Line(before.path()), why)
 }
 
-// WithRules returns c, a loaded configuration, with the rules of text in the place of its own: YAML with `rules` as in the configuration and nothing
-// else. name stands for the file in faults. Faults and error are as Load's.
-func (c *Config) WithRules(name string, text []byte) (*Config, []Fault, error) {
-	x := newChecker(name, machine{})
-	var block struct {
-		Rules []Rule `yaml:"rules" check:"required"`
-	}
-	x.Parse(text)
-	complete := x.Decode(&block, nil)
-	own := *c
-	x.cfg, own.Rules = &own, block.Rules
-	if complete {
-		for i := range c.Devices {
-			x.channels[c.Devices[i].Name] = c.Devices[i].Channels
-		}
-		x.checkRules()
-	}
-	return finish(x.cfg, x.Doc)
-}
-
 // condition checks the condition at path; nil when there is none, or a bad one.
 func (c *checker) condition(path, text string, schema lang.Schema) *lang.Program {
 	if text == "" {
@@ -159,7 +139,7 @@ func (c *checker) findWithin(path string, col int, name string, noDevice, noChan
 		}
 		other := "no device is configured"
 		if len(names) > 0 {
-			other = "devices are " + enumerate(names)
+			other = "devices are " + Enumerate(names)
 		}
 		c.AddWithin(path, col, noDevice, strict.Show(name), strict.DidYouMean(device, names, other))
 		return device, nil, false
@@ -177,13 +157,13 @@ func (c *checker) findWithin(path string, col int, name string, noDevice, noChan
 	if c.partly[device] {
 		return device, nil, true
 	}
-	hint := strict.DidYouMean(channel, names, "its channels are "+enumerate(names))
+	hint := strict.DidYouMean(channel, names, "its channels are "+Enumerate(names))
 	c.AddWithin(path, col, noChannel, strict.Show(name), hint, device, strict.Show(channel))
 	return device, nil, false
 }
 
-// enumerate joins names, the first ten of them.
-func enumerate(names []string) string {
+// Enumerate joins names, the first ten of them.
+func Enumerate(names []string) string {
 	if len(names) > 10 {
 		return strings.Join(names[:10], ", ") + fmt.Sprintf(" and %d more", len(names)-10)
 	}

@@ -154,11 +154,7 @@ func (c *Config) RuleSet(start time.Duration) (*rules.Set, error) {
 
 // RuleList returns the rules of a loaded configuration, for rules.New.
 func (c *Config) RuleList() ([]rules.Rule, error) {
-	channels := map[string][]drivers.Channel{}
-	for i := range c.Devices {
-		channels[c.Devices[i].Name] = c.Devices[i].Channels
-	}
-	schema := c.schema(channels, nil)
+	schema := c.schema(c.channels(), nil)
 	list := make([]rules.Rule, 0, len(c.Rules))
 	for _, r := range c.Rules {
 		rule := rules.Rule{Name: r.Name, For: r.For}

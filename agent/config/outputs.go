@@ -37,7 +37,7 @@ func (c *Config) Output(name string) (*Device, *drivers.Channel, error) {
 		}
 	}
 	outputs := c.Outputs()
-	hint := "outputs are " + enumerate(outputs)
+	hint := "outputs are " + Enumerate(outputs)
 	if len(outputs) == 0 {
 		hint = "no device of the configuration has one"
 	}

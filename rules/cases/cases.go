@@ -4,6 +4,7 @@ package cases
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
@@ -155,7 +156,7 @@ func (c *checker) run(name string, text []byte, configured func() (*config.Confi
 // try runs one case.
 func (c *checker) try(i int, list []rules.Rule) (Case, error) {
 	w := &c.file.Cases[i]
-	p := plan{list: chosen(list, w.Only), arrivals: c.arrivals(i), start: w.began(), end: w.end()}
+	p := plan{list: chosen(list, w.Only, func(r rules.Rule) string { return r.Name }), arrivals: c.arrivals(i), start: w.began(), end: w.end()}
 	line, _ := c.Position(c.path(i))
 	out := Case{Name: w.Name, Line: line, Readings: p.readings()}
 	plain, err := p.run(false, nil)
@@ -191,17 +192,10 @@ func (c *checker) try(i int, list []rules.Rule) (Case, error) {
 }
 
 // chosen returns the rules of list that only names, or all where it names none.
-func chosen(list []rules.Rule, only []string) []rules.Rule {
-	if len(only) == 0 {
-		return list
-	}
-	var out []rules.Rule
+func chosen[T any](list []T, only []string, name func(T) string) (out []T) {
 	for _, r := range list {
-		for _, name := range only {
-			if r.Name == name {
-				out = append(out, r)
-				break
-			}
+		if len(only) == 0 || slices.Contains(only, name(r)) {
+			out = append(out, r)
 		}
 	}
 	return out

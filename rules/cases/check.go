@@ -175,20 +175,10 @@ func (c *checker) checkCase(w *written, path string) {
 	if end := w.end(); end > c.longest {
 		c.Add(path+".steps", tooLong, span(end).String(), "write a shorter one", span(c.longest))
 	}
-	tried := chosenRules(c.cfg.Rules, w.Only)
+	tried := chosen(c.cfg.Rules, w.Only, func(r config.Rule) string { return r.Name })
 	for i := range w.Want {
 		c.checkWant(&w.Want[i], fmt.Sprintf("%s.want[%d]", path, i), span(w.end()), tried)
 	}
-}
-
-// chosenRules is chosen for rules as they are written.
-func chosenRules(list []config.Rule, only []string) (out []config.Rule) {
-	for i := range list {
-		if len(only) == 0 || slices.Contains(only, list[i].Name) {
-			out = append(out, list[i])
-		}
-	}
-	return out
 }
 
 // own are the keys of a step that are no channels.
@@ -284,12 +274,9 @@ func (c *checker) channel(path, name string) bool {
 		c.Add(path, strayKey, strict.Show(name), strict.DidYouMean(name, own, "keys here are "+strings.Join(own, ", ")+", and channels as device.channel"))
 		return false
 	}
-	other := "channels are " + strings.Join(c.known, ", ")
-	switch {
-	case len(c.known) == 0:
-		other = "there are none: list them under channels, or name a configuration by --config"
-	case len(c.known) > 10:
-		other = fmt.Sprintf("channels are %s and %d more", strings.Join(c.known[:10], ", "), len(c.known)-10)
+	other := "there are none: list them under channels, or name a configuration by --config"
+	if len(c.known) > 0 {
+		other = "channels are " + config.Enumerate(c.known)
 	}
 	c.Add(path, unknown, strict.Show(name), strict.DidYouMean(name, c.known, other))
 	return false

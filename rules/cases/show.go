@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 )
 
 // Colours of a terminal.
@@ -120,4 +119,4 @@ func (p *printer) look(l *Look, at string) {
 }
 
 // show returns seconds as a length of time.
-func show(s float64) string { return span(time.Duration(s*1e6+0.5) * time.Microsecond).String() }
+func show(s float64) string { return span(seconds(s)).String() }
