@@ -467,7 +467,31 @@ func TestSafeStatesAndInterlocks(t *testing.T) {
 	}
 }
 
-// TestSafeOrder: of one device too, what goes off goes first; and the longest pause counts where several outputs have to be off.
+// TestLongestPause: where several outputs have to have been off, what is told is the longest that is to go, in whatever order they are named.
+func TestLongestPause(t *testing.T) {
+	long := output.Lock{Exclusive: []output.Name{of("a.relay"), of("b.relay")}, Pause: 10 * time.Second}
+	short := output.Lock{Exclusive: []output.Name{of("a.relay"), of("b.aux")}, Pause: 3 * time.Second}
+	for name, locks := range map[string][]output.Lock{"first": {long, short}, "last": {short, long}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := newPlant(t, locks...)
+				a, b := x.device("a", nil), x.device("b", nil)
+				b.Set("relay", off)
+				x.want("0s b.relay=false")
+				b.Set("aux", off)
+				x.want("0s b.aux=false")
+				x.at(time.Second)
+				a.Set("relay", on)
+				x.waits(a, "relay waits to be set to true: b.relay has been off for 1s only, and has to be for 10s (pause); 9s to go")
+				x.at(11 * time.Second)
+				x.want("10s a.relay=true")
+				x.end()
+			})
+		})
+	}
+}
+
+// TestSafeOrder: of one device too, what goes off goes first, and pauses are kept.
 func TestSafeOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newPlant(t, output.Lock{Exclusive: []output.Name{of("a.relay"), of("a.aux")}, Pause: time.Second},
