@@ -64,7 +64,8 @@ var theRules = ruleBook{
 	},
 	layers: []row{
 		{what: ".", why: "the words: whoever imports them must get nothing else with them"},
-		{what: "rules", where: []string{".", "rules/lang"}, why: "pure: no clock, device, network or disk"},
+		{what: "rules", where: []string{".", "rules/filter", "rules/lang"}, why: "pure: no clock, device, network or disk"},
+		{what: "rules/filter", where: []string{"."}, why: "pure: which readings of a channel go on; knows no rule"},
 		{what: "rules/lang", where: []string{".", "rules/window"}, why: "pure: text to conditions; knows no rule"},
 		{what: "rules/window", where: []string{}, why: "pure: numbers and times to sums; knows no reading and no rule"},
 		{
@@ -111,10 +112,10 @@ var theRules = ruleBook{
 		{what: "agent/clock", where: []string{"."}, why: "wall time from boot time"},
 		{what: "agent/status", where: []string{"."}, why: "one snapshot, so that web and commands need no agent"},
 		{
-			what: "agent/past", where: []string{".", "agent/status", "buffer", "rules", "rules/lang", "sync/wire/frame"},
+			what: "agent/past", where: []string{".", "agent/status", "buffer", "rules", "rules/filter", "rules/lang", "sync/wire/frame"},
 			why: "what rules would have done with what is stored, by the way the judge goes; knows no device and no clock",
 		},
-		{what: "agent/config", where: []string{".", "drivers", "rules", "rules/lang", "sync/profile", "sync/wire"}, why: "the whole configuration; drivers' blocks are decoded into their own Config"},
+		{what: "agent/config", where: []string{".", "drivers", "rules", "rules/filter", "rules/lang", "sync/profile", "sync/wire"}, why: "the whole configuration; drivers' blocks are decoded into their own Config"},
 		{what: "agent/config/strict", where: []string{"."}, why: "YAML without surprises; knows no setting"},
 		{what: "agent/config/describe", where: []string{".", "drivers", "agent/config", "agent/config/strict", "rules"}, why: "schema and sample from the structs; the daemon does not need it"},
 		{
@@ -253,9 +254,10 @@ var theRules = ruleBook{
 		{what: "buffer", limit: 2400, why: "one lock over one store: tails, cursors, segments, declarations and their digest change together; encodings and Badger are out already"},
 		{what: "rules/window", limit: 1550, why: "four shapes of window, what is asked of them and their state are one scheme over one ring of buckets"},
 		{what: "rules/lang", limit: 2600, why: "one language over one kind of node: reading, checking, functions and what they keep would only export to each other"},
-		{what: "agent/line", limit: 2000, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
-		{what: "agent/config", limit: 1650, why: "one check a file of the configuration, which share one checker; strict and describe are out already"},
 		{what: "agent", limit: 2650, why: "the loops belong together: reading, judging, storing, forwarding, status; 50 lines give outputs their interlocks and show what waits"},
+		{what: "rules", limit: 1900, why: "one judge: what rules say, derive and keep of one instant, and what goes on; language, windows and filters are out already"},
+		{what: "agent/line", limit: 2150, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
+		{what: "agent/config", limit: 1950, why: "one check a file of the configuration, which share one checker; strict and describe are out already"},
 	},
 	interfaces: []row{
 		{what: "drivers.Host", limit: 8, why: "the machine: one method a kind of bus, and all fakes are drivertest's"},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
 )
@@ -35,7 +37,14 @@ func TestMain(m *testing.M) {
 // killedConfig is a device that is read 500 times a second and raises an alarm each 50th time, and an uplink that leads nowhere.
 const killedConfig = `
 devices: [{name: a, driver: counter, every: 2ms}]
-rules: [{name: tens, when: a.phase >= 25, do: [{alarm: {severity: info, text: half}}]}]
+rules:
+  - {name: tens, when: a.phase >= 25, do: [{alarm: {severity: info, text: half}}]}
+  - {name: sum, do: [{derive: {channel: b.n, value: total(a.n)}}, {derive: {channel: b.half, value: a.phase >= 25}}]}
+  - name: less
+    do:
+      - drop: {channels: [a.gone, b.half]}
+      - thin: {channels: [a.thin], every: 20ms, as: avg}
+      - deadband: {channels: [a.held], by: 5, heartbeat: 0s}
 buffer: {sync: 100ms}
 uplink: {url: "mqtt://broker.test", confirm: receipt}
 `
@@ -92,16 +101,23 @@ func (c *counter) driver() drivers.Driver {
 			return nil, err
 		}
 		return []tidegate.Reading{
-			{Channel: "n", Value: tidegate.Uint(n)}, {Channel: "phase", Value: tidegate.Uint(n % 50)},
+			{Channel: "n", Value: tidegate.Uint(n)},
+			{Channel: "phase", Value: tidegate.Uint(n % 50)},
+			{Channel: "gone", Value: tidegate.Uint(n)},
+			{Channel: "thin", Value: tidegate.Uint(n)},
+			{Channel: "held", Value: tidegate.Uint(n)},
 		}, nil
 	}
 	d := p.driver("counter", time.Second)
-	d.Channels = append(d.Channels, drivers.Channel{Name: "phase", Kind: tidegate.KindUint})
+	for _, name := range []string{"phase", "gone", "thin", "held"} {
+		d.Channels = append(d.Channels, drivers.Channel{Name: name, Kind: tidegate.KindUint})
+	}
 	return d
 }
 
 // TestKill kills a gateway without a link three times in mid-work, and lets a fourth one deliver: nothing that a Read returned is lost
-// but what was on its way from the device, nothing comes twice, each alarm once, and no gap is declared.
+// but what was on its way from the device, nothing comes twice, each alarm once, and no gap is declared. What rules derive comes once, and what they
+// drop, thin out and hold back is counted to the reading.
 func TestKill(t *testing.T) {
 	dir := tmpfs(t)
 	exe, err := os.Executable()
@@ -166,9 +182,9 @@ func judgeKilled(t *testing.T, dir string, c *counter, kills int, booted time.Du
 		t.Fatal(err)
 	}
 	s := g.Status()
-	lost := answered - s.Account.Produced/2
+	lost := answered - s.Account.Produced/perRead
 	t.Logf("%d Reads answered, %d of them on their way when the gateway was killed", answered, lost)
-	wantAccount(t, s, 2*(answered-lost))
+	checkLess(t, f, s, answered-lost)
 	if lost > uint64(kills) {
 		t.Errorf("%d Reads are lost, at most one a kill may have been on its way", lost)
 	}
@@ -182,6 +198,15 @@ func judgeKilled(t *testing.T, dir string, c *counter, kills int, booted time.Du
 	if len(counts) != int(answered-lost) || counts[len(counts)-1] != int64(answered) {
 		t.Errorf("%d values of n arrived, the last %d; want %d, the last %d", len(counts), counts[len(counts)-1], answered-lost, answered)
 	}
+	sums, sum := f.counted(t, "b"), int64(0)
+	for i := range sums {
+		if sum += counts[min(i, len(counts)-1)]; sums[i] != sum { // each went into the total once
+			t.Fatalf("derived total %d is %d, want %d", i, sums[i], sum)
+		}
+	}
+	if len(sums) != len(counts) {
+		t.Errorf("%d totals arrived, want %d", len(sums), len(counts))
+	}
 	alarms := f.alarms(t, "tens")
 	for i, a := range alarms {
 		if want := [2]string{"raised", "cleared"}[i%2]; a != want {
@@ -190,5 +215,58 @@ func judgeKilled(t *testing.T, dir string, c *counter, kills int, booted time.Du
 	}
 	if n := int(answered)/25 - 1; len(alarms) < n || len(alarms) > n+2 {
 		t.Errorf("%d alarms arrived, want about %d", len(alarms), n)
+	}
+}
+
+// perRead is how many readings the counter returns with each Read.
+const perRead = 5
+
+// checkLess compares what arrived with what the rules of killedConfig make of so many Reads, and with the account.
+func checkLess(t *testing.T, f *far, s status.Status, reads uint64) {
+	t.Helper()
+	at := map[string][]float64{} // what arrived, by channel
+	for _, r := range f.records() {
+		for _, x := range r.Record.Readings {
+			if v, ok := x.Value.Number(); ok && x.Device != "_rules" {
+				at[x.Device+"."+x.Channel] = append(at[x.Device+"."+x.Channel], v)
+			}
+		}
+	}
+	for name := range at {
+		slices.Sort(at[name])
+	}
+	n, thin := at["a.n"], at["a.thin"]
+	var held []float64
+	for _, v := range n {
+		if len(held) == 0 || v-held[len(held)-1] >= 5 {
+			held = append(held, v)
+		}
+	}
+	if !slices.Equal(at["a.held"], held) {
+		t.Errorf("%d values went through the deadband, want %d: %v", len(at["a.held"]), len(held), at["a.held"])
+	}
+	next := 0
+	for i, avg := range thin { // each value went into one average
+		first, sum := next, 0.0
+		for sum == 0 || next < len(n) && sum/float64(next-first) < avg {
+			sum += n[next]
+			next++
+		}
+		if sum/float64(next-first) != avg {
+			t.Fatalf("average %d is %v, and no average of values from %v on", i, avg, n[first])
+		}
+	}
+	if len(n)-next > 12 || len(thin) < len(n)/20 {
+		t.Errorf("%d averages stand for %d of %d values", len(thin), next, len(n))
+	}
+	want := status.Account{
+		Produced: perRead * reads, Derived: 2 * reads, Thinned: reads - uint64(len(thin)), Filtered: 2*reads + reads - uint64(len(held)),
+		Delivered: 3*reads + uint64(len(thin)+len(held)), // a.n, a.phase, b.n
+	}
+	if s.Account != want || s.Queue.Readings != 0 {
+		t.Errorf("account is %+v, want %+v; %d readings are still in the queue", s.Account, want, s.Queue.Readings)
+	}
+	if len(at["a.gone"])+len(at["b.half"]) != 0 {
+		t.Errorf("%d readings arrived that were dropped", len(at["a.gone"])+len(at["b.half"]))
 	}
 }

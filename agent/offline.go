@@ -10,6 +10,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
@@ -55,7 +56,7 @@ func (o *Offline) Status() status.Status {
 	s := Stopped(o.agent.cfg, o.agent.parts.Version)
 	s.Epoch, s.NextRecord = q.EpochID, p.Next
 	s.Queue = queueOf(&q)
-	addCursors(&s, &q, o.agent.parts.Clock())
+	addCursors(&s, &q, o.agent.parts.Clock(), line.StoredCounts(o.line.queue.Rules()))
 	return s
 }
 
@@ -66,7 +67,9 @@ func (o *Offline) Segments() []status.Segment {
 }
 
 // Check reads everything that is stored.
-func (o *Offline) Check(ctx context.Context) (status.Check, error) { return checkOf(ctx, o.line.queue) }
+func (o *Offline) Check(ctx context.Context) (status.Check, error) {
+	return checkOf(ctx, o.line.queue, line.StoredCounts(o.line.queue.Rules()))
+}
 
 // Buffered calls f with every record of class reading that the first uplink has not got yet, in order, until f returns an error.
 func (o *Offline) Buffered(f func(tidegate.Record) error) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
@@ -108,6 +109,7 @@ func (a *Agent) inRing() (q status.Queue) {
 
 // queueStatus adds what the queue and the uplinks say.
 func (a *Agent) queueStatus(s *status.Status, cfg *config.Config, l *opened, ups []*uplink, now clock.Stamp) {
+	counts := l.line.Counts() // before the queue, so that nothing counts as derived that is not produced yet
 	q := l.queue.Stats()
 	s.Epoch, s.NextRecord = l.line.Numbers()
 	d1, d2 := l.rings.Read.Dropped(), l.rings.Judged.Dropped()
@@ -116,7 +118,7 @@ func (a *Agent) queueStatus(s *status.Status, cfg *config.Config, l *opened, ups
 	a.board.set("limit_shrunk", "", q.Limit < most, fmt.Sprintf("%d bytes of %d can be used", q.Limit, most))
 	bad := l.queue.BadStores()
 	a.board.set("store_damaged", "", len(bad) > 0, strings.Join(bad, " "))
-	addCursors(s, &q, now)
+	addCursors(s, &q, now, counts)
 	total := d1.Readings + d2.Readings
 	for i := range s.Uplinks {
 		x := &s.Uplinks[i]
@@ -204,10 +206,10 @@ func (d *drops) see(total uint64, now clock.Stamp) (holds bool, since time.Time)
 }
 
 // addCursors adds the account of each uplink, and what the first one says of the queue.
-func addCursors(s *status.Status, q *buffer.Stats, now clock.Stamp) {
+func addCursors(s *status.Status, q *buffer.Stats, now clock.Stamp, counts map[string]line.Counts) {
 	for i := range q.Cursors {
 		c := &q.Cursors[i]
-		x := status.Uplink{Name: c.Uplink, Account: accountOf(q, c)}
+		x := status.Uplink{Name: c.Uplink, Account: accountOf(c, counts[c.Uplink])}
 		s.Uplinks = append(s.Uplinks, x)
 		if i > 0 {
 			continue
@@ -229,13 +231,15 @@ func addCursors(s *status.Status, q *buffer.Stats, now clock.Stamp) {
 	}
 }
 
-// accountOf returns where the device readings of q went, as the uplink of c sees it.
-func accountOf(q *buffer.Stats, c *buffer.CursorStats) status.Account {
+// accountOf returns where the readings of devices went, and those that rules derived, as the uplink of c sees it.
+func accountOf(c *buffer.CursorStats, by line.Counts) status.Account {
+	all := c.Produced.Device().Readings
 	x := status.Account{
-		Produced: c.Produced.Device().Readings, Delivered: c.Delivered.Device().Readings, Buffered: c.Buffered.Device().Readings,
+		Produced: all + by.Filtered + by.Thinned - min(by.Derived, all+by.Filtered+by.Thinned), Derived: by.Derived,
+		Filtered: by.Filtered, Thinned: by.Thinned, Delivered: c.Delivered.Device().Readings, Buffered: c.Buffered.Device().Readings,
 		Rejected: c.Rejected.Device().Readings, DroppedDeclared: c.Declared.Device().Readings,
 	}
-	x.Lost = int64(x.Produced) - int64(x.Delivered+x.Buffered+x.Rejected+x.DroppedDeclared)
+	x.Lost = int64(all) - int64(x.Delivered+x.Buffered+x.Rejected+x.DroppedDeclared)
 	return x
 }
 
@@ -273,7 +277,7 @@ func segmentsOf(q *buffer.Stats) []status.Segment {
 // Check reads everything that is stored. A stop of the gateway ends it early, with an error.
 func (a *Agent) Check(ctx context.Context) (c status.Check, err error) {
 	err = a.whileOpen(ctx, func(ctx context.Context, l *opened) error {
-		c, err = checkOf(ctx, l.queue)
+		c, err = checkOf(ctx, l.queue, l.line.Counts())
 		return err
 	})
 	return c, err
@@ -294,7 +298,7 @@ func (a *Agent) whileOpen(ctx context.Context, f func(ctx context.Context, l *op
 }
 
 // checkOf reads everything that q stores.
-func checkOf(ctx context.Context, q *buffer.Queue) (status.Check, error) {
+func checkOf(ctx context.Context, q *buffer.Queue, counts map[string]line.Counts) (status.Check, error) {
 	r, err := q.Check(ctx)
 	c := status.Check{Segments: r.Segments, Frames: r.Frames, Records: r.Records, Readings: r.Readings, Bytes: r.Bytes, Faults: r.Faults}
 	if c.Faults == nil {
@@ -302,7 +306,7 @@ func checkOf(ctx context.Context, q *buffer.Queue) (status.Check, error) {
 	}
 	st := q.Stats()
 	if len(st.Cursors) > 0 {
-		c.Account = accountOf(&st, &st.Cursors[0])
+		c.Account = accountOf(&st.Cursors[0], counts[st.Cursors[0].Uplink])
 	}
 	return c, err
 }

@@ -13,7 +13,7 @@ func (s *Set) plan(r *rule) {
 			at, ok = t, true
 		}
 	}
-	if r.parked == "" {
+	if r.parked == "" && r.when != nil {
 		if r.timed && !r.looked {
 			at, ok = s.begun, true
 		}

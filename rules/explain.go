@@ -9,11 +9,14 @@ import (
 
 // Fingerprint tells what a rule watches from what others do: its name, `when`, `for` and `clear`.
 func (r Rule) Fingerprint() uint32 {
-	clear := ""
+	when, clear := "", ""
+	if r.When != nil {
+		when = r.When.Text
+	}
 	if r.Clear != nil {
 		clear = r.Clear.Text
 	}
-	return textMark(fmt.Sprintf("%s\x00%s\x00%d\x00%s", r.Name, r.When.Text, r.For, clear))
+	return textMark(fmt.Sprintf("%s\x00%s\x00%d\x00%s", r.Name, when, r.For, clear))
 }
 
 // Fingerprints returns those of the rules, in their order.
@@ -44,7 +47,7 @@ type Stand struct {
 	Blind      bool          // pending, but a reading has to come first: the gateway was started anew, or a channel has failed meanwhile
 	Spent      bool          // idle, though `when` holds: `clear` ended it, and `when` must be seen not to hold first
 	Next       time.Duration // when time alone has it looked at again; 0 = not at all
-	When       lang.Verdict  // what `when` says now
+	When       lang.Verdict  // what `when` says now; unknown where there is none
 	Clear      lang.Verdict  // what `clear` says now; unknown where there is none
 	Parts      []Part        // channels and calls of `when`, and what they are now
 	ClearParts []Part        // those of `clear`
@@ -68,7 +71,9 @@ func (s *Set) Explain(name string) (x Stand, ok bool) {
 		x.Next = r.due
 	}
 	if r.parked == "" && x.Looked {
-		x.When = s.test(r.When, r.when)
+		if r.when != nil {
+			x.When = s.test(r.When, r.when)
+		}
 		if r.clear != nil {
 			x.Clear = s.test(r.Clear, r.clear)
 		}

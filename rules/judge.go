@@ -39,25 +39,30 @@ func (s *Set) Apply(rec *tidegate.Record) Outcome {
 			}
 			if rd.Channel == DeviceChannel && rd.Fault != "" { // as if each channel had said so
 				for _, c := range s.listed[device] {
-					boot = s.hear(c, rd, at, boot)
+					boot = s.hear(rec, c, rd, at, boot)
 				}
-			} else if c := channels[rd.Channel]; c != nil {
-				boot = s.hear(c, rd, at, boot)
+			} else if c := channels[rd.Channel]; c != nil && !c.isMade {
+				boot = s.hear(rec, c, rd, at, boot)
 			}
 		}
-		s.judge()
+		s.judge(rec)
+	}
+	list, made := rec.Readings, len(s.derived)
+	if rec.Class == tidegate.ClassReading && s.filters != nil {
+		list = s.shape(rec, list)
+		s.derived = s.shape(rec, s.derived)
 	}
 	out := s.outcome()
-	out.Readings = rec.Readings
+	out.Readings, out.Made = list, made
 	return out
 }
 
-// hear takes over one reading, in the instant under way, of boot time before, or in a new one. It returns the instant's boot time.
-func (s *Set) hear(c *cell, rd *tidegate.Reading, at, before time.Duration) time.Duration {
+// hear takes over one reading of rec, in the instant under way, of boot time before, or in a new one. It returns the instant's boot time.
+func (s *Set) hear(rec *tidegate.Record, c *cell, rd *tidegate.Reading, at, before time.Duration) time.Duration {
 	if at != before || c.turn == s.turn {
-		s.judge()
+		s.judge(rec)
 		s.pass(at, false)
-		s.now = max(s.now, at)
+		s.now, s.at = max(s.now, at), at
 	}
 	s.take(c, rd, at)
 	return at
@@ -128,10 +133,9 @@ func (s *Set) take(c *cell, rd *tidegate.Reading, at time.Duration) {
 				continue
 			}
 		}
-		if r.turn != s.turn {
-			r.turn, r.tookW, r.tookC, r.lookW, r.lookC, r.first = s.turn, 0, 0, false, false, c
-			s.mixed = s.mixed || len(s.moved) > 0 && s.moved[len(s.moved)-1].index > r.index
-			s.moved = append(s.moved, r)
+		s.move(r)
+		if r.first == nil {
+			r.first = c
 		}
 		r.lookW, r.lookC = r.lookW || w.when != 0, r.lookC || w.clear != 0
 		if rd.Fault == "" {
@@ -139,15 +143,33 @@ func (s *Set) take(c *cell, rd *tidegate.Reading, at time.Duration) {
 			r.tookC |= w.clear
 		}
 	}
+	if c.feeds != nil {
+		s.feed(c, rd.Fault != "")
+	}
 }
 
-// judge lets the rules that the instant concerns look at it, in their order, and ends it.
-func (s *Set) judge() {
-	if s.mixed { // several channels: each has its rules in order, all of them together need not be
-		slices.SortFunc(s.moved, func(a, b *rule) int { return a.index - b.index })
+// move notes that the instant concerns r.
+func (s *Set) move(r *rule) {
+	if r.turn != s.turn {
+		r.turn, r.tookW, r.tookC, r.lookW, r.lookC, r.first = s.turn, 0, 0, false, false, nil
+		s.mixed = s.mixed || len(s.moved) > 0 && s.moved[len(s.moved)-1].rank > r.rank
+		s.moved = append(s.moved, r)
+	}
+}
+
+// sort puts the rules of moved in their order, from the place from on. Each channel has its rules in order, all of them together need not be.
+func (s *Set) sort(from int) {
+	if s.mixed {
+		slices.SortFunc(s.moved[from:], func(a, b *rule) int { return a.rank - b.rank })
 		s.mixed = false
 	}
-	for _, r := range s.moved {
+}
+
+// judge lets the rules that the instant concerns look at it, in their order, and ends it. It is an instant of rec.
+func (s *Set) judge(rec *tidegate.Record) {
+	s.sort(0)
+	for i := 0; i < len(s.moved); i++ { // what is derived concerns further rules
+		r := s.moved[i]
 		if r.tookW != 0 {
 			r.when.Took(r.tookW, s.now)
 		}
@@ -157,7 +179,13 @@ func (s *Set) judge() {
 		if r.keeps && r.tookW|r.tookC != 0 {
 			s.fed = append(s.fed, r)
 		}
-		s.step(r, false)
+		if r.lookW || r.lookC {
+			s.step(r, false)
+		}
+		if r.derives != nil {
+			s.derive(r, rec)
+			s.sort(i + 1)
+		}
 	}
 	s.moved = s.moved[:0]
 	s.turn++
@@ -197,7 +225,7 @@ func (s *Set) Late() uint64 { return s.late }
 
 // step lets r look at how things are now. alone: no reading is the reason, but time.
 func (s *Set) step(r *rule, alone bool) {
-	if r.parked != "" {
+	if r.parked != "" || r.when == nil {
 		return
 	}
 	r.looked = true

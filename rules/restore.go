@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
 // stored is the body of a rule's own State, decoded.
@@ -111,13 +113,20 @@ func (s *Set) restoreCell(name string, state State, sameBoot bool) error {
 }
 
 func (s *Set) restorePart(r *rule, rest string, state State, sameBoot bool) error {
+	if r != nil && strings.HasPrefix(rest, "f") {
+		kept, err := s.restoreLane(r, rest, state, sameBoot)
+		if !kept {
+			s.forget(state.Key)
+		}
+		return err
+	}
 	p, mark, ok := parseKey(rest)
 	if r == nil || !ok {
 		s.forget(state.Key)
 		return nil
 	}
-	x := r.instance(p.of)
-	if x == nil || mark != textMark(r.program(p.of).Text) {
+	x := r.kept(p.of, mark)
+	if x == nil {
 		s.forget(state.Key)
 		return nil
 	}
@@ -131,10 +140,27 @@ func (s *Set) restorePart(r *rule, rest string, state State, sameBoot bool) erro
 	return nil
 }
 
+// kept returns what keeps the parts of kind of, under the fingerprint mark; nil when nothing does any more.
+func (r *rule) kept(of byte, mark uint32) *lang.Instance {
+	switch {
+	case of == 'd':
+		for _, d := range r.derives {
+			if d.mark == mark {
+				return d.x
+			}
+		}
+	case of == 'w' && r.when != nil && mark == textMark(r.When.Text):
+		return r.when
+	case of == 'c' && r.clear != nil && mark == textMark(r.Clear.Text):
+		return r.clear
+	}
+	return nil
+}
+
 func (s *Set) restoreRule(r *rule, state State, sameBoot bool) error {
 	st, err := decodeState(state.Body)
 	switch {
-	case r == nil:
+	case r == nil || r.when == nil:
 		if st.raised != 0 {
 			s.alarms = append(s.alarms, Alarm{Rule: state.Key, Severity: severities[st.raised], Text: "the rule was removed"})
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/filter"
 	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
@@ -23,13 +24,15 @@ const DeviceChannel = "_device"
 
 // A Rule is a condition with what follows from it.
 type Rule struct {
-	Name     string        // as tidegate.CheckName has it; unique within a Set
-	When     *lang.Program // what makes it active
-	For      time.Duration // for how long When must hold without a break before it does; 0 = at once
-	Clear    *lang.Program // what ends it; nil = When no longer holds
-	Severity Severity      // of the alarm that it raises; "" = it raises none
-	Text     string        // of the alarm, for people
-	Outputs  []Output      // what it sets
+	Name     string          // as tidegate.CheckName has it; unique within a Set
+	When     *lang.Program   // what makes it active; nil = it always is, and only derives and filters
+	For      time.Duration   // for how long When must hold without a break before it does; 0 = at once
+	Clear    *lang.Program   // what ends it; nil = When no longer holds
+	Severity Severity        // of the alarm that it raises; "" = it raises none
+	Text     string          // of the alarm, for people
+	Outputs  []Output        // what it sets
+	Derives  []Derive        // channels that it works out while it is active
+	Filters  []filter.Filter // what of the readings goes on while it is active
 }
 
 // An Output is a channel that a rule sets.
@@ -74,7 +77,11 @@ type Action struct {
 
 // An Outcome is what one record led to. It belongs to the caller until the Set is used again.
 type Outcome struct {
-	Readings []tidegate.Reading // those that remain: with rules of this kind, all
+	Readings []tidegate.Reading // those that go on, in the memory of the record's: all, where no rule filters
+	Derived  []tidegate.Reading // worked out from them, at most tidegate.MaxReadings; zero Time = that of the record
+	Made     int                // how many were derived, those that do not go on included
+	Filtered int                // readings, derived ones too, that were dropped or are not new
+	Thinned  int                // readings for which others stand
 	Alarms   []Alarm            // raised or cleared, in order
 	Actions  []Action           // outputs to set, in order
 	Changed  []State            // what is stored is no longer what it was, each key once
@@ -101,13 +108,21 @@ type Set struct {
 	mixed  bool    // moved is not in the order of the rules
 	due    deadlines
 	dirt   []*cell
-	fed    []*rule // those whose conditions keep something, and took values
-	// alarms, actions, changed and dirty are the last Outcome's memory, used again.
+	fed    []*rule       // those whose conditions keep something, and took values
+	at     time.Duration // boot time of the readings that are judged, which may be late
+	// alarms, actions, derived, changed and dirty are the last Outcome's memory, used again.
 	alarms  []Alarm
 	actions []Action
+	derived []tidegate.Reading
 	changed []State
 	dirty   []*rule
 	bodies  []byte
+
+	filters           []*shaper // in the order of the rules
+	lanes             map[string]map[string][]*lane
+	laneCount         int
+	laneDirt          []*lane
+	filtered, thinned int // of the record
 }
 
 // A cell is a channel that rules look at.
@@ -117,8 +132,10 @@ type cell struct {
 	stored  string // key of its state
 	heard   time.Duration
 	watches []watch
+	feeds   []feed
 	turn    uint64 // instant in which it was read last
 	isKept  bool   // it is part of the state
+	isMade  bool   // rules derive it: what was stored of it is not judged again
 	dirty   bool   // listed in Set.dirt
 }
 
@@ -141,9 +158,10 @@ const (
 type rule struct {
 	Rule
 	index    int
+	rank     int            // its turn in an instant: behind all rules that derive what it looks at
 	severity byte           // number of Rule.Severity
 	mark     uint32         // fingerprint of When and For: a timer is not carried over to another condition
-	when     *lang.Instance //
+	when     *lang.Instance // nil = it is always active
 	clear    *lang.Instance // nil = there is none
 	timed    bool           // When or Clear may say something else without a reading
 	looked   bool           // it was looked at: what looks at time is, at the start
@@ -151,6 +169,7 @@ type rule struct {
 	seen     bool           // active: isOver is true to its word, as Clear was looked at since the start
 	keeps    bool           // When or Clear keeps something over time
 	keys     map[part]string
+	derives  []*derive
 	phase    phase
 	raised   byte          // active: number of the severity of the alarm that stands, 0 = none does
 	since    time.Duration // pending: boot time at which When began to hold
@@ -188,13 +207,20 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 		own := &rule{Rule: r, index: len(s.rules), severity: severity, mark: fingerprint(r), heap: -1}
 		s.rules = append(s.rules, own)
 		s.byName[r.Name] = own
-		own.when = s.start(own, r.When, byChannel)
+		if r.When != nil {
+			own.when = s.start(own, r.When, byChannel)
+		}
 		if r.Clear != nil {
 			own.clear = s.start(own, r.Clear, byChannel)
 		}
-		own.timed = r.When.Timed() || r.Clear != nil && r.Clear.Timed()
-		own.keeps = own.when.Keeps() || own.clear != nil && own.clear.Keeps()
+		own.timed = r.When != nil && r.When.Timed() || r.Clear != nil && r.Clear.Timed()
+		own.keeps = r.When != nil && own.when.Keeps() || own.clear != nil && own.clear.Keeps()
+		s.startDerives(own, byChannel, start)
+		s.startFilters(own)
 		s.plan(own)
+	}
+	if err := s.rank(list, byChannel); err != nil {
+		errs = append(errs, err)
 	}
 	if errs != nil {
 		return nil, errors.Join(errs...)
@@ -206,16 +232,7 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 func (s *Set) start(r *rule, p *lang.Program, byChannel map[string]*cell) *lang.Instance {
 	var cells []*lang.Cell
 	for i, in := range p.Inputs {
-		c := byChannel[in.Channel]
-		if c == nil {
-			c = &cell{Cell: *lang.NewCell(), name: in.Channel, stored: "/" + in.Channel}
-			byChannel[in.Channel] = c
-			s.enter(c)
-		}
-		if !c.isKept && (len(p.Inputs) > 1 || p.Timed() || in.Faults) {
-			c.isKept = true
-			s.kept = append(s.kept, c)
-		}
+		c := s.cell(p, in, byChannel)
 		if n := len(c.watches); n == 0 || c.watches[n-1].rule != r {
 			c.watches = append(c.watches, watch{rule: r})
 		}
@@ -229,6 +246,21 @@ func (s *Set) start(r *rule, p *lang.Program, byChannel map[string]*cell) *lang.
 		cells = append(cells, &c.Cell)
 	}
 	return p.New(cells, s.begun)
+}
+
+// cell returns the cell of in, an input of p.
+func (s *Set) cell(p *lang.Program, in lang.Input, byChannel map[string]*cell) *cell {
+	c := byChannel[in.Channel]
+	if c == nil {
+		c = &cell{Cell: *lang.NewCell(), name: in.Channel, stored: "/" + in.Channel}
+		byChannel[in.Channel] = c
+		s.enter(c)
+	}
+	if !c.isKept && (len(p.Inputs) > 1 || p.Timed() || in.Faults) {
+		c.isKept = true
+		s.kept = append(s.kept, c)
+	}
+	return c
 }
 
 // enter makes c found by every way to cut its name.
@@ -253,7 +285,7 @@ func (s *Set) check(r Rule) error {
 	if s.byName[r.Name] != nil {
 		return errors.New("name stands twice")
 	}
-	if r.When == nil {
+	if r.When == nil && (r.For != 0 || r.Clear != nil || r.Severity != "" || len(r.Outputs) > 0 || !r.shapes()) {
 		return errors.New("condition `when` is missing")
 	}
 	if r.For < 0 {
@@ -270,7 +302,7 @@ func (s *Set) check(r Rule) error {
 			return fmt.Errorf("output %s.%s has no value", o.Device, o.Channel)
 		}
 	}
-	return nil
+	return errors.Join(r.checkDerives(), r.checkFilters())
 }
 
 // A Status says how one rule stands, for people.
@@ -292,7 +324,7 @@ func (s *Set) Status() []Status {
 }
 
 func (r *rule) status() Status {
-	return Status{Name: r.Name, Active: r.phase == active, Pending: r.phase == pending, Fired: r.fired, Parked: r.parked}
+	return Status{Name: r.Name, Active: r.isOn(), Pending: r.phase == pending, Fired: r.fired, Parked: r.parked}
 }
 
 // GoOn says that a restored Set takes over at the boot time at, without a pause since the one whose state it has: what looks at time is looked at
@@ -316,7 +348,9 @@ func (s *Set) Show(name string, now time.Duration) (when, clear []lang.Shown, ok
 }
 
 func (s *Set) show(r *rule, now time.Duration) (when, clear []lang.Shown) {
-	when = r.when.Show(now, s.wall(now))
+	if r.when != nil {
+		when = r.when.Show(now, s.wall(now))
+	}
 	if r.clear != nil {
 		clear = r.clear.Show(now, s.wall(now))
 	}

@@ -41,6 +41,9 @@ const (
 
 // fingerprint tells a rule's condition and duration from others.
 func fingerprint(r Rule) uint32 {
+	if r.When == nil {
+		return 0
+	}
 	return textMark(fmt.Sprintf("%s\x00%d", r.When.Text, r.For))
 }
 
@@ -65,7 +68,7 @@ func (r *rule) appendState(b []byte) []byte {
 
 // A part is a part of what the conditions of a rule keep over time.
 type part struct {
-	of   byte // 'w' when, 'c' clear
+	of   byte // 'w' when, 'c' clear, 'd' a derived channel
 	slot int
 	part int
 }
@@ -107,7 +110,7 @@ func textMark(text string) uint32 {
 // parseKey is the inverse of key, without the rule's name.
 func parseKey(rest string) (p part, mark uint32, ok bool) {
 	n, err := fmt.Sscanf(rest, "%c%08x.%d.%d", &p.of, &mark, &p.slot, &p.part)
-	return p, mark, err == nil && n == 4 && (p.of == 'w' || p.of == 'c')
+	return p, mark, err == nil && n == 4 && (p.of == 'w' || p.of == 'c' || p.of == 'd')
 }
 
 // longestKept is how many bytes of a text or of a fault are kept of a channel.
@@ -187,6 +190,7 @@ func (s *Set) State() []State {
 			}
 		})
 	}
+	s.laneStates(true, func(l *lane) { out = append(out, State{Key: l.key, Body: l.Append(nil)}) })
 	for _, c := range s.kept {
 		if c.heard != 0 {
 			out = append(out, State{Key: c.stored, Body: c.appendState(nil)})
@@ -202,12 +206,16 @@ func (r *rule) parts(all bool, f func(key string, body []byte)) {
 			x.Parts(all, func(slot, n int, body []byte) { f(r.key(part{of, slot, n}), body) })
 		}
 	}
+	for _, d := range r.derives {
+		d.parts(all, f)
+	}
 }
 
 // reset makes the memory of the last Outcome free for the next.
 func (s *Set) reset() {
 	clear(s.changed)
-	s.alarms, s.actions, s.changed, s.bodies = s.alarms[:0], s.actions[:0], s.changed[:0], s.bodies[:0]
+	s.filtered, s.thinned = 0, 0
+	s.alarms, s.actions, s.derived, s.changed, s.bodies = s.alarms[:0], s.actions[:0], s.derived[:0], s.changed[:0], s.bodies[:0]
 }
 
 // touch notes that the state of r is no longer what was stored.
@@ -238,6 +246,13 @@ func (s *Set) outcome() Outcome {
 			s.changed = append(s.changed, State{Key: key, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
 		})
 	}
+	if len(s.laneDirt) > 0 {
+		s.laneStates(false, func(l *lane) {
+			start := len(s.bodies)
+			s.bodies = l.Append(s.bodies)
+			s.changed = append(s.changed, State{Key: l.key, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
+		})
+	}
 	for _, c := range s.dirt {
 		start := len(s.bodies)
 		s.bodies = c.appendState(s.bodies)
@@ -245,5 +260,8 @@ func (s *Set) outcome() Outcome {
 		c.dirty = false
 	}
 	s.dirty, s.fed, s.dirt = s.dirty[:0], s.fed[:0], s.dirt[:0]
-	return Outcome{Turned: turned, Alarms: s.alarms, Actions: s.actions, Changed: s.changed}
+	return Outcome{
+		Turned: turned, Alarms: s.alarms, Actions: s.actions, Changed: s.changed,
+		Derived: s.derived, Filtered: s.filtered, Thinned: s.thinned,
+	}
 }

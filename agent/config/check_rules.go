@@ -8,12 +8,15 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/config/strict"
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/rules"
 	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
 func (c *checker) checkRules() {
 	names := map[string]int{}
 	schema := c.cfg.schema(c.channels, c.partly)
+	derived := c.cfg.derived(schema)
+	list := make([]rules.Rule, len(c.cfg.Rules))
 	for i := range c.cfg.Rules {
 		r, path := &c.cfg.Rules[i], "rules["+strconv.Itoa(i)+"]"
 		if c.name(path+".name", r.Name, badRule) {
@@ -23,14 +26,22 @@ func (c *checker) checkRules() {
 				names[r.Name] = i
 			}
 		}
+		if r.When == "" && (c.Given(path+".when") || r.needsWhen()) && !c.Faulty(path+".when") {
+			c.Add(path+".when", noWhen, "", "condition, for instance meter1.temp > 80")
+		}
 		when, end := c.condition(path+".when", r.When, schema), c.condition(path+".clear", r.Clear, schema)
 		if when != nil && end != nil && lang.Overlap(when, end) {
 			c.Add(path+".clear", overlap, strict.Show(r.Clear), "leave a distance between the two")
 		}
-		c.checkDo(path+".do", r.Do)
+		c.checkDo(path+".do", r.Do, schema)
+		list[i] = rules.Rule{Name: r.Name, When: when, Clear: end}
 	}
 	c.checkRivals()
+	c.checkDerived(derived, list)
 }
+
+// doPath returns the path of entry j of rule i.
+func doPath(i, j int) string { return "rules[" + strconv.Itoa(i) + "].do[" + strconv.Itoa(j) + "]" }
 
 // A setting is a place in the rules where an output is set.
 type setting struct{ rule, do int }
@@ -96,14 +107,22 @@ func (c *checker) condition(path, text string, schema lang.Schema) *lang.Program
 		return nil
 	}
 	p, faults := lang.Compile(text, lang.Condition, schema)
-	for _, f := range faults {
-		if f.Channel != "" {
-			c.findWithin(path, f.Col, f.Channel, condDevice, condChannel)
-			continue
-		}
-		c.AddWithin(path, f.Col, badCondition, showEnd(f.Got), f.Hint, f.Problem)
-	}
+	c.addLang(path, lang.Condition, faults)
 	return p
+}
+
+// addLang notes what is wrong with the expression at path.
+func (c *checker) addLang(path string, want lang.Want, faults []*lang.Fault) {
+	for _, f := range faults {
+		switch {
+		case f.Channel != "":
+			c.findWithin(path, f.Col, f.Channel, condDevice, condChannel)
+		case want == lang.Condition:
+			c.AddWithin(path, f.Col, badCondition, showEnd(f.Got), f.Hint, f.Problem)
+		default:
+			c.AddWithin(path, f.Col, badValue, showEnd(f.Got), f.Hint, f.Problem)
+		}
+	}
 }
 
 // written says how values of kind k are written.
@@ -170,7 +189,7 @@ func Enumerate(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-func (c *checker) checkDo(path string, list []Do) {
+func (c *checker) checkDo(path string, list []Do, schema lang.Schema) {
 	if len(list) == 0 && c.Given(path) && !c.Faulty(path) {
 		c.Add(path, noDo, "", "write an alarm or a set below it")
 	}
@@ -180,16 +199,21 @@ func (c *checker) checkDo(path string, list []Do) {
 		if do.Alarm != nil {
 			alarms++
 		}
+		kinds := do.kinds()
 		switch {
 		case c.Faulty(at):
-		case do.Alarm == nil && do.Set == nil:
+		case len(kinds) == 0:
 			c.Add(at, emptyDo, "", "write alarm: {severity: error, text: ...} or set: {channel: device.channel, value: true}")
-		case do.Alarm != nil && do.Set != nil:
-			c.Add(at, twoDo, "", "write two entries, each behind a dash")
+		case len(kinds) > 1:
+			c.Add(at, twoDo, "", "write two entries, each behind a dash", kinds[0], kinds[1])
 		case do.Alarm != nil && alarms > 1:
 			c.Add(at, twoAlarms, "", "write one alarm a rule: it carries the rule's name")
 		case do.Set != nil:
 			c.checkSet(at+".set", do.Set)
+		default:
+			if f, ok := do.filter(); ok {
+				c.checkFilter(at+"."+kinds[0], &f, schema)
+			}
 		}
 	}
 }

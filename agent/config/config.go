@@ -53,16 +53,20 @@ type Device struct {
 // Rule is one rule; package rules says what it means.
 type Rule struct {
 	Name  string        `yaml:"name" check:"required" doc:"name of the rule, of A-Z a-z 0-9 . _ -, at most 64; alarms carry it"`
-	When  string        `yaml:"when" check:"required" doc:"condition, for instance meter1.temp > 80"`
+	When  string        `yaml:"when" doc:"condition, for instance meter1.temp > 80; not needed where it only derives, drops, thins out or holds back"`
 	For   time.Duration `yaml:"for" check:"max=168h" doc:"how long the condition must hold, 0s to 168h"`
 	Clear string        `yaml:"clear" doc:"condition that ends it; not set = when the first one no longer holds"`
-	Do    []Do          `yaml:"do" check:"required" doc:"what follows: at most one alarm, any number of set"`
+	Do    []Do          `yaml:"do" check:"required" doc:"what follows: at most one alarm, any number of the rest"`
 }
 
 // Do is one thing that follows from a rule: one of its fields is set.
 type Do struct {
-	Alarm *Alarm `yaml:"alarm" check:"alone" doc:"raises an alarm, cleared when the rule ends"`
-	Set   *Set   `yaml:"set" check:"alone" doc:"sets an output"`
+	Alarm    *Alarm    `yaml:"alarm" check:"alone" doc:"raises an alarm, cleared when the rule ends"`
+	Set      *Set      `yaml:"set" check:"alone" doc:"sets an output"`
+	Derive   *Derive   `yaml:"derive" check:"alone" doc:"works out a channel from others while the rule is active; always, where it has no when"`
+	Drop     *Drop     `yaml:"drop" check:"alone" doc:"readings that go no further, while the rule is active; rules judge them before"`
+	Thin     *Thin     `yaml:"thin" check:"alone" doc:"one reading of each channel stands for those of a time, while the rule is active"`
+	Deadband *Deadband `yaml:"deadband" check:"alone" doc:"readings go on when they are new, while the rule is active"`
 }
 
 // Alarm is the alarm of a rule.
@@ -155,12 +159,15 @@ func (c *Config) RuleSet(start time.Duration) (*rules.Set, error) {
 // RuleList returns the rules of a loaded configuration, for rules.New.
 func (c *Config) RuleList() ([]rules.Rule, error) {
 	schema := c.schema(c.channels(), nil)
+	derived := c.derived(schema)
 	list := make([]rules.Rule, 0, len(c.Rules))
 	for _, r := range c.Rules {
 		rule := rules.Rule{Name: r.Name, For: r.For}
 		var faults []*lang.Fault
-		if rule.When, faults = lang.Compile(r.When, lang.Condition, schema); len(faults) > 0 {
-			return nil, fmt.Errorf("rule %q: when: %w", r.Name, faults[0])
+		if r.When != "" {
+			if rule.When, faults = lang.Compile(r.When, lang.Condition, schema); len(faults) > 0 {
+				return nil, fmt.Errorf("rule %q: when: %w", r.Name, faults[0])
+			}
 		}
 		if r.Clear != "" {
 			if rule.Clear, faults = lang.Compile(r.Clear, lang.Condition, schema); len(faults) > 0 {
@@ -168,6 +175,9 @@ func (c *Config) RuleList() ([]rules.Rule, error) {
 			}
 		}
 		for _, do := range r.Do {
+			if f, ok := do.filter(); ok {
+				rule.Filters = append(rule.Filters, f)
+			}
 			if do.Alarm != nil {
 				rule.Severity, rule.Text = rules.Severity(do.Alarm.Severity), do.Alarm.Text
 			}
@@ -180,6 +190,12 @@ func (c *Config) RuleList() ([]rules.Rule, error) {
 			}
 		}
 		list = append(list, rule)
+	}
+	for _, e := range derived {
+		if len(e.faults) > 0 {
+			return nil, fmt.Errorf("rule %q: derive %s: %w", list[e.rule].Name, e.of.Channel, e.faults[0])
+		}
+		list[e.rule].Derives = append(list[e.rule].Derives, e.derive())
 	}
 	return list, nil
 }

@@ -141,7 +141,7 @@ rules:
 // TestRuleSetOfBadRules: what Load would have found is an error here too.
 func TestRuleSetOfBadRules(t *testing.T) {
 	for want, r := range map[string]Rule{
-		"rule \"r\": when: column 1: a condition is wanted (got nothing); begin with device.channel, for instance meter1.temp > 80": {Name: "r"},
+		"rule \"r\": condition `when` is missing": {Name: "r"},
 		`rule "r": clear: column 3: device and channel are wanted, with a dot between (got b); begin with device.channel, for instance meter1.temp > 80`: {
 			Name: "r", When: "hour() > 1", Clear: "  b",
 		},

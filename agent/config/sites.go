@@ -40,8 +40,8 @@ const (
 	condChannel  strict.Site = "device %s has no channel %s"
 	overlap      strict.Site = "holds while `when` holds too: the rule would flap"
 	noDo         strict.Site = "nothing follows from the rule"
-	emptyDo      strict.Site = "neither alarm nor set"
-	twoDo        strict.Site = "alarm and set in one entry"
+	emptyDo      strict.Site = "neither alarm nor set nor anything else"
+	twoDo        strict.Site = "%s and %s in one entry"
 	twoAlarms    strict.Site = "second alarm of one rule"
 	setDevice    strict.Site = "no device has this output"
 	setChannel   strict.Site = "device %s has no channel %s to set"
@@ -70,6 +70,24 @@ const (
 	lockTwice   strict.Site = "output stands twice in one row"
 	lockSafe    strict.Site = "safe states of %s and %s are both on"
 	lockLong    strict.Site = "safe state of %s is on, and on a stop there is no time to wait for so long"
+)
+
+// What can be wrong with what rules do beside alarms and outputs.
+const (
+	noPattern     strict.Site = "no channels"
+	badPattern    strict.Site = "no name of a channel"
+	filterDevice  strict.Site = "no device reports this channel"
+	filterChannel strict.Site = "device %s reports no channel %s"
+	emptyPattern  strict.Site = "no channel is called like this"
+	badBy         strict.Site = "no distance"
+	noWhen        strict.Site = "condition is missing"
+	badValue      strict.Site = "no value: %s"
+	deriveConst   strict.Site = "names no channel"
+	deriveDot     strict.Site = "device and channel are wanted, with a dot between"
+	deriveName    strict.Site = "no name for a derived channel: %v"
+	deriveDevice  strict.Site = "%s is a device that is read"
+	deriveTwice   strict.Site = "channel is derived twice, first in %s"
+	deriveCycle   strict.Site = "rules look at what they derive themselves: %s"
 )
 
 // What can be wrong with uplinks.

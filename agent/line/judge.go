@@ -40,7 +40,9 @@ type judge struct {
 
 	dec      *frame.Decoder
 	recs     []tidegate.Record // reused
-	buf      []byte            // reused
+	kept     []tidegate.Record // reused
+	ledger   ledger
+	buf      []byte // reused
 	input    box.Place
 	drops1   buffer.Drops // declared so far
 	drops2   buffer.Drops
@@ -50,10 +52,11 @@ type judge struct {
 	cleared  []tidegate.Record    // alarms that end without a reading, for the next entry
 	starts   uint64               // of rules, so far
 
-	mu     sync.Mutex // guards asked, wants and stands
+	mu     sync.Mutex // guards asked, wants, stands and counts
 	asked  []buffer.Declaration
 	wants  []func() error // run by the judge between two entries
 	stands []rules.Status // how the rules stood when one last changed
+	counts Counts         // those of the ledger, of what was put
 	wake   chan struct{}
 }
 
@@ -207,17 +210,26 @@ func (j *judge) take(payload []byte, next box.Place) error {
 	}
 	var alarms []tidegate.Record
 	var actions []rules.Action
-	kept := j.recs[:0]
+	kept := j.kept[:0]
 	for i := range j.recs {
 		rec := &j.recs[i]
+		var derived []tidegate.Reading
 		rec.Readings = past.Judge(j.rules, rec, func(out *rules.Outcome) {
 			alarms = append(alarms, j.follow(out, rec)...)
 			actions = append(actions, out.Actions...)
+			derived = append(derived, out.Derived...) // which are the Set's until it is used again
+			j.book(out)
 		})
 		if len(rec.Readings) > 0 {
 			kept = append(kept, *rec)
 		}
+		if len(derived) > 0 {
+			behind := *rec
+			behind.Readings = derived
+			kept = append(kept, behind)
+		}
 	}
+	j.kept = kept
 	if len(j.cleared) > 0 {
 		alarms = append(j.cleared, alarms...)
 	}
@@ -289,6 +301,9 @@ func (j *judge) put(class tidegate.Class, recs, alarms []tidegate.Record, input 
 		j.buf = appendEntry(j.buf[:0], e)
 		_, err = j.judged.Put(urgent, j.buf)
 	}
+	j.mu.Lock()
+	j.counts = j.ledger.now
+	j.mu.Unlock()
 	if errors.Is(err, box.ErrFull) {
 		j.drop(recs, alarms[min(len(j.cleared), len(alarms)):], input)
 		return nil

@@ -177,6 +177,15 @@ func (l *Line) restoreRules(f *facts) {
 	if list := past.Starts(stored); len(list) > 0 {
 		l.judge.starts = list[len(list)-1].Count + 1
 	}
+	var err error
+	if l.judge.ledger, err = newLedger(stored[ledgerKey], l.o.Uplinks); err != nil {
+		l.o.Log.Error("state of rules", "err", err)
+	}
+	l.judge.counts = l.judge.ledger.now
+	if len(stored[ledgerKey]) > 0 {
+		l.judge.noteState(l.judge.ledger.state()) // uplinks may be others now
+	}
+	delete(stored, ledgerKey)
 	var states []rules.State
 	for name, body := range stored {
 		states = append(states, rules.State{Key: name, Body: body})

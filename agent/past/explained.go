@@ -22,9 +22,12 @@ func Explained(x *rules.Stand, wall time.Time, boot time.Duration) status.RuleSt
 		return t
 	}
 	s := status.RuleState{
-		Name: x.Name, State: "idle", Since: at(x.Since, x.SinceKnown), Parked: x.Parked, When: x.Rule.When.Text, WhenSays: x.When.String(), ForS: x.Rule.For.Seconds(),
+		Name: x.Name, State: "idle", Since: at(x.Since, x.SinceKnown), Parked: x.Parked, ForS: x.Rule.For.Seconds(),
 		Parts: partsOf(x.Parts, boot-x.Now), ClearParts: partsOf(x.ClearParts, boot-x.Now), Does: []string{}, Fired: x.Fired,
 		LookedAt: at(x.Now, x.Looked), Severity: string(x.Rule.Severity), NextLook: at(x.Next, x.Next > 0),
+	}
+	if x.Rule.When != nil {
+		s.When, s.WhenSays = x.Rule.When.Text, x.When.String()
 	}
 	if x.Rule.Clear != nil {
 		s.Clear, s.ClearSays = x.Rule.Clear.Text, x.Clear.String()
@@ -53,6 +56,12 @@ func Explained(x *rules.Stand, wall time.Time, boot time.Duration) status.RuleSt
 		if end := o.OnClear.String(); end != "" {
 			s.Does[len(s.Does)-1] += ", and to " + end + " when it ends"
 		}
+	}
+	for _, d := range x.Rule.Derives {
+		s.Does = append(s.Does, fmt.Sprintf("derive %s as %s", d.Name(), d.Value.Text))
+	}
+	for i := range x.Rule.Filters {
+		s.Does = append(s.Does, x.Rule.Filters[i].String())
 	}
 	return s
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/rules"
+	"github.com/tidegate-io/tidegate/rules/filter"
 	"github.com/tidegate-io/tidegate/rules/lang"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
@@ -203,6 +204,49 @@ func TestReplayTriesAnotherRule(t *testing.T) {
 	wantTold(t, &r,
 		"other 2/0 same=false [2s..3s would=true armed=false meter.temp=85 #3] [5s..6s would=true armed=false meter.temp=90 #8] (no armed rule has this name)",
 		"hot 0/2 same=false [2s..3s would=false armed=true meter.temp=85 #0] [5s..6s would=false armed=true meter.temp=90 #0] (it is not among the rules that are tried)")
+}
+
+// TestReplayDerivesAnew: what rules derived is stored behind what it came from; a replay works it out again and looks at it once. Other rules look at
+// what is stored of it.
+func TestReplayDerivesAnew(t *testing.T) {
+	total, faults := lang.Compile("total(meter.temp)", lang.Value, lang.Schema{Open: func(string) bool { return true }})
+	if len(faults) > 0 {
+		t.Fatal(faults[0])
+	}
+	sum := rules.Rule{Name: "sum", Derives: []rules.Derive{{Device: "made", Channel: "sum", Value: total}}}
+	often := hot(t, "count(made.sum, 20x) == 4", 0)
+	s := newShelf(t)
+	s.start(Start{Fresh: true}, sum, often)
+	all := 0.0
+	for i, v := range []float64{30, 30, 30, 30} {
+		boot := time.Duration(i+1) * time.Second
+		s.temp(boot, v)
+		all += v
+		s.put(tidegate.ClassReading, boot, tidegate.Reading{Device: "made", Channel: "sum", Value: tidegate.Float(all)})
+	}
+	r := s.replay(0, []rules.Rule{sum, often}, sum, often)
+	wantTold(t, &r, "hot 1/0 same=false [4s..- would=true armed=false made.sum=120 #7]")
+	wantNotes(t, &r)
+	r = s.replay(0, []rules.Rule{sum, often}, often)
+	wantTold(t, &r, "hot 1/0 same=false [4s..- would=true armed=false made.sum=120 #8]")
+}
+
+// TestReplayNamesWhatIsNotStoredWhole: channels of which an armed rule lets less through are named, where a tried rule looks at them; and
+// what is stored is not filtered once more.
+func TestReplayNamesWhatIsNotStoredWhole(t *testing.T) {
+	less := rules.Rule{Name: "less", Filters: []filter.Filter{
+		{Do: filter.Drop, Channels: []string{"meter.raw"}}, {Do: filter.Deadband, Channels: []string{"meter.t*"}, By: 5},
+	}}
+	armed := hot(t, "meter.temp > 80", 0)
+	s := newShelf(t)
+	s.start(Start{Fresh: true}, less, armed)
+	s.temp(time.Second, 79)
+	s.temp(2*time.Second, 81)
+	r := s.replay(0, []rules.Rule{less, armed}, less, armed)
+	wantNotes(t, &r, "stored of meter.temp (rule less) is not all")
+	wantTold(t, &r, "hot 1/0 same=false [2s..- would=true armed=false meter.temp=81 #2]")
+	r = s.replay(0, []rules.Rule{less}, hot(t, "meter.other > 80", 0))
+	wantNotes(t, &r)
 }
 
 // TestReplaySaysWhereItIsNotExact: each thing that makes it differ from what happened is told.

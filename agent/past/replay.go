@@ -37,16 +37,23 @@ func Replay(ctx context.Context, o Options) (status.Replay, error) {
 			r.held[epoch] = held
 		}
 	}
-	r.o.Rules = slices.Clone(o.Rules)
-	for i := range r.o.Rules {
-		if rule := &r.o.Rules[i]; rule.Severity == "" { // so that it is heard of
-			rule.Severity = rules.SeverityInfo
-		}
-	}
+	r.o.Rules = tried(o.Rules)
 	if err := r.run(ctx); err != nil {
 		return status.Replay{}, fmt.Errorf("replay: %w", err)
 	}
 	return r.finish(), nil
+}
+
+// tried returns the rules as they are replayed: all are heard of, and what is stored went through filters already.
+func tried(list []rules.Rule) []rules.Rule {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Filters = nil
+		if list[i].When != nil && list[i].Severity == "" {
+			list[i].Severity = rules.SeverityInfo
+		}
+	}
+	return slices.DeleteFunc(list, func(r rules.Rule) bool { return r.When == nil && len(r.Derives) == 0 })
 }
 
 // replay is one under way.

@@ -11,6 +11,8 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/rules"
+	"github.com/tidegate-io/tidegate/rules/filter"
+	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
 const (
@@ -62,6 +64,9 @@ func newReport(o *Options) *report {
 		armed[rule.Name] = rule
 	}
 	for _, rule := range o.Rules {
+		if rule.When == nil {
+			continue // it does not fire
+		}
 		a := r.account(rule.Name)
 		switch own, ok := armed[rule.Name]; {
 		case !ok:
@@ -254,13 +259,36 @@ func (r *replay) notes() []string {
 	if r.unknown > 0 {
 		add("the gateway was started %d times of which nothing is kept: where a condition was about to hold then, rules may differ", r.unknown)
 	}
+	if list := r.thinned(); len(list) > 0 {
+		add("what is stored of %s is not all that was read: rules saw the rest as well, and may differ", strings.Join(list, ", "))
+	}
 	if r.steps > 0 && slices.ContainsFunc(r.o.Rules, looksAtClock) {
 		add("the clock was set %d times: rules that look at the time of day may differ by that around then", r.steps)
 	}
 	return out
 }
 
-func looksAtClock(r rules.Rule) bool { return r.When.Clock || r.Clear != nil && r.Clear.Clock }
+func looksAtClock(r rules.Rule) bool {
+	return slices.ContainsFunc(r.Programs(), func(p *lang.Program) bool { return p.Clock })
+}
+
+// thinned returns channels that tried rules look at and that are not stored whole, each with the armed rule that sees to it.
+func (r *replay) thinned() (out []string) {
+	seen := map[string]bool{}
+	for _, armed := range r.o.Armed {
+		for _, rule := range r.o.Rules {
+			for _, p := range rule.Programs() {
+				for _, in := range p.Inputs {
+					if !seen[in.Channel] && slices.ContainsFunc(armed.Filters, func(f filter.Filter) bool { return f.Concerns(in.Channel) }) {
+						seen[in.Channel] = true
+						out = append(out, fmt.Sprintf("%s (rule %s)", in.Channel, armed.Name))
+					}
+				}
+			}
+		}
+	}
+	return out
+}
 
 // readableCount returns how many records of class reading were to be read.
 func (r *replay) readableCount() (n uint64) {

@@ -133,9 +133,13 @@ type Update struct {
 	LastResult string `json:"last_result"`
 }
 
-// Account is where all device readings went, for the first uplink: produced = delivered + buffered + rejected + dropped_declared.
+// Account is where all readings of devices went, and those that rules derived, for the first uplink: produced + derived = delivered +
+// buffered + rejected + dropped_declared + filtered + thinned.
 type Account struct {
 	Produced        uint64 `json:"produced"`
+	Derived         uint64 `json:"derived"`  // worked out by rules, beside what was produced
+	Filtered        uint64 `json:"filtered"` // kept from going further by rules
+	Thinned         uint64 `json:"thinned"`  // others stand for them
 	Delivered       uint64 `json:"delivered"`
 	Buffered        uint64 `json:"buffered"`
 	Rejected        uint64 `json:"rejected"`

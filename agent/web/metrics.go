@@ -39,6 +39,9 @@ var accounts = []struct {
 	value      func(*status.Account) float64
 }{
 	{"produced", "Readings produced.", func(a *status.Account) float64 { return float64(a.Produced) }},
+	{"derived", "Readings derived by rules, beside those produced.", func(a *status.Account) float64 { return float64(a.Derived) }},
+	{"filtered", "Readings that rules kept from going further.", func(a *status.Account) float64 { return float64(a.Filtered) }},
+	{"thinned", "Readings for which, by a rule, others stand.", func(a *status.Account) float64 { return float64(a.Thinned) }},
 	{"delivered", "Readings delivered.", func(a *status.Account) float64 { return float64(a.Delivered) }},
 	{"buffered", "Readings buffered.", func(a *status.Account) float64 { return float64(a.Buffered) }},
 	{"rejected", "Readings set aside.", func(a *status.Account) float64 { return float64(a.Rejected) }},

@@ -286,7 +286,10 @@ func (r *run) see(l *Look, at time.Duration) {
 	}
 	for i := range r.list {
 		if rule := &r.list[i]; rule.Name == l.Rule {
-			l.When = rule.When.Text
+			l.When = "always"
+			if rule.When != nil {
+				l.When = rule.When.Text
+			}
 			if rule.For > 0 {
 				l.For = span(rule.For).String()
 			}

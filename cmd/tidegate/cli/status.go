@@ -118,10 +118,19 @@ func writeStatus(out io.Writer, s *status.Status) error {
 	return w.Flush()
 }
 
+// plus returns a part of an account that only some rules make.
+func plus(name string, n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" + %s %d", name, n)
+}
+
 func writeAccounts(w io.Writer, s *status.Status) {
 	for _, u := range s.Uplinks {
 		a := u.Account
-		fmt.Fprintf(w, "account\t%s\tproduced %d = delivered %d + buffered %d + rejected %d + declared %d", u.Name, a.Produced, a.Delivered, a.Buffered, a.Rejected, a.DroppedDeclared)
+		fmt.Fprintf(w, "account\t%s\tproduced %d%s = delivered %d + buffered %d + rejected %d + declared %d%s%s", u.Name, a.Produced, plus("derived", a.Derived),
+			a.Delivered, a.Buffered, a.Rejected, a.DroppedDeclared, plus("filtered", a.Filtered), plus("thinned", a.Thinned))
 		if a.Lost != 0 {
 			fmt.Fprintf(w, " + LOST %d", a.Lost)
 		}

@@ -88,6 +88,10 @@ func firing(f *status.Firing) string {
 func Rule(w io.Writer, r *status.RuleState, now time.Time) error {
 	p := &printer{w: w}
 	p.line("%s is %s", r.Name, stands(r, now))
+	if r.When == "" { // there is nothing to explain
+		p.does(r)
+		return p.err
+	}
 	if r.Waits != "" {
 		p.line("  but %s", r.Waits)
 	}
@@ -101,14 +105,18 @@ func Rule(w io.Writer, r *status.RuleState, now time.Time) error {
 		p.line("    now: %s", r.ClearSays)
 		p.parts(r.ClearParts)
 	}
-	for _, d := range r.Does {
-		p.line("  then: %s", d)
-	}
+	p.does(r)
 	p.line("  it became active %s so far", times(r.Fired))
 	if r.LookedAt.IsZero() {
 		p.line("  nothing that it watches was read since the gateway started")
 	}
 	return p.err
+}
+
+func (p *printer) does(r *status.RuleState) {
+	for _, d := range r.Does {
+		p.line("  then: %s", d)
+	}
 }
 
 // stands says how r stands and for how long.
@@ -121,6 +129,9 @@ func stands(r *status.RuleState, now time.Time) string {
 	case "parked":
 		return "parked, and not judged any more until the gateway is started again: it " + r.Parked
 	case "active":
+		if r.When == "" {
+			return "always active"
+		}
 		if since == "" {
 			since = " since before the gateway was started"
 		}

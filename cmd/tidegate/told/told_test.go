@@ -67,8 +67,12 @@ func TestRuleInWords(t *testing.T) {
 	}
 	for state, want := range map[string]string{"idle": "hot is idle\n", "active": "hot is active since before the gateway was started\n", "parked": "hot is parked, and not judged"} {
 		b.Reset()
-		if err := Rule(&b, &status.RuleState{Name: "hot", State: state}, at); err != nil || !strings.HasPrefix(b.String(), want) {
+		if err := Rule(&b, &status.RuleState{Name: "hot", State: state, When: "a.temp > 80"}, at); err != nil || !strings.HasPrefix(b.String(), want) {
 			t.Errorf("%s: got %s, %v", state, b.String(), err)
 		}
+	}
+	b.Reset()
+	if err := Rule(&b, &status.RuleState{Name: "less", State: "active", Does: []string{"drop a.raw"}}, at); err != nil || b.String() != "less is always active\n  then: drop a.raw\n" {
+		t.Errorf("a rule without a condition: got %s, %v", b.String(), err)
 	}
 }

@@ -1,0 +1,180 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/filter"
+)
+
+// maxLanes bounds the channels that filters keep something of. Those beyond are neither thinned nor held to a deadband.
+const maxLanes = 10_000
+
+// shaper is a Filter of a rule that runs.
+type shaper struct {
+	filter.Filter
+	rule  *rule
+	mark  uint32
+	lanes map[string]*lane // by "device.channel"
+}
+
+// A lane is what a filter keeps of one channel. Its turn is how often the rule became active.
+type lane struct {
+	filter.Lane
+	of    *shaper
+	name  string // of the channel
+	key   string
+	dirty bool // listed in Set.laneDirt
+}
+
+func (r *Rule) checkFilters() error {
+	for i := range r.Filters {
+		if err := r.Filters[i].Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startFilters makes the filters of r run, behind those that run already.
+func (s *Set) startFilters(r *rule) {
+	for _, f := range r.Filters {
+		own := &shaper{Filter: f, rule: r, mark: f.Mark(), lanes: map[string]*lane{}}
+		for slices.ContainsFunc(s.filters, func(g *shaper) bool { return g.rule == r && g.mark == own.mark }) {
+			own.mark++
+		}
+		s.filters = append(s.filters, own)
+	}
+}
+
+// find returns the lanes of a channel, nil = no filter has to do with it.
+// What the gateway says of itself, faults of a device as a whole for instance, has channels that begin with _ and always goes through.
+func (s *Set) find(device, channel string) []*lane {
+	if strings.HasPrefix(channel, "_") {
+		return nil
+	}
+	byChannel := s.lanes[device]
+	if list, known := byChannel[channel]; known {
+		return list
+	}
+	var list []*lane
+	name := device + "." + channel
+	for _, f := range s.filters {
+		if f.Concerns(name) {
+			l := f.lanes[name]
+			if l == nil {
+				l = f.lane(name)
+			}
+			list = append(list, l)
+		}
+	}
+	if s.laneCount >= maxLanes {
+		return slices.DeleteFunc(list, func(l *lane) bool { return l.of.Do == filter.Thin || l.of.Do == filter.Deadband })
+	}
+	s.laneCount++
+	if byChannel == nil {
+		byChannel = map[string][]*lane{}
+		if s.lanes == nil {
+			s.lanes = map[string]map[string][]*lane{}
+		}
+		s.lanes[strings.Clone(device)] = byChannel
+	}
+	for _, l := range list {
+		l.of.lanes[l.name] = l
+	}
+	byChannel[strings.Clone(channel)] = list
+	return list
+}
+
+func (f *shaper) lane(name string) *lane {
+	return &lane{of: f, name: name, key: fmt.Sprintf("%s/f%08x.%s", f.rule.Name, f.mark, name)}
+}
+
+// shape takes from list, readings of rec, what does not go through. It returns the rest, in the memory of list.
+func (s *Set) shape(rec *tidegate.Record, list []tidegate.Reading) []tidegate.Reading {
+	out := list[:0]
+	for i := range list {
+		rd := &list[i]
+		keep := true
+		for _, l := range s.find(rd.Device, rd.Channel) {
+			f := l.of
+			if !f.rule.isOn() {
+				continue
+			}
+			var changed bool
+			if keep, changed = l.Pass(&f.Filter, f.rule.fired, rd, bootOf(rec, rd).Truncate(time.Microsecond)); changed {
+				l.touch(s)
+			}
+			if !keep && f.Do == filter.Thin {
+				s.thinned++
+			} else if !keep {
+				s.filtered++
+			}
+			if !keep {
+				break
+			}
+		}
+		if keep {
+			out = append(out, *rd)
+		}
+	}
+	return out
+}
+
+// bootOf returns the boot time that counts for a reading of rec.
+func bootOf(rec *tidegate.Record, rd *tidegate.Reading) time.Duration {
+	if early := rec.Time.Sub(rd.Time); !rd.Time.IsZero() && early > 0 && early <= ownTime {
+		return rec.Boot - early
+	}
+	return rec.Boot
+}
+
+func (l *lane) touch(s *Set) {
+	if !l.dirty {
+		l.dirty = true
+		s.laneDirt = append(s.laneDirt, l)
+	}
+}
+
+// restoreLane gives a filter of r back what it kept of a channel; rest is "f1a2b3c4d.device.channel". It reports whether there is one.
+func (s *Set) restoreLane(r *rule, rest string, state State, sameBoot bool) (kept bool, err error) {
+	mark, name, _ := strings.Cut(rest[1:], ".")
+	m, bad := strconv.ParseUint(mark, 16, 32)
+	if bad != nil || !sameBoot { // a key of another make is forgotten
+		return false, nil
+	}
+	for _, f := range s.filters {
+		if f.rule == r && f.mark == uint32(m) && f.Concerns(name) {
+			l := f.lane(name)
+			if err := l.Restore(state.Body); err != nil {
+				return false, fmt.Errorf("%w: channel %s: %w", ErrState, name, err)
+			}
+			f.lanes[name] = l
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// laneStates calls f for the state of each lane, or of those that changed since the last call.
+func (s *Set) laneStates(all bool, f func(l *lane)) {
+	if !all {
+		for _, l := range s.laneDirt {
+			l.dirty = false
+			f(l)
+		}
+		s.laneDirt = s.laneDirt[:0]
+		return
+	}
+	for _, x := range s.filters {
+		for _, l := range x.lanes {
+			if l.Begun() {
+				f(l)
+			}
+		}
+	}
+}
