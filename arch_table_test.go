@@ -151,7 +151,7 @@ var theRules = ruleBook{
 			where: []string{".", "agent/config", "agent/output", "agent/status", "drivers"},
 		},
 		{what: "cmd/tidegate/reach", where: []string{"agent/config"}, why: "the gateway's socket and files"},
-		{what: "cmd/tidegate/told", where: []string{"agent/status"}, why: "answers about rules in words; asks nobody"},
+		{what: "cmd/tidegate/told", where: []string{"agent/status"}, why: "answers of a gateway in words; asks nobody"},
 		{what: "cmd/tidegate/tried", where: []string{"agent/config", "agent/config/strict", "rules/cases"}, why: "what became of files of cases, for people"},
 		{what: "cmd/tidegate/man", where: []string{}, why: "pages from the commands, whatever they do"},
 		{

@@ -17,6 +17,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
+	"github.com/tidegate-io/tidegate/cmd/tidegate/told"
 )
 
 func queueCommand(o *options) *cobra.Command {
@@ -99,7 +100,7 @@ func queueStatus(o *options, asJSON bool) error {
 		fmt.Fprintf(w, "gateway\t%s\tepoch %s, next record %d\n", s.Gateway, s.Epoch, s.NextRecord)
 		fmt.Fprintf(w, "queue\t%d readings in %d records\t%d bytes on disk, limit %d, oldest %s, %d gaps\n", s.Queue.Readings, s.Queue.Records,
 			s.Queue.DiskBytes, s.Queue.LimitBytes, time.Duration(s.Queue.OldestAgeS*1e9).Round(time.Second), s.Queue.Gaps)
-		writeAccounts(w, &s)
+		told.Accounts(w, &s)
 		err = w.Flush()
 	}
 	if err != nil {

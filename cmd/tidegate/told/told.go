@@ -1,4 +1,4 @@
-// Package told says in words what a gateway answers about its rules.
+// Package told says in words what a gateway answers about itself and its rules.
 package told
 
 import (
