@@ -245,7 +245,7 @@ var theRules = ruleBook{
 	},
 	files: []row{},
 	packages: []row{
-		{what: ".", limit: 500, why: "the words only: smaller than other packages"},
+		{what: ".", limit: 550, why: "the words only: smaller than other packages"},
 		{what: "drivers/external", limit: 1750, why: "a program's life, its lines and its caps are one state between the goroutines of one process; half of the rest is its settings"},
 		{what: "drivers/drivertest/conformance", limit: 1600, why: "one suite, whose checks share one way to open, read and judge a device, in a bubble or in real time"},
 		{what: "sync/receive", limit: 1600, why: "ledger, stage, what bounds them and receipts are one scheme over one state, which one model explores; sinks and subscription are out already"},

@@ -67,6 +67,7 @@ type Record struct {
 	Quality  TimeQuality   // of Time
 	Boot     time.Duration // CLOCK_BOOTTIME at Time, to the microsecond; what a later correction of Time starts from
 	For      string        // name of the only uplink it is meant for; "" = all
+	Labels   string        // what rules add to its readings: as Labels.String writes them; "" = none
 	Readings []Reading     // 1 to MaxReadings; a Reading's Time is zero where it equals the record's
 }
 

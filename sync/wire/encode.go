@@ -140,6 +140,10 @@ func appendRecord(dst []byte, rec *tidegate.Record) ([]byte, error) {
 	} else if rec.Quality != tidegate.TimeSynced {
 		return nil, fmt.Errorf("got time quality %d, want at most %d", rec.Quality, tidegate.TimeRelative)
 	}
+	if rec.Labels != "" {
+		dst = append(dst, `,"lb":`...)
+		dst = append(dst, rec.Labels...)
+	}
 	dst = append(dst, ',')
 	device := ""
 	for i := range rec.Readings {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/tidegate-io/tidegate"
 )
 
 // maxDepth is how deep a value of an unknown label may be nested.
@@ -281,6 +283,22 @@ func (j *scanner) bool() bool {
 	}
 	j.unexpected("true or false")
 	return false
+}
+
+// labels reads an object of texts.
+func (j *scanner) labels() tidegate.Labels {
+	l := tidegate.Labels{}
+	j.object(func(name string) {
+		switch _, twice := l[name]; {
+		case twice:
+			j.fail("lb: label %q stands twice", name)
+		case len(l) == tidegate.MaxLabels:
+			j.fail("lb: got more than %d labels", tidegate.MaxLabels)
+		default:
+			l[name] = j.text()
+		}
+	})
+	return l
 }
 
 // skip reads any value, nested at most so deep, and forgets it.

@@ -39,6 +39,7 @@ type vectorRecord struct {
 	Seq      string          `json:"seq"`
 	TimeUS   int64           `json:"time_us"`
 	Quality  string          `json:"tq"`
+	Labels   string          `json:"lb,omitempty"`
 	Readings []vectorReading `json:"readings"`
 }
 
@@ -67,7 +68,7 @@ func describe(t *testing.T, p *Pack) vector {
 		v.Part = strconv.Itoa(p.Part.Index) + "/" + strconv.Itoa(p.Part.Total)
 	}
 	for _, rec := range p.Records {
-		out := vectorRecord{Seq: strconv.FormatUint(rec.Number, 10), TimeUS: rec.Time.UnixMicro(), Quality: rec.Quality.String()}
+		out := vectorRecord{Seq: strconv.FormatUint(rec.Number, 10), TimeUS: rec.Time.UnixMicro(), Quality: rec.Quality.String(), Labels: rec.Labels}
 		for _, r := range rec.Readings {
 			d := vectorReading{Device: r.Device, Channel: r.Channel, Unit: r.Unit, TimeUS: out.TimeUS}
 			if !r.Time.IsZero() {
@@ -151,7 +152,11 @@ func vectorPacks() map[string]*Pack {
 			{Device: "fault", Channel: "fault", Fault: "no reply within 1s"},
 		}},
 	}}
-	return map[string]*Pack{"mixed": mixed, "part": part, "gaps": gaps, "skip": skip, "called-fault": called}
+	labelled := &Pack{Gateway: "gw-0042", Epoch: "6c7f0e9ab1d24c5e", Records: []tidegate.Record{
+		{Number: 48302, Time: at, Quality: tidegate.TimeEstimated, Labels: `{"batch":"4711 \"ä\"","mode":"auto"}`, Readings: mixed.Records[0].Readings[:2]},
+		{Number: 48303, Time: at, Readings: mixed.Records[0].Readings[:1]},
+	}}
+	return map[string]*Pack{"mixed": mixed, "part": part, "gaps": gaps, "skip": skip, "called-fault": called, "labelled": labelled}
 }
 
 // bases is a pack as RFC 8428 allows it and no gateway of ours sends it.
@@ -299,7 +304,7 @@ func compressed(t testing.TB, body []byte) []byte {
 
 // TestOtherDecoder has the other decoder read the packs, plain and compressed.
 func TestOtherDecoder(t *testing.T) {
-	for i, name := range []string{"mixed", "part", "gaps", "skip", "bases", "called-fault"} {
+	for i, name := range []string{"mixed", "part", "gaps", "skip", "bases", "called-fault", "labelled"} {
 		path := filepath.Join(vectorDir, "senml", name)
 		text, err := os.ReadFile(path + ".expect.json")
 		if err != nil {

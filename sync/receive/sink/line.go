@@ -18,8 +18,8 @@ import (
 //
 // gw, ep, seq: the record's identity; lane: the topic by which it came; t: Unix seconds, to the microsecond. Of the value there
 // is one: v (number), vs (text, and numbers that JSON has not: NaN, +Inf, -Inf), vb (yes/no) or vd (bytes, base64url without
-// padding, as in RFC 8428). u: unit; tq: corrected, estimated or relative where the time was not synchronised; fault: why there is
-// no value.
+// padding, as in RFC 8428). u: unit; tq: corrected, estimated or relative where the time was not synchronised; labels: texts
+// by name that rules added; fault: why there is no value.
 func appendRecord(b []byte, r *receive.Stored) []byte {
 	head := appendString([]byte(`{"gw":`), r.Gateway)
 	head = appendString(append(head, `,"ep":`...), r.Epoch)
@@ -50,6 +50,9 @@ func appendReading(b []byte, rec *tidegate.Record, rd *tidegate.Reading) []byte 
 	}
 	if tq := rec.Quality.String(); tq != "" {
 		b = appendString(append(b, `,"tq":`...), tq)
+	}
+	if rec.Labels != "" {
+		b = append(append(b, `,"labels":`...), rec.Labels...)
 	}
 	if rd.Fault != "" {
 		b = appendString(append(b, `,"fault":`...), rd.Fault)

@@ -107,6 +107,11 @@ func TestLines(t *testing.T) {
 			`"t":5,"tq":"estimated","fault":"no answer"`,
 		},
 	}
+	labelled := tidegate.Reading{Device: "d", Channel: "c", Value: tidegate.Bool(true), Time: time.Unix(5, 0)}
+	l := string(appendReading(nil, &tidegate.Record{Labels: `{"batch":"4711"}`}, &labelled))
+	if want := `,"device":"d","channel":"c","t":5,"vb":true,"labels":{"batch":"4711"}`; l != want {
+		t.Errorf("got %s, want %s", l, want)
+	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			rec.Readings = []tidegate.Reading{tt.reading}

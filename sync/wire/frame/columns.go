@@ -3,6 +3,7 @@ package frame
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -85,8 +86,17 @@ func (e *Encoder) AppendColumns(dst []byte, recs []tidegate.Record) ([]byte, err
 	if len(e.raw) > MaxBytes {
 		return dst, fmt.Errorf("encode frame: %w: got %d bytes, want at most %d", ErrTooLarge, len(e.raw), MaxBytes)
 	}
-	dst = appendPreamble(append(dst, formColumns), recs)
+	form := byte(formColumns)
+	if hasLabels(recs) {
+		form = formLabelledColumn
+	}
+	dst = appendPreamble(append(dst, form), recs)
 	return e.zw.EncodeAll(e.raw, dst), nil
+}
+
+// hasLabels reports whether one of recs has labels.
+func hasLabels(recs []tidegate.Record) bool {
+	return slices.ContainsFunc(recs, func(r tidegate.Record) bool { return r.Labels != "" })
 }
 
 // check returns how many readings recs have, or why they cannot be one body.

@@ -30,6 +30,7 @@ type Decoder struct {
 // columns is what is known of a body in columns form while it is read.
 type columns struct {
 	r        reader
+	labelled bool  // some records have labels
 	counts   []int // readings of each record
 	texts    []string
 	series   []series
@@ -52,7 +53,7 @@ func NewDecoder() (*Decoder, error) {
 	return &Decoder{zr: zr, names: map[string]string{}}, nil
 }
 
-// Decode appends the records of body, in either form, to dst and returns the longer slice. They get class and the numbers from
+// Decode appends the records of body, in any form, to dst and returns the longer slice. They get class and the numbers from
 // first on; first = 0 leaves them not numbered. All readings of one body lie in one new slab, which lives as long as one of
 // them; texts of up to tidegate.MaxName bytes are shared between bodies. On an error, which says at which byte what is
 // wrong, dst comes back as it was. Damage that keeps to the format is not found: that is what the caller's checksum is for.
@@ -61,9 +62,9 @@ func (d *Decoder) Decode(dst []tidegate.Record, class tidegate.Class, first uint
 		return dst, fmt.Errorf("decode frame: body is empty")
 	}
 	switch body[0] {
-	case formRows:
+	case formRows, formLabelled:
 		return d.decodeRows(dst, class, first, body)
-	case formColumns:
+	case formColumns, formLabelledColumn:
 		return d.decodeColumns(dst, class, first, body)
 	}
 	return dst, unknownForm(body[0])
@@ -123,7 +124,7 @@ func (d *Decoder) decodeColumns(
 	dst []tidegate.Record, class tidegate.Class, first uint64, body []byte,
 ) ([]tidegate.Record, error) {
 	c := &d.c
-	c.r = newReader(body, 1)
+	c.r, c.labelled = newReader(body, 1), body[0] == formLabelledColumn
 	c.counts = c.counts[:0]
 	readings := 0
 	walkRuns(&c.r, func(each, run int) bool {

@@ -7,9 +7,13 @@ import (
 	"github.com/tidegate-io/tidegate/sync/wire/frame/column"
 )
 
-// readTexts reads the table of texts. Each of them is used: three by a series, one by a record, one by a value, one by a fault.
+// readTexts reads the table of texts. Each of them is used: three by a series, one or two by a record, one by a value, one by a fault.
 func (c *columns) readTexts(d *Decoder, readings int) {
-	n := c.r.Count(min(5*readings+len(c.counts), c.r.Left()), "text count")
+	each := 1
+	if c.labelled {
+		each = 2
+	}
+	n := c.r.Count(min(5*readings+each*len(c.counts), c.r.Left()), "text count")
 	c.texts = c.texts[:0]
 	for range n {
 		c.texts = append(c.texts, d.intern(c.r.Text("text")))
@@ -94,6 +98,9 @@ func (c *columns) readHeads(made []tidegate.Record, first uint64) {
 	}
 	c.readRuns(made, "quality", func(r *tidegate.Record, v uint64) { r.Quality = tidegate.TimeQuality(v) }, 256)
 	c.readRuns(made, "uplink", func(r *tidegate.Record, v uint64) { r.For = c.texts[v] }, len(c.texts))
+	if c.labelled {
+		c.readRuns(made, "labels", func(r *tidegate.Record, v uint64) { r.Labels = c.texts[v] }, len(c.texts))
+	}
 }
 
 // readRuns reads runs of records that have the same of something, an index of less than size.

@@ -79,10 +79,19 @@ func (e *Encoder) appendHeads(b []byte, recs []tidegate.Record) []byte {
 		last = start
 	}
 	b = appendRuns(b, len(recs), func(i int) uint64 { return uint64(recs[i].Quality) })
+	b = e.appendTexts(b, recs, func(r *tidegate.Record) string { return r.For })
+	if hasLabels(recs) {
+		b = e.appendTexts(b, recs, func(r *tidegate.Record) string { return r.Labels })
+	}
+	return b
+}
+
+// appendTexts appends a text that records have, in runs.
+func (e *Encoder) appendTexts(b []byte, recs []tidegate.Record, of func(*tidegate.Record) string) []byte {
 	var text uint64
 	return appendRuns(b, len(recs), func(i int) uint64 {
-		if i == 0 || recs[i].For != recs[i-1].For {
-			text = uint64(e.textIndex(recs[i].For))
+		if i == 0 || of(&recs[i]) != of(&recs[i-1]) {
+			text = uint64(e.textIndex(of(&recs[i])))
 		}
 		return text
 	})

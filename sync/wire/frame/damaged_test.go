@@ -59,10 +59,11 @@ func damagedRows() []damaged {
 	two[len(two)/2] = formColumns
 	return []damaged{
 		{"empty", "no bytes at all", nil, "decode frame: body is empty"},
-		{"form", "a form that does not exist", []byte{3, 0, 0}, "decode frame: got form 3, want 1 or 2"},
+		{"form", "a form that does not exist", []byte{5, 0, 0}, "decode frame: got form 5, want 1 to 4"},
 		{"rows-head-cut", "cut off in the head of a record", []byte{1, 5, 0}, "decode frame: rows: byte 0: head of a record: got 3 bytes, want 5"},
 		{"rows-length", "a record that claims 4 GiB", []byte{1, 255, 255, 255, 255, 0}, "decode frame: rows: byte 5: record: got 1 bytes, want 4294967295"},
-		{"rows-form-of-second", "a second record of another form", two, "decode frame: rows: byte 22: record begins with 2, want 1"},
+		{"rows-form-of-second", "a second record of another form", two, "decode frame: rows: byte 22: record begins with 2, want 1 or 3"},
+		{"rows-labels", "a record of form 3 without labels", append([]byte{3}, rowsWith(0, "\x00")[1:]...), "decode frame: rows: byte 18: a record of form 3 has no labels"},
 		{"rows-too-many", "more readings than a record can have", rowsWith(1001, reading), "decode frame: rows: byte 7: readings of a record: got 1001, want at most 1000"},
 		{"rows-count", "more readings than the bytes can hold", rowsWith(1000, reading), "decode frame: rows: byte 7: record: got 16 bytes, want at least 2 for each of 1000 readings"},
 		{"rows-short", "too short for what stands before the readings", []byte{1, 2, 0, 0, 0, 0, 0}, "decode frame: rows: byte 6: quality and time: got 1 bytes, want 9"},

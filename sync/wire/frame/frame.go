@@ -1,7 +1,7 @@
 // Package frame is the codec of what the gateway keeps: runs of consecutive records of one class, as bytes. README.md beside
 // this file gives both forms byte by byte. It is pure: no files, no keys, no checksum (the buffer and the rings have their own).
 //
-// A body is in one of two forms, named by its first byte. Rows are self-contained record after record, quick to write, and may
+// A body is rows or columns, named by its first byte, each with or without labels. Rows are self-contained record after record, quick to write, and may
 // simply be joined: entries of the rings, and live frames. Columns are small: one zstd frame of a layout by series, behind a
 // plain preamble from which the readings of any run of records can be counted: the stored form.
 //
@@ -27,8 +27,10 @@ const (
 
 // The forms of a body: its first byte.
 const (
-	formRows    = 1
-	formColumns = 2
+	formRows           = 1
+	formColumns        = 2
+	formLabelled       = 3 // rows: the record has labels
+	formLabelledColumn = 4 // columns: some records have labels
 )
 
 // ErrTooLarge is wrapped by errors of AppendColumns that say that the records exceed a limit of one body: cut the run in two
@@ -77,9 +79,9 @@ func walk(body []byte, f func(readings, records int) bool) error {
 		return errors.New("decode frame: body is empty")
 	}
 	switch body[0] {
-	case formRows:
+	case formRows, formLabelled:
 		return walkRows(body, func(head rowHead) bool { return f(head.readings, 1) })
-	case formColumns:
+	case formColumns, formLabelledColumn:
 		r := newReader(body, 1)
 		walkRuns(&r, f)
 		return r.Wrap("decode frame: columns")
@@ -88,7 +90,7 @@ func walk(body []byte, f func(readings, records int) bool) error {
 }
 
 func unknownForm(form byte) error {
-	return fmt.Errorf("decode frame: got form %d, want %d or %d", form, formRows, formColumns)
+	return fmt.Errorf("decode frame: got form %d, want %d to %d", form, formRows, formLabelledColumn)
 }
 
 // A reader is a column.Reader that knows the parts of a body.

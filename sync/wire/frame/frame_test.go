@@ -115,6 +115,7 @@ func drawValue(t *rapid.T, kind tidegate.Kind) tidegate.Value {
 // drawRecords draws any run of records as the agent can make them.
 func drawRecords(t *rapid.T) []tidegate.Record {
 	names := rapid.SampledFrom([]string{"", "a", "b", "meter1", strings.Repeat("x", 70)})
+	labels := rapid.SampledFrom([]string{"", "", `{"a":"b"}`, `{"a":"c","x":"y"}`})
 	drawTime := func(label string) time.Time {
 		return time.UnixMicro(rapid.Int64Range(-1<<55, 1<<55).Draw(t, label)).UTC()
 	}
@@ -136,6 +137,7 @@ func drawRecords(t *rapid.T) []tidegate.Record {
 			Quality: tidegate.TimeQuality(rapid.IntRange(0, 3).Draw(t, "quality")),
 			Boot:    time.Duration(rapid.Int64Range(0, math.MaxInt64/1000).Draw(t, "boot")) * time.Microsecond,
 			For:     names.Draw(t, "for"),
+			Labels:  labels.Draw(t, "labels"),
 		}
 		n := rapid.IntRange(0, 6).Draw(t, "readings")
 		recs[i].Readings = make([]tidegate.Reading, n)

@@ -71,7 +71,9 @@ func FuzzDecode(f *testing.F) {
 // FuzzColumns decodes any preamble with any columns behind it: the part of a body that compression hides from FuzzDecode.
 func FuzzColumns(f *testing.F) {
 	d := newDecoder(f)
-	for _, recs := range [][]tidegate.Record{work(1, true)[:3], vectorRecords()} {
+	labelled := vectorRecords()
+	labelled[1].Labels = `{"a":"b"}`
+	for _, recs := range [][]tidegate.Record{work(1, true)[:3], vectorRecords(), labelled} {
 		body := columnsOf(f, recs)
 		split := bytes.Index(body, []byte{0x28, 0xb5, 0x2f, 0xfd})
 		if err := d.inflate(body[split:]); err != nil {
@@ -81,7 +83,10 @@ func FuzzColumns(f *testing.F) {
 	}
 	e := newEncoder(f)
 	f.Fuzz(func(t *testing.T, preamble, raw []byte) {
-		checkBody(t, e, d, plainColumns(preamble, raw))
+		body := plainColumns(preamble, raw)
+		checkBody(t, e, d, body)
+		body[0] = formLabelledColumn
+		checkBody(t, e, d, body)
 	})
 }
 

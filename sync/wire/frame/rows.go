@@ -33,13 +33,20 @@ func AppendRows(dst []byte, recs []tidegate.Record) []byte {
 	for i := range recs {
 		rec := &recs[i]
 		start := len(dst)
-		dst = append(dst, formRows, 0, 0, 0, 0)
+		form := byte(formRows)
+		if rec.Labels != "" {
+			form = formLabelled
+		}
+		dst = append(dst, form, 0, 0, 0, 0)
 		dst = column.AppendUvarint(dst, uint64(len(rec.Readings)))
 		dst = append(dst, byte(rec.Quality))
 		at := rec.Time.UnixMicro()
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(at))
 		dst = column.AppendSvarint(dst, rec.Boot.Microseconds())
 		dst = column.AppendText(dst, rec.For)
+		if form == formLabelled {
+			dst = column.AppendText(dst, rec.Labels)
+		}
 		dst = appendRowReadings(dst, rec.Readings, at)
 		binary.LittleEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-rowPrefix))
 	}
@@ -132,6 +139,7 @@ func ownTime(t time.Time, at int64) (behind int64, timed bool) {
 
 // A rowHead is what precedes the content of a record in rows form.
 type rowHead struct {
+	form     byte
 	readings int // in the record
 	start    int // where its content behind the count begins
 	end      int // where the next record begins
@@ -167,8 +175,8 @@ func (r *reader) rowHead() rowHead {
 	if r.Err() != nil {
 		return rowHead{}
 	}
-	if prefix[0] != formRows {
-		r.Fail("record begins with %d, want %d", prefix[0], formRows)
+	if prefix[0] != formRows && prefix[0] != formLabelled {
+		r.Fail("record begins with %d, want %d or %d", prefix[0], formRows, formLabelled)
 		return rowHead{}
 	}
 	length := binary.LittleEndian.Uint32(prefix[1:])
@@ -176,7 +184,7 @@ func (r *reader) rowHead() rowHead {
 		r.Fail("record: got %d bytes, want %d", r.Left(), length)
 		return rowHead{}
 	}
-	head := rowHead{end: r.At() + int(length)}
+	head := rowHead{form: prefix[0], end: r.At() + int(length)}
 	head.readings = r.Count(tidegate.MaxReadings, "readings of a record")
 	head.start = r.At()
 	// Each reading takes at least its flags and an empty channel's length.

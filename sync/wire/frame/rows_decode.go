@@ -31,7 +31,7 @@ func (d *Decoder) decodeRows(dst []tidegate.Record, class tidegate.Class, first 
 		rec := tidegate.Record{Number: numberOf(first, i), Class: class, Readings: slab[:head.readings:head.readings]}
 		slab = slab[head.readings:]
 		one := newReader(body[:head.end], head.start)
-		d.rowRecord(&one, &rec)
+		d.rowRecord(&one, &rec, head.form)
 		r.FailAs(&one.Reader)
 		if r.Err() != nil {
 			return dst, r.Wrap("decode frame: rows")
@@ -43,13 +43,18 @@ func (d *Decoder) decodeRows(dst []tidegate.Record, class tidegate.Class, first 
 }
 
 // rowRecord reads one record from r, which ends where the record ends.
-func (d *Decoder) rowRecord(r *reader, rec *tidegate.Record) {
+func (d *Decoder) rowRecord(r *reader, rec *tidegate.Record, form byte) {
 	if b := r.Take(9, "quality and time"); b != nil {
 		rec.Quality = tidegate.TimeQuality(b[0])
 		rec.Time = microTime(int64(binary.LittleEndian.Uint64(b[1:])))
 	}
 	rec.Boot = r.duration(r.Svarint(), "boot time")
 	rec.For = d.intern(r.Text("uplink"))
+	if form == formLabelled {
+		if rec.Labels = d.intern(r.Text("labels")); rec.Labels == "" && r.Err() == nil {
+			r.Fail("a record of form %d has no labels", form)
+		}
+	}
 	at := rec.Time.UnixMicro()
 	device, unit := "", ""
 	for i := range rec.Readings {

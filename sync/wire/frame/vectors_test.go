@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,6 +36,7 @@ type vectorRecord struct {
 	Quality  int             `json:"quality"`
 	BootUS   int64           `json:"boot_us"`
 	For      string          `json:"for"`
+	Labels   string          `json:"labels,omitempty"`
 	Readings []vectorReading `json:"readings"`
 }
 
@@ -51,7 +53,7 @@ type vectorReading struct {
 func describe(recs []tidegate.Record) []vectorRecord {
 	var out []vectorRecord
 	for _, rec := range recs {
-		v := vectorRecord{rec.Time.UnixMicro(), int(rec.Quality), rec.Boot.Microseconds(), rec.For, []vectorReading{}}
+		v := vectorRecord{rec.Time.UnixMicro(), int(rec.Quality), rec.Boot.Microseconds(), rec.For, rec.Labels, []vectorReading{}}
 		for _, r := range rec.Readings {
 			kind, bits, text := r.Value.Raw()
 			d := vectorReading{Device: r.Device, Channel: r.Channel, Unit: r.Unit, Kind: int(kind), Fault: r.Fault}
@@ -133,11 +135,18 @@ func writeVectors(t *testing.T) {
 			six = append(six, rec)
 		}
 	}
-	packed := columnsOf(t, recs)
-	split := bytes.Index(packed, []byte{0x28, 0xb5, 0x2f, 0xfd})
+	labelled := slices.Clone(recs[:4])
+	labelled[1].Labels, labelled[2].Labels = `{"batch":"4711","mode":"auto"}`, `{"batch":"4711","mode":"auto"}`
 	d := newDecoder(t)
-	if err := d.inflate(packed[split:]); err != nil {
-		t.Fatal(err)
+	plain := func(recs []tidegate.Record) []byte {
+		packed := columnsOf(t, recs)
+		split := bytes.Index(packed, []byte{0x28, 0xb5, 0x2f, 0xfd})
+		if err := d.inflate(packed[split:]); err != nil {
+			t.Fatal(err)
+		}
+		body := plainColumns(packed[1:split], d.raw)
+		body[0] = packed[0]
+		return body
 	}
 	for _, v := range []struct {
 		name, about string
@@ -146,8 +155,10 @@ func writeVectors(t *testing.T) {
 	}{
 		{"rows-mixed", "rows: something of everything", recs, AppendRows(nil, recs)},
 		{"rows-gap", "rows: one record that declares a gap", gap, AppendRows(nil, gap)},
-		{"columns-mixed", "columns: something of everything", recs, packed},
-		{"columns-plain", "columns: the same, in a zstd frame of uncompressed blocks", recs, plainColumns(packed[1:split], d.raw)},
+		{"columns-mixed", "columns: something of everything", recs, columnsOf(t, recs)},
+		{"columns-plain", "columns: the same, in a zstd frame of uncompressed blocks", recs, plain(recs)},
+		{"rows-labelled", "rows: labels of some records", labelled, AppendRows(nil, labelled)},
+		{"columns-labelled", "columns: labels of some records, in a zstd frame of uncompressed blocks", labelled, plain(labelled)},
 		{"columns-gap", "columns: one record that declares a gap", gap, columnsOf(t, gap)},
 		{"columns-work", "columns: one device of the bench's work, read six times", six, columnsOf(t, six)},
 	} {
@@ -224,7 +235,7 @@ func mustJSON(t *testing.T, v any) string {
 // sameBytes encodes recs in the form of body and compares.
 func sameBytes(t *testing.T, d *Decoder, recs []tidegate.Record, body []byte) {
 	t.Helper()
-	if body[0] == formRows {
+	if body[0] == formRows || body[0] == formLabelled {
 		if again := AppendRows(nil, recs); !bytes.Equal(again, body) {
 			t.Fatalf("encoded again: got %x\nwant %x", again, body)
 		}
@@ -249,7 +260,7 @@ func TestOtherDecoder(t *testing.T) {
 	if err != nil {
 		t.Fatalf("node is missing: %v; install Debian's nodejs", err)
 	}
-	for _, name := range []string{"rows-mixed", "rows-gap", "columns-plain", "columns-gap"} {
+	for _, name := range []string{"rows-mixed", "rows-gap", "rows-labelled", "columns-plain", "columns-labelled", "columns-gap"} {
 		v, _ := readVector(t, filepath.Join(vectorDir, name+".bin"))
 		out, err := exec.Command(node, "../../../testdata/rig/checkers/frame.js", filepath.Join(vectorDir, name+".bin")).Output()
 		if err != nil {

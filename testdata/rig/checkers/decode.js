@@ -67,7 +67,7 @@ function unpack(elements) {
     if ('seq' in e) {
       need(bt !== null, 'no time');
       need(!rec || BigInt(e.seq) > BigInt(rec.seq), 'seq does not rise');
-      rec = { seq: number(e.seq), time_us: bt, tq: e.tq || '', readings: [] };
+      rec = { seq: number(e.seq), time_us: bt, tq: e.tq || '', ...(e.lb && { lb: JSON.stringify(e.lb) }), readings: [] };
       pack.records.push(rec);
     }
     if (!rec) { need(i === 0 && pack.skip.length && m[2] === '_gateway' && m[3] === 'skip', 'no seq'); return; }

@@ -57,9 +57,11 @@ function made(device, channel, unit, kind, value, time, fault) {
 function rows(r) {
   const out = [];
   while (r.left) {
-    if (r.byte() !== 1) throw new Error('not a record in rows form');
+    const form = r.byte();
+    if (form !== 1 && form !== 3) throw new Error('not a record in rows form');
     const s = new Reader(r.take(r.take(4).readUInt32LE()));
     const n = s.num(), quality = s.byte(), time = s.take(8).readBigInt64LE(), boot = s.sbig(), uplink = s.text().toString();
+    const labels = form === 3 ? s.text().toString() : '';
     const readings = [];
     let device = '', unit = '';
     for (let i = 0; i < n; i++) {
@@ -76,7 +78,7 @@ function rows(r) {
       readings.push(made(device, channel, unit, kind, show(kind, v), own, f & 64 ? s.text().toString() : ''));
     }
     if (s.left) throw new Error('bytes behind the readings');
-    out.push({ time_us: Number(time), quality, boot_us: Number(boot), for: uplink, readings });
+    out.push({ time_us: Number(time), quality, boot_us: Number(boot), for: uplink, ...(labels && { labels }), readings });
   }
   return out;
 }
@@ -138,7 +140,7 @@ function numbers(r, series, lengths) {
   return cols;
 }
 
-function columns(r) {
+function columns(r, labelled) {
   const counts = [], total = r.num();
   while (counts.length < total) {
     const v = r.num();
@@ -168,7 +170,7 @@ function columns(r) {
   let start = 0n;
   const boots = times.map(t => { start = signed(start + r.sbig()); return signed(t - start); });
   const runs = () => { const out = []; while (out.length < total) { const v = r.num(); for (let n = r.num(); n >= 0; n--) out.push(v); } return out; };
-  const qualities = runs(), uplinks = runs().map(name);
+  const qualities = runs(), uplinks = runs().map(name), labels = labelled ? runs().map(name) : [];
   const lengths = series.map(() => 0);
   shapeOf.forEach(s => s.forEach(i => lengths[i]++));
   const cols = numbers(r, series, lengths);
@@ -190,9 +192,9 @@ function columns(r) {
       at++;
       return o;
     });
-    return { time_us: Number(times[i]), quality: qualities[i], boot_us: Number(boots[i]), for: uplinks[i], readings };
+    return { time_us: Number(times[i]), quality: qualities[i], boot_us: Number(boots[i]), for: uplinks[i], ...(labels[i] && { labels: labels[i] }), readings };
   });
 }
 
 const body = fs.readFileSync(process.argv[2]), r = new Reader(body);
-console.log(JSON.stringify(body[0] === 2 ? (r.byte(), columns(r)) : rows(r)));
+console.log(JSON.stringify(body[0] === 2 || body[0] === 4 ? columns(r, r.byte() === 4) : rows(r)));
