@@ -212,6 +212,7 @@ func TestReplayIsWhatHappened(t *testing.T) {
 			}
 			time.Sleep(5 * time.Minute)
 			g.end()
+			time.Sleep(10 * time.Second) // the last Read may hang still, and a bubble must not end before it
 			r := replayed(t, x, status.Trial{})
 			if len(r.Notes) > 0 || r.Starts < 2 || r.Records < 500 {
 				t.Errorf("seed %d: %d records, %d starts, not exact: %q", seed, r.Records, r.Starts, r.Notes)
