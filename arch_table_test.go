@@ -67,6 +67,7 @@ var theRules = ruleBook{
 		{what: "rules", where: []string{".", "rules/filter", "rules/lang"}, why: "pure: no clock, device, network or disk"},
 		{what: "rules/filter", where: []string{"."}, why: "pure: which readings of a channel go on; knows no rule"},
 		{what: "rules/lang", where: []string{".", "rules/window"}, why: "pure: text to conditions; knows no rule"},
+		{what: "rules/lang/spot", where: []string{}, why: "pure: what stands at a place of a text"},
 		{what: "rules/window", where: []string{}, why: "pure: numbers and times to sums; knows no reading and no rule"},
 		{
 			what: "rules/cases", where: []string{".", "agent/config", "agent/config/strict", "drivers", "rules", "rules/lang"},
@@ -253,11 +254,11 @@ var theRules = ruleBook{
 		{what: "sync/forward", limit: 1650, why: "lanes, flights and what is suspected, of ending connections or of getting no receipt, share one connection's state; pace, pack and uplink are out already"},
 		{what: "buffer", limit: 2400, why: "one lock over one store: tails, cursors, segments, declarations and their digest change together; encodings and Badger are out already"},
 		{what: "rules/window", limit: 1550, why: "four shapes of window, what is asked of them and their state are one scheme over one ring of buckets"},
-		{what: "rules/lang", limit: 2600, why: "one language over one kind of node: reading, checking, functions and what they keep would only export to each other"},
+		{what: "rules/lang", limit: 2700, why: "one language over one kind of node: reading, checking, functions and what they keep would only export to each other"},
 		{what: "agent", limit: 2650, why: "the loops belong together: reading, judging, storing, forwarding, status; 50 lines give outputs their interlocks and show what waits"},
 		{what: "rules", limit: 1900, why: "one judge: what rules say, derive and keep of one instant, and what goes on; language, windows and filters are out already"},
 		{what: "agent/line", limit: 2150, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
-		{what: "agent/config", limit: 1950, why: "one check a file of the configuration, which share one checker; strict and describe are out already"},
+		{what: "agent/config", limit: 2010, why: "one check a file of the configuration, which share one checker; strict and describe are out already"},
 	},
 	interfaces: []row{
 		{what: "drivers.Host", limit: 8, why: "the machine: one method a kind of bus, and all fakes are drivertest's"},

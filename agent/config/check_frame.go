@@ -242,7 +242,7 @@ func (c *checker) checkChannels(path string, list []drivers.Channel) {
 		seen[ch.Name] = true
 		if _, ok := tidegate.UnitMeaning(ch.Unit); !ok && ch.Unit != "" && !units[ch.Unit] {
 			units[ch.Unit] = true
-			c.Warn(path, unitUnknown, strict.Show(ch.Unit), strict.DidYouMean(ch.Unit, tidegate.Units(), "it is sent as it stands"), ch.Name)
+			c.Warn(path, unitUnknown, strict.Show(ch.Unit), UnitHint(ch.Unit, "it is sent as it stands"), ch.Name)
 		}
 	}
 }

@@ -138,6 +138,9 @@ func showEnd(got string) string {
 	if got == "" {
 		return "nothing"
 	}
+	if n := len(got) - 1; n > 1 && got[0] == '"' && got[n] == '"' && !strings.ContainsAny(got[1:n], "\"\\") { // in quotes already
+		return strict.Show(got[1:n])
+	}
 	return strict.Show(got)
 }
 
@@ -160,7 +163,10 @@ func (c *checker) findWithin(path string, col int, name string, noDevice, noChan
 		if len(names) > 0 {
 			other = "devices are " + Enumerate(names)
 		}
-		c.AddWithin(path, col, noDevice, strict.Show(name), strict.DidYouMean(device, names, other))
+		if near, ok := strict.Nearest(device, names); ok {
+			other = fmt.Sprintf("did you mean %q?", strings.TrimSuffix(near+"."+channel, "."))
+		}
+		c.AddWithin(path, col, noDevice, strict.Show(name), other)
 		return device, nil, false
 	}
 	if len(list) == 0 {

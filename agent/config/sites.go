@@ -35,7 +35,7 @@ const (
 const (
 	badRule      strict.Site = "no name for a rule: %v"
 	ruleTwice    strict.Site = "name stands twice, first in rules[%d]"
-	badCondition strict.Site = "no condition: %s"
+	badCondition strict.Site = "condition cannot be used: %s"
 	condDevice   strict.Site = "no device has this channel"
 	condChannel  strict.Site = "device %s has no channel %s"
 	overlap      strict.Site = "holds while `when` holds too: the rule would flap"
@@ -81,7 +81,7 @@ const (
 	emptyPattern  strict.Site = "no channel is called like this"
 	badBy         strict.Site = "no distance"
 	noWhen        strict.Site = "condition is missing"
-	badValue      strict.Site = "no value: %s"
+	badValue      strict.Site = "expression cannot be used: %s"
 	deriveConst   strict.Site = "names no channel"
 	deriveDot     strict.Site = "device and channel are wanted, with a dot between"
 	deriveName    strict.Site = "no name for a derived channel: %v"

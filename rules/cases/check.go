@@ -133,7 +133,7 @@ func (c *checker) devices() (out []config.Device) {
 			continue
 		}
 		if _, ok := tidegate.UnitMeaning(ch.Unit); ch.Unit != "" && !ok {
-			c.Warn(path+".unit", unitUnknown, strict.Show(ch.Unit), strict.DidYouMean(ch.Unit, tidegate.Units(), "it counts as it stands"))
+			c.Warn(path+".unit", unitUnknown, strict.Show(ch.Unit), config.UnitHint(ch.Unit, "it counts as it stands"))
 		}
 		i := slices.IndexFunc(out, func(d config.Device) bool { return d.Name == device })
 		if i < 0 {
@@ -241,7 +241,7 @@ func (c *checker) checkRepeat(s *step, path string, reads bool) {
 		}
 	default:
 		every, isOne := c.interval(s)
-		if !isOne {
+		if !isOne && !slices.ContainsFunc(s.channels(), func(name string) bool { return c.Faulty(path+"."+name) || c.Faulty(path+".fault."+name) }) {
 			c.Add(path+".until", everyMissing, "", "write every, for instance every: 1s")
 		}
 		s.Every = &every
@@ -314,9 +314,17 @@ func (c *checker) checkWant(w *want, path string, end span, tried []config.Rule)
 	}
 	for name := range w.Set {
 		if !slices.Contains(outputs, name) {
-			c.Add(path+".set."+name, wantOutput, strict.Show(name), strict.DidYouMean(name, outputs, "rules set "+strings.Join(outputs, ", ")))
+			c.Add(path+".set."+name, wantOutput, strict.Show(name), strict.DidYouMean(name, outputs, setHint(outputs)))
 		}
 	}
+}
+
+// setHint says what rules set.
+func setHint(outputs []string) string {
+	if len(outputs) == 0 {
+		return "the rules set no output"
+	}
+	return "rules set " + strings.Join(outputs, ", ")
 }
 
 // end returns when the last step is over.

@@ -113,7 +113,7 @@ func (c *checker) call(n *ast.CallNode) node {
 	}
 	i := slices.IndexFunc(c.table, func(f function) bool { return f.name == callee.Value })
 	if i < 0 {
-		return c.fault(at, "there is no function "+callee.Value, "functions are "+c.names())
+		return c.fault(at, "there is no function "+callee.Value, c.otherCall(callee.Value))
 	}
 	f := &c.table[i]
 	key := c.src.cut(at, c.closing(n))
@@ -142,6 +142,23 @@ func (c *checker) call(n *ast.CallNode) node {
 	c.atom(out, out.kind.valueKind())
 	c.calls[key] = out
 	return out
+}
+
+// elsewhere are functions by names that they have in other places.
+var elsewhere = map[string]string{
+	"average": "avg", "mean": "avg", "median": "p50", "minimum": "min", "maximum": "max", "std": "stddev", "stdev": "stddev", "convert": "to", "last": "prev",
+}
+
+// otherCall is the hint for a call of a function that there is not.
+func (c *checker) otherCall(name string) string {
+	name = strings.ToLower(name)
+	if other, ok := elsewhere[name]; ok {
+		name = other
+	}
+	if i := slices.IndexFunc(c.table, func(f function) bool { return f.name == name }); i >= 0 {
+		return "write " + c.table[i].name + ", for instance " + c.table[i].example
+	}
+	return "functions are " + c.names()
 }
 
 // closing returns where a call ends: behind the parenthesis that closes it.

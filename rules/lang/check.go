@@ -9,6 +9,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/lang/spot"
 )
 
 // maxVisits bounds how many nodes are made of one expression.
@@ -29,7 +30,7 @@ type checker struct {
 // fault notes what is wrong with what stands at the character at of the rewritten text.
 func (c *checker) fault(at int, problem, hint string) node {
 	col := c.src.col(at)
-	c.faults = append(c.faults, &Fault{Col: col, Problem: problem, Got: c.src.wordAt(col), Hint: hint})
+	c.faults = append(c.faults, &Fault{Col: col, Problem: problem, Got: spot.Word(c.src.text, col), Hint: hint})
 	return node{input: -1, at: at, end: at}
 }
 
@@ -167,7 +168,18 @@ func (c *checker) condition(n ast.Node) node {
 	case kindAny:
 		return out.asBool()
 	}
-	return c.fault(out.at, "is "+out.kind.String()+", where yes or no is wanted", "compare it, for instance "+c.show(out)+" > 80")
+	return c.fault(out.at, "is "+out.kind.String()+", where yes or no is wanted", c.compareIt(out))
+}
+
+// compareIt is the hint for what is to be yes or no, and is n.
+func (c *checker) compareIt(n node) string {
+	switch {
+	case n.isConst:
+		return "name a channel, for instance meter1.temp > 80"
+	case n.kind == kindText:
+		return "compare it, for instance " + c.show(n) + ` == "auto"`
+	}
+	return "compare it, for instance " + c.show(n) + " > 80"
 }
 
 // numeric returns n as a number.

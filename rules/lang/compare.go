@@ -3,6 +3,7 @@ package lang
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
@@ -42,9 +43,20 @@ func (c *checker) comparison(n *ast.BinaryNode) node {
 			return node{input: -1}
 		}
 		out.yes = compareNumbers(a.asNumber(), b.asNumber(), n.Operator)
+		c.calculated(a)
+		c.calculated(b)
 	}
 	c.compared(a, b)
 	return out.with(a, b)
+}
+
+// calculated has n, which is compared, shown to people, unless it is a channel or a call, whose value they are shown already.
+func (c *checker) calculated(n node) {
+	text := strings.TrimSpace(c.src.cut(n.at, n.end))
+	if n.kind != kindNumber || n.isConst || slices.ContainsFunc(c.prog.shown, func(s shown) bool { return s.text == text }) {
+		return
+	}
+	c.prog.shown = append(c.prog.shown, shown{text: text, node: n, input: -1})
 }
 
 // sameUnit reports whether the units of a and b do not differ, and says so where they do.

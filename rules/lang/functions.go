@@ -60,11 +60,11 @@ var functions = [...]function{
 	{"to", "number, unit", "number", "the number in another unit of the same kind", `to(boiler.pressure, "bar") > 3`, convert},
 
 	// Time of day, by the gateway's wall clock in its own zone; not known while the clock is not set.
-	{"hour", "", "0 to 23", "hour", "hour() >= 22 or hour() < 6", calendar(func(t time.Time) int { return t.Hour() })},
-	{"minute", "", "0 to 59", "minute of the hour", "minute() == 0", calendar(func(t time.Time) int { return t.Minute() })},
-	{"weekday", "", "1 to 7", "day of the week, Monday is 1", "weekday() >= 6", calendar(func(t time.Time) int { return (int(t.Weekday())+6)%7 + 1 })},
-	{"day", "", "1 to 31", "day of the month", "day() == 1", calendar(func(t time.Time) int { return t.Day() })},
-	{"month", "", "1 to 12", "month", "month() in 6..8", calendar(func(t time.Time) int { return int(t.Month()) })},
+	{"hour", "", "0 to 23", "hour", "hour() >= 22 or hour() < 6", calendar(0, 23, time.Time.Hour)},
+	{"minute", "", "0 to 59", "minute of the hour", "minute() == 0", calendar(0, 59, time.Time.Minute)},
+	{"weekday", "", "1 to 7", "day of the week, Monday is 1", "weekday() >= 6", calendar(1, 7, func(t time.Time) int { return (int(t.Weekday())+6)%7 + 1 })},
+	{"day", "", "1 to 31", "day of the month", "day() == 1", calendar(1, 31, time.Time.Day)},
+	{"month", "", "1 to 12", "month", "month() in 6..8", calendar(1, 12, func(t time.Time) int { return int(t.Month()) })},
 }
 
 // windowArgs is what functions over a window want.
@@ -200,6 +200,14 @@ func sqrt(c *checker, f *function, call *ast.CallNode) node {
 	return out
 }
 
+// kinHint says which units a number in unit can be converted to.
+func kinHint(unit string) string {
+	if kin := Kin(unit); len(kin) > 0 {
+		return "units are " + strings.Join(kin, ", ")
+	}
+	return "calculate with numbers instead"
+}
+
 func convert(c *checker, _ *function, call *ast.CallNode) node {
 	if len(call.Arguments) != 2 {
 		return node{}
@@ -217,15 +225,15 @@ func convert(c *checker, _ *function, call *ast.CallNode) node {
 	}
 	m, err := conversion(arg.unit, to)
 	if err != nil {
-		return c.fault(unit.at, err.Error(), "name a unit of the same kind")
+		return c.fault(unit.at, err.Error(), kinHint(arg.unit))
 	}
 	number := arg.number
 	out := node{kind: kindNumber, unit: to, number: func(x *Instance) float64 { return number(x)*m.factor + m.offset }}
 	return out.with(arg, arg)
 }
 
-// calendar makes a function that looks at the time of day.
-func calendar(f func(time.Time) int) func(*checker, *function, *ast.CallNode) node {
+// calendar makes a function that looks at the time of day, and gives whole numbers from low to high.
+func calendar(low, high float64, f func(time.Time) int) func(*checker, *function, *ast.CallNode) node {
 	return func(c *checker, _ *function, call *ast.CallNode) node {
 		if len(call.Arguments) != 0 {
 			return node{}
@@ -239,7 +247,7 @@ func calendar(f func(time.Time) int) func(*checker, *function, *ast.CallNode) no
 				return x.now + time.Minute - time.Duration(x.wall.Second())*time.Second - time.Duration(x.wall.Nanosecond())
 			}})
 		}
-		return node{kind: kindNumber, atom: "call", input: -1, number: func(x *Instance) float64 {
+		return node{kind: kindNumber, atom: "call", input: -1, low: low, high: high, number: func(x *Instance) float64 {
 			if x.wall.IsZero() {
 				return math.NaN()
 			}

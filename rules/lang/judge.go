@@ -20,13 +20,15 @@ type atom struct {
 	consts []float64
 	texts  []string
 	isText bool
+	low    float64 // as of the node
+	high   float64
 }
 
 // atom enters n, a channel or a call.
 func (c *checker) atom(n node, k tidegate.Kind) {
 	key := c.key(n)
 	if c.prog.atoms[key] == nil {
-		c.prog.atoms[key] = &atom{kind: k, input: n.input, call: n.call, consts: []float64{0}}
+		c.prog.atoms[key] = &atom{kind: k, input: n.input, call: n.call, consts: []float64{n.low}, low: n.low, high: n.high}
 	}
 }
 
@@ -72,17 +74,17 @@ func (a *atom) tries() (out []tidegate.Value) {
 	if a.kind == tidegate.KindBool {
 		return []tidegate.Value{tidegate.Bool(false), tidegate.Bool(true)}
 	}
-	seen := map[float64]bool{}
+	seen, limited := map[float64]bool{}, a.low < a.high
 	add := func(f float64) {
-		if a.kind == tidegate.KindUint && f < 0 || seen[f] {
+		if a.kind == tidegate.KindUint && f < 0 || seen[f] || limited && (f < a.low || f > a.high) {
 			return
 		}
 		seen[f] = true
 		out = append(out, tidegate.Float(f))
 	}
 	for _, f := range a.consts {
-		switch a.kind {
-		case tidegate.KindInt, tidegate.KindUint:
+		switch {
+		case limited, a.kind == tidegate.KindInt, a.kind == tidegate.KindUint:
 			for _, whole := range []float64{math.Floor(f), math.Ceil(f)} {
 				add(whole)
 				add(whole - 1)
@@ -101,7 +103,7 @@ func (a *atom) tries() (out []tidegate.Value) {
 func (c *checker) judge() {
 	p := c.prog
 	if p.top.isConst {
-		word := map[Verdict]string{Yes: "always holds", No: "never holds"}[p.top.yes(nil)]
+		word := map[Verdict]string{Yes: "always holds", No: "never holds", Unknown: "is never known"}[p.top.yes(nil)]
 		c.fault(p.top.at, word, "name a channel, for instance meter1.temp > 80")
 		return
 	}
@@ -110,22 +112,26 @@ func (c *checker) judge() {
 		return
 	}
 	seen := map[Verdict]bool{}
-	if !each([]*Program{p}, func(v []Verdict) bool { seen[v[0]] = true; return len(seen) < 2 }) || len(seen) != 1 {
+	if !each([]*Program{p}, nil, func(v []Verdict) bool { seen[v[0]] = true; return len(seen) < 2 }) || len(seen) != 1 {
 		return
 	}
 	word := map[bool]string{true: "always holds", false: "never holds"}[seen[Yes]]
 	c.fault(p.top.at, word, "look at the numbers, and at and and or")
 }
 
-// each calls f with what the conditions say for each combination of values, until f returns false. It reports whether it could: not where
-// there are too many.
-func each(progs []*Program, f func([]Verdict) bool) bool {
+// each calls f with what the conditions say for each combination of values, until f returns false. fixed are values of channels that do not
+// change. It reports whether it could: not where there are too many.
+func each(progs []*Program, fixed map[string]tidegate.Value, f func([]Verdict) bool) bool {
 	var keys []string
 	values := map[string][]tidegate.Value{}
 	for _, p := range progs {
 		for _, key := range slices.Sorted(maps.Keys(p.atoms)) {
 			if values[key] == nil {
 				keys = append(keys, key)
+			}
+			if v, ok := fixed[key]; ok {
+				values[key] = []tidegate.Value{v}
+				continue
 			}
 			values[key] = append(values[key], p.atoms[key].tries()...)
 		}
@@ -171,6 +177,17 @@ func (p *Program) try(at map[string]tidegate.Value) Verdict {
 	return p.top.yes(x)
 }
 
+// MayHold reports whether the condition may hold while channel is v. It is false only where that is certain: where the condition compares
+// channels and calls with constants, and holds for none of their values.
+func (p *Program) MayHold(channel string, v tidegate.Value) bool {
+	if p.atoms == nil {
+		return true
+	}
+	may := false
+	tried := each([]*Program{p}, map[string]tidegate.Value{channel: v}, func(says []Verdict) bool { may = says[0] == Yes; return !may })
+	return may || !tried
+}
+
 // Overlap reports whether both conditions can hold at once, so that a rule with the one as `when` and the other as `clear` would flap.
 // It is found where both look at one and the same channel, or call, and compare it with constants; else it returns false.
 func Overlap(a, b *Program) bool {
@@ -183,6 +200,6 @@ func Overlap(a, b *Program) bool {
 		}
 	}
 	both := false
-	each([]*Program{a, b}, func(v []Verdict) bool { both = v[0] == Yes && v[1] == Yes; return !both })
+	each([]*Program{a, b}, nil, func(v []Verdict) bool { both = v[0] == Yes && v[1] == Yes; return !both })
 	return both
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/expr-lang/expr/parser"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/lang/spot"
 )
 
 // Limits of one expression.
@@ -166,18 +167,53 @@ func (s *source) parseFault(err error) *Fault {
 	switch {
 	case strings.Contains(fe.Message, "maximum allowed nodes"):
 		return &Fault{Col: 1, Problem: fmt.Sprintf("more than %d parts", MaxNodes), Got: s.text, Hint: "write several rules"}
-	case col > utf8.RuneCountInString(strings.TrimRight(s.text, " \t\n")):
-		return &Fault{Col: col, Problem: "the condition is not complete", Hint: "go on, or close what is open"}
+	case strings.Contains(fe.Message, "EOF"):
+		return s.incomplete()
 	}
-	got := s.wordAt(col)
-	hint := "see what can be written in rules/README.md"
-	switch before := strings.TrimRight(string([]rune(s.text)[:col-1]), " "); {
+	got := spot.Word(s.text, col)
+	before := strings.TrimRight(string([]rune(s.text)[:col-1]), " ")
+	number := before != "" && before[len(before)-1] >= '0' && before[len(before)-1] <= '9'
+	if i := len(before) - 1; i > 0 && before[i] == '%' && before[i-1] >= '0' && before[i-1] <= '9' {
+		return s.percent(before)
+	}
+	problem, hint := "not expected here", "see what can be written in rules/README.md"
+	switch {
+	case got == ")" || got == "]":
+		problem, hint = "nothing is open that this closes", "take it away, or open it where it begins"
+	case got == "," && number:
+		hint = "write a decimal point, for instance 80.5"
 	case isNumberText(got) || strings.HasPrefix(got, `"`):
 		hint = "write and, or, or a comparison between"
-	case before != "" && before[len(before)-1] >= '0' && before[len(before)-1] <= '9' && strings.Trim(got, letters) == "":
-		hint = "write the number alone, in the channel's unit; and, or, not stand between conditions"
+	case number && timeWords[got]:
+		hint = "write lengths of time without a space, like 30s, 5m, 2h or 7d"
+	case got == "for":
+		hint = "for is a key of its own beside when: for: 30s"
+	case number && strings.Trim(got, letters) == "":
+		hint = aloneHint + "; and, or, not stand between conditions"
 	}
-	return &Fault{Col: col, Problem: "not expected here", Got: got, Hint: hint}
+	return &Fault{Col: col, Problem: problem, Got: got, Hint: hint}
+}
+
+// timeWords are what people write behind a number for a length of time.
+var timeWords = map[string]bool{
+	"ms": true, "s": true, "sec": true, "seconds": true, "m": true, "min": true, "minutes": true, "h": true, "hours": true, "d": true, "days": true,
+}
+
+// incomplete says why a text should go on where it ends.
+func (s *source) incomplete() *Fault {
+	if col, open := spot.Unclosed(s.text); col > 0 {
+		return &Fault{Col: col, Problem: "what is opened here is not closed", Got: string(open), Hint: "write " + map[byte]string{'(': ")", '[': "]"}[open] + " where it ends"}
+	}
+	text := strings.TrimRight(s.text, " \t\n")
+	if strings.HasSuffix(text, "%") {
+		return s.percent(text)
+	}
+	return &Fault{Col: s.col(utf8.RuneCountInString(s.rewritten)) - 1, Problem: "it ends too early", Hint: "go on, or close what is open"}
+}
+
+// percent says that what text ends with is no number.
+func (s *source) percent(text string) *Fault {
+	return &Fault{Col: utf8.RuneCountInString(text), Problem: "more text behind the number", Got: "%", Hint: aloneHint}
 }
 
 // finish makes top what the Program gives.
@@ -189,7 +225,7 @@ func (c *checker) finish(top node, want Want) {
 	}
 	if want == Condition {
 		if top.kind == kindNumber || top.kind == kindText {
-			c.fault(top.at, "gives "+top.kind.String()+", not yes or no", "compare it, for instance "+strings.TrimSpace(c.src.cut(top.at, top.end))+" > 80")
+			c.fault(top.at, "gives "+top.kind.String()+", not yes or no", c.compareIt(top))
 			return
 		}
 		top = top.asBool()

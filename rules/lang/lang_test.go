@@ -142,6 +142,7 @@ func TestConditions(t *testing.T) {
 		{`to(pump-1.in, "kPa") > pump-1.out`, map[string]any{"pump-1.in": 3.0, "pump-1.out": 299.0}, Yes},
 		{`to(meter1.temp, "degF") > 211.9`, map[string]any{"meter1.temp": 100.0}, Yes},
 		{"pump-1.in-1 > 3", map[string]any{"pump-1.in": 5.0}, Yes},
+		{"hour() in 0..5 or hour() == 23 or weekday() != 7", nil, Unknown},
 		// Calls over time, on their first value.
 		{"avg(meter1.temp, 5m) > 80", map[string]any{"meter1.temp": 81.0}, Yes},
 		{"avg(meter1.temp, 20x) > 80 and max(meter1.temp, 5m) < 90", map[string]any{"meter1.temp": 81.0}, Yes},
@@ -175,11 +176,63 @@ func TestIncrease(t *testing.T) {
 	}
 }
 
+func number(v tidegate.Value) float64 {
+	f, _ := v.Number()
+	return f
+}
+
+// TestShown: people are shown channels, calls, and what was calculated of them before it was compared, each once.
+func TestShown(t *testing.T) {
+	r := newRig(t, `to(integral(meter1.power), "kWh") > 0.5 and meter1.power > 10 and meter1.power * 2 > 10 and 7 < meter1.power * 2`, Condition)
+	r.put(0, map[string]any{"meter1.power": 360000.0})
+	r.put(10*time.Second, map[string]any{"meter1.power": 360000.0})
+	got := ""
+	for _, s := range r.x.Show(10*time.Second, time.Time{}) {
+		got += fmt.Sprintf("%s = %.6g %s\n", s.Text, number(s.Value), s.Unit)
+	}
+	const want = `meter1.power = 360000 W
+integral(meter1.power) = 3.6e+06 J
+to(integral(meter1.power), "kWh") = 1 kWh
+meter1.power * 2 = 720000 W
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// TestMayHold: a condition certainly does not hold while a channel has a value only where no value of all else makes it hold.
+func TestMayHold(t *testing.T) {
+	for _, c := range []struct {
+		text, channel string
+		value         any
+		want          bool
+	}{
+		{"hall.door and meter1.temp > 3", "hall.door", true, true},
+		{"hall.door and meter1.temp > 3", "hall.door", false, false},
+		{"not hall.door", "hall.door", true, false},
+		{"meter1.temp > 3", "meter1.temp", 3.0, false},
+		{"meter1.temp > 3", "meter1.temp", 4.0, true},
+		{"meter1.temp > 3", "hall.door", false, true},
+		{"avg(meter1.temp, 5m) > 3", "meter1.temp", 0.0, true},
+		{"meter1.temp * 2 > 3", "meter1.temp", 0.0, true},
+		{`plc.mode == "auto"`, "plc.mode", "manual", false},
+		{`plc.mode == "auto"`, "plc.mode", "auto", true},
+	} {
+		p, faults := Compile(c.text, Condition, plant())
+		if len(faults) > 0 {
+			t.Fatal(faults[0])
+		}
+		if got := p.MayHold(c.channel, valueOf(c.value)); got != c.want {
+			t.Errorf("%s while %s is %v: got %v", c.text, c.channel, c.value, got)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for _, c := range [][2]string{
 		{"", "column 1: a condition is wanted (got nothing); begin with device.channel, for instance meter1.temp > 80"},
 		{"meter1.temp", "column 1: gives a number, not yes or no (got meter1.temp); compare it, for instance meter1.temp > 80"},
-		{"meter1.temp > ", "column 14: the condition is not complete (got nothing); go on, or close what is open"},
+		{"meter1.temp > ", "column 14: it ends too early (got nothing); go on, or close what is open"},
 		{"meter1.temp 80", "column 13: not expected here (got 80); write and, or, or a comparison between"},
 		{"meter1.temp > 80 Cel", "column 18: not expected here (got Cel); write the number alone, in the channel's unit; and, or, not stand between conditions"},
 		{"meter1.temp > 80Cel", "column 17: more text behind the number (got Cel); write the number alone, in the channel's unit; lengths of time are 30s, 5m, 2h, 7d"},
@@ -207,20 +260,43 @@ func TestRefused(t *testing.T) {
 		{"meter1.temp > 3 or meter1.temp <= 3", "column 1: always holds (got meter1.temp); look at the numbers, and at and and or"},
 		{"meter1.temp > 80 and meter1.temp < 70", "column 1: never holds (got meter1.temp); look at the numbers, and at and and or"},
 		{"meter1.n >= 0", "column 1: always holds (got meter1.n); look at the numbers, and at and and or"},
+		{"0 % 0 > 1", "column 1: is never known (got 0); name a channel, for instance meter1.temp > 80"},
 		{"1 > 0", "column 1: always holds (got 1); name a channel, for instance meter1.temp > 80"},
 		{"false", "column 1: never holds (got false); name a channel, for instance meter1.temp > 80"},
 		{"meter1.temp / 0 > 1", "column 15: division by zero (got 0); divide by another number"},
 		{"avg(meter1.temp) > 1", "column 1: avg wants number, time or 20x [, tumbling or session] (got avg(meter1.temp)); for instance avg(meter1.temp, 5m)"},
-		{"avg(5, 5m) > 1", "column 5: looks at no channel (got 5,); name a channel, for instance avg(meter1.temp, 5m)"},
-		{"avg(meter1.temp, 5) > 1", "column 18: a length of time or a count is wanted (got 5)); write it like 5m or 20x"},
-		{"missing(hall.door, 3x)", "column 20: the device reports when it has something to say: it has no interval (got 3x)); write a length of time, for instance 5m"},
+		{"avg(5, 5m) > 1", "column 5: looks at no channel (got 5); name a channel, for instance avg(meter1.temp, 5m)"},
+		{"avg(meter1.temp, 5) > 1", "column 18: a length of time or a count is wanted (got 5); write it like 5m or 20x"},
+		{"missing(hall.door, 3x)", "column 20: the device reports when it has something to say: it has no interval (got 3x); write a length of time, for instance 5m"},
 		{"missing(meter1.temp + 1, 3s)", "column 9: a channel is wanted (got meter1.temp); name one, for instance meter1.temp"},
-		{"median(meter1.temp, 5m) > 1", "column 1: there is no function median (got median(meter1.temp,); functions are abs, avg, ceil, changed, count, day, delta, fault, floor, hour, increase, integral, max, min, minute, missing, month, p50, p95, p99, prev, rate, round, sqrt, stddev, stuck, sum, to, total, weekday"},
+		{"median(meter1.temp, 5m) > 1", "column 1: there is no function median (got median(meter1.temp, 5m)); write p50, for instance p50(meter1.temp, 1h)"},
+		{"AVG(meter1.temp, 5m) > 1", "column 1: there is no function AVG (got AVG(meter1.temp, 5m)); write avg, for instance avg(meter1.temp, 5m)"},
+		{"smooth(meter1.temp, 5m) > 1", "column 1: there is no function smooth (got smooth(meter1.temp, 5m)); functions are abs, avg, ceil, changed, count, day, delta, fault, floor, hour, increase, integral, max, min, minute, missing, month, p50, p95, p99, prev, rate, round, sqrt, stddev, stuck, sum, to, total, weekday"},
+		{"(meter1.temp > 80", "column 1: what is opened here is not closed (got (); write ) where it ends"},
+		{`plc.mode in ["(", "b"`, "column 13: what is opened here is not closed (got [); write ] where it ends"},
+		{"max(meter1.temp, (meter1.n) > 3", "column 4: what is opened here is not closed (got (); write ) where it ends"},
+		{"meter1.temp > 80)", "column 17: nothing is open that this closes (got )); take it away, or open it where it begins"},
+		{"meter1.temp > 80,5", "column 17: not expected here (got ,); write a decimal point, for instance 80.5"},
+		{"meter1.temp > 80%", "column 17: more text behind the number (got %); write the number alone, in the channel's unit"},
+		{"meter1.temp > 80% and hall.door", "column 17: more text behind the number (got %); write the number alone, in the channel's unit"},
+		{"meter1.temp > 80°C", "column 17: more text behind the number (got °); write the number alone, in the channel's unit"},
+		{"avg(meter1.temp, 5 min) > 80", "column 20: not expected here (got min); write lengths of time without a space, like 30s, 5m, 2h or 7d"},
+		{"meter1.temp < 75 for 10s", "column 18: not expected here (got for); for is a key of its own beside when: for: 30s"},
+		{"75", "column 1: gives a number, not yes or no (got 75); name a channel, for instance meter1.temp > 80"},
+		{"plc.mode", `column 1: gives a text, not yes or no (got plc.mode); compare it, for instance plc.mode == "auto"`},
+		{`plc.mode and hall.door`, `column 1: is a text, where yes or no is wanted (got plc.mode); compare it, for instance plc.mode == "auto"`},
+		{`to(meter1.temp, "F") > 180`, `column 17: unit "F" is not known (got "F"); units are Cel, K, degF`},
+		{`to(pump-1.in, "kpa") > 180`, `column 15: unit "kpa" is not known (got "kpa"); units are MPa, Pa, bar, hPa, kPa, mbar, psi`},
+		{`avg(to(meter1.power, "K"), 5m) > 1`, `column 22: W is a power and K is a temperature (got "K"); units are MW, W, kW, mW`},
+		{"weekday() == 0", "column 1: never holds (got weekday()); look at the numbers, and at and and or"},
+		{"hour() == 24", "column 1: never holds (got hour()); look at the numbers, and at and and or"},
+		{"hour() >= 0", "column 1: always holds (got hour()); look at the numbers, and at and and or"},
+		{"month() < 12.5", "column 1: always holds (got month()); look at the numbers, and at and and or"},
 		{`plc.mode matches "(("`, `column 18: no regular expression: missing closing ): ` + "`((` (got \"((\"); its syntax is that of RE2"},
 		{"meter1.temp > 80 /* hot */", "column 18: not expected here (got /); see what can be written in rules/README.md"},
 		{"let x = 1; x > 0", "column 1: not expected here (got let); there are no variables"},
 		{`plc.mode == "auto`, `column 13: the quote does not end (got "auto); close it with "`},
-		{"count(meter1.temp > 3, 5m, 1) > 1", "column 28: not expected here (got 1)); a window over time is sliding, or tumbling, or session"},
+		{"count(meter1.temp > 3, 5m, 1) > 1", "column 28: not expected here (got 1); a window over time is sliding, or tumbling, or session"},
 		{"avg(meter1.temp, 1000y) > 3", "column 18: no length of time (got 1000y); lengths of time are longer than 0s, and at most 20y"},
 		{"avg(meter1.temp, 50y) > 3", "column 18: no length of time (got 50y); lengths of time are longer than 0s, and at most 20y"},
 	} {

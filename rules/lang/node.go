@@ -24,6 +24,8 @@ type node struct {
 	at, end int           // where it stands in the rewritten text, in characters
 	atom    string        // what it is compared as; "" = it is no channel and no call
 	call    int           // number of the call, where it is one
+	low     float64       // of a call that gives whole numbers within limits: the least; low and high both 0 = any number
+	high    float64
 }
 
 // kind says what a node gives.

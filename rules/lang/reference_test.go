@@ -3,7 +3,9 @@ package lang
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +24,16 @@ func TestReference(t *testing.T) {
 			args = "nothing"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s: `%s` |\n", f.name, args, f.gives, f.doc, f.example)
+	}
+	b.WriteString("\n`to` knows these units, and converts within a row:\n\n")
+	kinds := map[string]string{}
+	for unit := range measures {
+		if m := measures[unit]; kinds[m.dimension] == "" {
+			kinds[m.dimension] = fmt.Sprintf("- %s: `%s`\n", m.dimension, strings.Join(Kin(unit), " "))
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		b.WriteString(kinds[kind])
 	}
 	const begin, end, path = "<!-- functions: written by go test ./rules/lang -update -->", "<!-- end -->", "../README.md"
 	text, err := os.ReadFile(path)

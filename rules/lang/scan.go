@@ -49,19 +49,6 @@ func (s *source) cut(at, end int) string {
 	return strings.TrimSpace(string(r[from:max(from, to)]))
 }
 
-// wordAt returns what stands at a column, up to white space.
-func (s *source) wordAt(col int) string {
-	r := []rune(s.text)
-	if col > len(r) {
-		return ""
-	}
-	word := string(r[col-1:])
-	if i := strings.IndexAny(word, " \t\n"); i > 0 {
-		word = word[:i]
-	}
-	return word
-}
-
 // scanner reads a text from left to right.
 type scanner struct {
 	source
@@ -196,6 +183,9 @@ func (s *scanner) operator() *Fault {
 		s.keep(1)
 		return nil
 	}
+	if s.at > 0 && s.text[s.at-1] >= '0' && s.text[s.at-1] <= '9' {
+		return s.wrong(1, "more text behind the number", aloneHint)
+	}
 	return s.wrong(1, "not expected here", `only texts in "quotes" may hold such characters`)
 }
 
@@ -244,6 +234,9 @@ func (s *scanner) name() *Fault {
 	return nil
 }
 
+// aloneHint is for what stands behind a number.
+const aloneHint = "write the number alone, in the channel's unit"
+
 // longestSpan is the longest time that can be written: 20 years.
 const longestSpan = 20 * 365 * 24 * time.Hour
 
@@ -277,7 +270,7 @@ func (s *scanner) numeral(run string) *Fault {
 		}
 		if strings.Trim(word[n:], letters) == "" {
 			s.at, s.runes = s.at+n, s.runes+n
-			return s.wrong(len(word)-n, "more text behind the number", "write the number alone, in the channel's unit; lengths of time are 30s, 5m, 2h, 7d")
+			return s.wrong(len(word)-n, "more text behind the number", aloneHint+"; lengths of time are 30s, 5m, 2h, 7d")
 		}
 		return s.wrong(len(word), "not a value", `compare with a number, true, false or a "text"`)
 	}

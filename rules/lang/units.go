@@ -1,6 +1,9 @@
 package lang
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // A measure is how a unit is counted: in which dimension, and what one of it is in the dimension's first unit.
 type measure struct {
@@ -27,6 +30,22 @@ var measures = map[string]measure{
 	"kg": {"mass", 1, 0}, "g": {"mass", 1e-3, 0}, "t": {"mass", 1e3, 0},
 	"Hz": {"frequency", 1, 0}, "MHz": {"frequency", 1e6, 0}, "1/s": {"frequency", 1, 0}, "1/min": {"frequency", 1.0 / 60, 0},
 	"/": {"ratio", 1, 0}, "/100": {"ratio", 1e-2, 0}, "/1000": {"ratio", 1e-3, 0}, "ppm": {"ratio", 1e-6, 0},
+}
+
+// Kin returns the units that a number in unit can be converted to, sorted, unit itself among them; none where it cannot.
+func Kin(unit string) []string {
+	from, ok := measures[unit]
+	if !ok {
+		return nil
+	}
+	var out []string
+	for name, m := range measures {
+		if m.dimension == from.dimension {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // times are the units that a unit becomes when it is summed up over seconds.

@@ -287,6 +287,9 @@ func keyHint(key string, fields []Field) string {
 	for i, f := range fields {
 		keys[i] = f.Key
 	}
+	if strings.Contains(key, " ") {
+		return "put a text with commas or colons in quotes"
+	}
 	other := "remove it"
 	if len(keys) > 0 {
 		other = "keys here are " + strings.Join(keys, ", ")

@@ -196,7 +196,7 @@ func (d *Doc) checkTokens(tokens token.Tokens) bool {
 			d.at(line, col, "", directive, "", "remove the line")
 			return false
 		case token.TagType:
-			d.at(line, col, "", tagged, Show(t.Value), "remove it; put a text that looks like a number in quotes")
+			d.at(line, col, "", tagged, Show(t.Value), "remove it, or put the text in quotes")
 			return false
 		case token.MergeKeyType:
 			d.at(line, col, "", mergeKey, "<<", "repeat the keys, or share a list with an anchor and aliases")
