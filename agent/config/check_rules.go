@@ -38,6 +38,7 @@ func (c *checker) checkRules() {
 	}
 	c.checkRivals()
 	c.checkDerived(derived, list)
+	c.checkRounds(list)
 }
 
 // doPath returns the path of entry j of rule i.

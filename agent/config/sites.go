@@ -48,6 +48,8 @@ const (
 	setInput     strict.Site = "channel %s is no output"
 	setKind      strict.Site = "channel %s is a %s and takes no %s"
 	setLimits    strict.Site = "output %s does not take this value"
+	setsItself   strict.Site = "`when` looks at output %s, and may hold again once the rule has set it to %s%s: the rule would trigger itself"
+	setsRound    strict.Site = "rules trigger each other, round and round, by the outputs that they set: %s"
 	setRivals    strict.Site = "rule %s sets output %s, and so does rule %s in line %d, %s"
 )
 
