@@ -13,6 +13,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/rules"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
 
@@ -43,14 +44,32 @@ func (a *Agent) Status() status.Status {
 	a.board.set("clock_unsynced", "", !now.Synced, "")
 	if l := a.running(); l != nil {
 		a.queueStatus(&s, cfg, l, ups, now)
-		for _, r := range l.line.RuleStatus() {
-			s.Rules = append(s.Rules, status.Rule{Name: r.Name, Active: r.Active, Fired: r.Fired})
-		}
+		s.Rules = ruleStatus(l.line.RuleStatus(), cfg)
 	} else {
 		a.earlyStatus(&s, cfg)
 	}
 	s.Conditions = a.board.list()
 	return s
+}
+
+// ruleStatus says how rules stand, and what those that are active say.
+func ruleStatus(list []rules.Status, cfg *config.Config) []status.Rule {
+	alarms := map[string]*config.Alarm{}
+	for i := range cfg.Rules {
+		for _, do := range cfg.Rules[i].Do {
+			if do.Alarm != nil {
+				alarms[cfg.Rules[i].Name] = do.Alarm
+			}
+		}
+	}
+	out := make([]status.Rule, len(list))
+	for i, r := range list {
+		out[i] = status.Rule{Name: r.Name, Active: r.Active, Pending: r.Pending, Fired: r.Fired}
+		if a := alarms[r.Name]; a != nil && r.Active {
+			out[i].Severity, out[i].Text = a.Severity, a.Text
+		}
+	}
+	return out
 }
 
 func clockStatus(now clock.Stamp) status.Clock {

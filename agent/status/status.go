@@ -110,9 +110,23 @@ type Value struct {
 
 // Rule is the state of one rule.
 type Rule struct {
-	Name   string `json:"name"`
-	Active bool   `json:"active"`
-	Fired  uint64 `json:"fired"`
+	Name     string `json:"name"`
+	Active   bool   `json:"active"`
+	Pending  bool   `json:"pending,omitempty"` // its condition holds, but not yet for long enough
+	Fired    uint64 `json:"fired"`
+	Severity string `json:"severity,omitempty"` // of its alarm, while it is active: info, warning or error
+	Text     string `json:"text,omitempty"`     // of its alarm, while it is active
+}
+
+// State returns how r stands, in a word: active, pending or idle.
+func (r *Rule) State() string {
+	switch {
+	case r.Active:
+		return "active"
+	case r.Pending:
+		return "pending"
+	}
+	return "idle"
 }
 
 // Condition is something that somebody should know or mend.

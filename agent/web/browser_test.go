@@ -70,7 +70,7 @@ func TestBrowserShowsTheGateway(t *testing.T) {
 		"boiler ok modbus · 12 000 readings · 1 s ago", "temp 71.5 °C", "power 1307.035 W", "energy 18 446 744 073 709 551 615 Wh", "disk 271 GB", "year 2026", "tiny -0.000001234568", "pump ✕ illegal data address", "door true",
 		`<img src=x onerror=alert(1)>"} \ fault`, "serialtext · 0 readings · 17 faults open /dev/ttyUSB1: no such file or directory",
 		"cloud down for 5 min · 61 batches · 100 kB mqtts://broker.example.org:8883 connection refused",
-		"overheat active fired 3 times",
+		"overheat boiler too hot active fired 3 times", "dry pending fired once", "door idle fired 0 times",
 		"Tidegate v1.2.3 · up for 2 h · clock synchronised · epoch 00112233aabbccdd · next record 3 088",
 	} {
 		if !strings.Contains(seen, want) {

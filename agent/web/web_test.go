@@ -82,7 +82,7 @@ func sampleStatus() status.Status {
 			},
 			{Name: `<img src=x onerror=alert(1)>"}` + "\n" + `\`, Driver: "serialtext", State: "fault", Faults: 17, LastError: "open /dev/ttyUSB1: no such file or directory"},
 		},
-		Rules: []status.Rule{{Name: "overheat", Active: true, Fired: 3}},
+		Rules: []status.Rule{{Name: "overheat", Active: true, Fired: 3, Severity: "error", Text: "boiler too hot"}, {Name: "dry", Pending: true, Fired: 1}, {Name: "door"}},
 		Conditions: []status.Condition{
 			{Code: "store_failed", Severity: "error", Title: "the store does not take records", Remedy: "replace the card", Detail: "input/output error", Since: t0.Add(-time.Hour)},
 			{Code: "uplink_down:cloud", Severity: "warning", Title: "the uplink is down; readings are buffered", Remedy: "check network, address and credentials", Since: t0},

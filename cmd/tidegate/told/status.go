@@ -29,12 +29,8 @@ func Status(out io.Writer, s *status.Status) error {
 		}
 		fmt.Fprintln(w)
 	}
-	for _, r := range s.Rules {
-		state := "quiet"
-		if r.Active {
-			state = "active"
-		}
-		fmt.Fprintf(w, "rule\t%s\t%s, fired %d times\n", r.Name, state, r.Fired)
+	for i := range s.Rules {
+		writeRule(w, &s.Rules[i])
 	}
 	for _, c := range s.Conditions {
 		fmt.Fprintf(w, "%s\t%s\t%s; %s\n", c.Severity, c.Code, c.Title, c.Remedy)
@@ -43,6 +39,14 @@ func Status(out io.Writer, s *status.Status) error {
 		}
 	}
 	return w.Flush()
+}
+
+func writeRule(w io.Writer, r *status.Rule) {
+	fmt.Fprintf(w, "rule\t%s\t%s, fired %s", r.Name, r.State(), times(r.Fired))
+	if r.Severity != "" {
+		fmt.Fprintf(w, "; %s: %s", r.Severity, r.Text)
+	}
+	fmt.Fprintln(w)
 }
 
 // plus returns a part of an account that only some rules make.
