@@ -25,10 +25,11 @@ func demoCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the real gateway on a simulated bus, with a broker and a receiver, and account for every reading",
-		Long: "Run the real gateway with embedded defaults: a simulated RS-485 bus with three meters on a pseudo-terminal, the machine's own\n" +
-			"temperatures and load, an embedded broker and a receiver. In every 20 s the broker is stopped for 5 s and the gateway's process\n" +
-			"is killed (SIGKILL) and started again once. Ctrl-C, or --for, ends it; then the account is printed. A second Ctrl-C ends it at\n" +
-			"once. Exit status 0 only if nothing is lost or doubled and something was delivered.",
+		Long: "Run the real gateway with embedded defaults: a simulated RS-485 bus with a boiler and two meters on a pseudo-terminal, the\n" +
+			"machine's own temperatures and load, a rule that runs a fan while the boiler is too hot, an embedded broker and a\n" +
+			"receiver. In every 20 s the broker is stopped for 5 s and the gateway's process is killed (SIGKILL) and started again once.\n" +
+			"Ctrl-C, or --for, ends it; then the account is printed. A second Ctrl-C ends it at once. Exit status 0 only if nothing is lost or doubled and\n" +
+			"something was delivered.",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			d.Debug = o.debug

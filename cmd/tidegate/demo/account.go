@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent"
@@ -120,7 +119,7 @@ func countFile(path string, out map[string]*seen) (err error) {
 			rec.book(out)
 			key, rec = k, receivedRecord{device: x.Device}
 		}
-		if x.V == nil || !strings.HasPrefix(x.Device, "meter") {
+		if x.V == nil || !isMeter(x.Device) {
 			continue
 		}
 		rec.count++
@@ -157,7 +156,7 @@ func countBuffered(cfg *config.Config) (out map[string]*seen, err error) {
 		rec := receivedRecord{}
 		for i := range r.Readings {
 			x := &r.Readings[i]
-			if x.Fault != "" || !strings.HasPrefix(x.Device, "meter") {
+			if x.Fault != "" || !isMeter(x.Device) {
 				continue
 			}
 			rec.device = x.Device
@@ -177,8 +176,7 @@ func settle(bus *bus, received, buffered map[string]*seen, far *receive.Account)
 	var a account
 	answered, ends := bus.truth()
 	for u := 1; u <= units; u++ {
-		name := fmt.Sprintf("meter%d", u)
-		got, kept := received[name], buffered[name]
+		got, kept := received[meters[u]], buffered[meters[u]]
 		if got == nil {
 			got = &seen{}
 		}

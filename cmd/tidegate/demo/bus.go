@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,16 +14,22 @@ import (
 	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
 )
 
-// The simulated bus: three meters on one RS-485 line. Each reply of a meter carries a running number in its first two registers, so
+// The simulated bus: a boiler's controller and two meters on one RS-485 line. Each reply of a meter carries a running number in its first two registers, so
 // that the far end knows by number what it has answered.
 const (
 	units    = 3
 	channels = 4 // n (uint32), temp, pressure, power: readings in one reply
 )
 
-// deviceConfig is the configuration of the bus for the gateway; %s is the port.
+// meters are the devices on the bus, by their units.
+var meters = [units + 1]string{1: "boiler", 2: "meter2", 3: "meter3"}
+
+// isMeter reports whether a device is one of the bus.
+func isMeter(device string) bool { return device != "" && slices.Contains(meters[:], device) }
+
+// deviceConfig is the configuration of the bus for the gateway: unit, port and name.
 const deviceConfig = `
-  - name: meter%[1]d
+  - name: %[3]s
     driver: modbus
     every: 100ms
     address: rtu://%[2]s?baud=115200&parity=even
@@ -86,8 +93,9 @@ func (b *bus) values(q slave.Request, out []uint16) slave.Exception {
 	b.mu.Unlock()
 	phase := float64(n)/200 + float64(q.Unit)
 	power := math.Float32bits(float32(1500 + 400*math.Sin(phase*3)))
+	temp := 650 + 200*math.Sin(float64(n)/50+float64(q.Unit)/2) // over 80 degrees for some seconds in each half minute
 	regs := [6]uint16{
-		uint16(n >> 16), uint16(n), uint16(int16(200 + 300*math.Sin(phase))), uint16(50000 + 1500*math.Sin(phase/5)),
+		uint16(n >> 16), uint16(n), uint16(int16(temp)), uint16(50000 + 1500*math.Sin(phase/5)),
 		uint16(power >> 16), uint16(power),
 	}
 	copy(out, regs[q.Address:])

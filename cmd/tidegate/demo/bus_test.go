@@ -3,6 +3,9 @@ package demo
 import (
 	"context"
 	"testing"
+
+	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/drivers/modbus/slave"
 )
 
 // TestStoppedWaitsForTheBus: a gateway that was killed has sent a request that nobody has looked at yet, and half of another one. The reply to
@@ -33,5 +36,35 @@ func TestStoppedWaitsForTheBus(t *testing.T) {
 	}
 	if err := b.close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRuleActs: the boiler goes over and below the rule's thresholds, and the lines of the demo say what the rule does then.
+func TestRuleActs(t *testing.T) {
+	b, low, high := &bus{}, false, false
+	for n := range uint32(320) { // 32 s
+		b.answered[1] = n
+		var regs [6]uint16
+		if b.values(slave.Request{Unit: 1, Table: slave.Holdings, Quantity: 6}, regs[:]) != slave.NoException {
+			t.Fatal("no answer")
+		}
+		low, high = low || int16(regs[2]) < 750, high || int16(regs[2]) > 800
+	}
+	if !low || !high {
+		t.Errorf("below 75 degrees: %v, above 80: %v", low, high)
+	}
+	s := &status.Status{
+		Rules: []status.Rule{{Name: "overheat", Active: true}},
+		Devices: []status.Device{
+			{Name: "boiler", Values: []status.Value{{Channel: "temp", Value: "81.5", Unit: "Cel"}, {Channel: "power", Value: "3"}}},
+			{Name: "fan", Values: []status.Value{{Channel: "relay", Value: "true"}}},
+		},
+	}
+	if got := ruleActs(s); got != "; overheat active, boiler 81.5 Cel, fan true" {
+		t.Errorf("got %q", got)
+	}
+	s.Rules[0].Active, s.Devices = false, nil
+	if got := ruleActs(s); got != "; overheat idle" {
+		t.Errorf("got %q", got)
 	}
 }

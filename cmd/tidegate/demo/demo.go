@@ -206,7 +206,7 @@ func (d *demonstration) writeConfig() error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "gateway: {id: demo}\nstate_dir: %q\nlisten: %q\ndevices:", filepath.Join(d.dir, "state"), d.o.Listen)
 	for u := 1; u <= units; u++ {
-		fmt.Fprintf(&b, deviceConfig, u, d.bus.pair.Path)
+		fmt.Fprintf(&b, deviceConfig, u, d.bus.pair.Path, meters[u])
 	}
 	fmt.Fprintf(&b, otherConfig, "mqtt://"+d.broker.gateway.address)
 	path := filepath.Join(d.dir, "tidegate.yaml")
@@ -229,12 +229,12 @@ const otherConfig = `
   - {name: machine, driver: system, every: 5s}
   - {name: fan, driver: sim, every: 1s}
 rules:
-  - name: hot
-    when: meter1.temp > 40
+  - name: overheat
+    when: boiler.temp > 80
     for: 1s
-    clear: meter1.temp < 35
+    clear: boiler.temp < 75
     do:
-      - alarm: {severity: warning, text: "meter 1 is hot"}
+      - alarm: {severity: warning, text: "boiler too hot"}
       - set: {channel: fan.relay, value: true, on_clear: false}
 buffer: {max_bytes: 64MB, sync: 1s}
 uplink: {url: %q, confirm: receipt, batch: {readings: 200, every: 500ms}}

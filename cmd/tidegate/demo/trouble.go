@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tidegate-io/tidegate/agent/status"
 )
 
 // How long children may take to end. The gateway ends itself hard after 15 s.
@@ -123,8 +125,26 @@ func (d *demonstration) say(second int) {
 		return
 	}
 	a := s.Uplinks[0].Account
-	fmt.Fprintf(d.o.Out, "%4d s  link %-4s  produced %d, delivered %d, buffered %d; kills %d, broker stops %d\n",
-		second, s.Link.State, a.Produced, a.Delivered, a.Buffered, d.kills, d.stops)
+	fmt.Fprintf(d.o.Out, "%4d s  link %-4s  produced %d, delivered %d, buffered %d; kills %d, broker stops %d%s\n",
+		second, s.Link.State, a.Produced, a.Delivered, a.Buffered, d.kills, d.stops, ruleActs(&s))
+}
+
+// ruleActs says how the rule of the demo stands, beside what it watches and what it sets.
+func ruleActs(s *status.Status) string {
+	out := ""
+	for _, r := range s.Rules {
+		out += "; " + r.Name + map[bool]string{true: " active", false: " idle"}[r.Active]
+	}
+	for _, want := range [...][3]string{{"boiler", "temp", "boiler"}, {"fan", "relay", "fan"}} {
+		for _, dev := range s.Devices {
+			for _, v := range dev.Values {
+				if dev.Name == want[0] && v.Channel == want[1] && v.Fault == "" {
+					out += ", " + strings.TrimSpace(want[2]+" "+v.Value+" "+v.Unit)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // catchUp waits, with the broker there, until the gateway has delivered what it had buffered, for at most 15 s: gateway and receiver pause
