@@ -14,15 +14,15 @@ func (c *Config) Apart(doc *strict.Doc, list []Rule) *Config {
 	return out
 }
 
-// WithRules returns the devices of c, a loaded configuration, with the rules of text: YAML with `rules` as in the configuration and nothing else.
-// name stands for the file in faults. Faults and error are as Load's.
+// WithRules returns the devices of c, a loaded configuration, with the rules of text: YAML with `rules` as in the configuration. Other keys are
+// not looked at, so that a file of cases or another configuration will do. name stands for the file in faults. Faults and error are as Load's.
 func (c *Config) WithRules(name string, text []byte) (out *Config, faults []Fault, err error) {
 	doc := strict.New(name)
 	var block struct {
-		Rules []Rule `yaml:"rules" check:"required"`
+		Rules []Rule `yaml:"rules" check:"required" doc:"rules to try, written as in the configuration"`
 	}
 	doc.Parse(text)
-	if doc.Decode(&block, nil) {
+	if doc.Decode(&block, func(_ any, path string, _ func(string) string) (any, bool) { return nil, path == "" }) {
 		out = c.Apart(doc, block.Rules)
 	}
 	return finish(out, doc)

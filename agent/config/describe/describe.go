@@ -66,7 +66,7 @@ func (p *page) devices(list []drivers.Driver, active string) {
 		if d.Name == active {
 			mark = ""
 		}
-		for line := range strings.Lines(item(d.Sample)) {
+		for line := range strings.Lines(Entry(d.Sample)) {
 			p.line("  " + mark + strings.TrimSuffix(line, "\n"))
 		}
 	}
@@ -92,8 +92,8 @@ func FirstSentence(text string) string {
 	return strings.TrimSuffix(sentence, ".")
 }
 
-// item returns a driver's sample as an entry of a list, whether or not it has a dash already.
-func item(sample string) string {
+// Entry returns a driver's sample as an entry of a list, whether or not it has a dash already.
+func Entry(sample string) string {
 	sample = strings.Trim(sample, "\n")
 	if strings.HasPrefix(sample, "- ") {
 		return sample

@@ -145,7 +145,7 @@ func TestDriversSamples(t *testing.T) {
 	for _, d := range list {
 		var text strings.Builder
 		text.WriteString("devices:\n")
-		for line := range strings.Lines(item(d.Sample)) {
+		for line := range strings.Lines(Entry(d.Sample)) {
 			text.WriteString("  " + line)
 		}
 		text.WriteString("\nuplink: {url: \"mqtt://127.0.0.1\"}\n")

@@ -26,8 +26,17 @@ func checkCommand(o *options) *cobra.Command {
 				}
 				return errQuiet
 			}
-			fmt.Fprintf(os.Stderr, "%s is good: gateway %s, %d devices, %d rules, %d uplinks\n", o.config, cfg.Gateway.ID, len(cfg.Devices), len(cfg.Rules), len(cfg.Uplinks))
+			fmt.Fprintf(os.Stderr, "%s is good: gateway %s, %s, %s, %s\n", o.config, cfg.Gateway.ID,
+				many(len(cfg.Devices), "device"), many(len(cfg.Rules), "rule"), many(len(cfg.Uplinks), "uplink"))
 			return nil
 		},
 	}
+}
+
+// many returns how many of what there are.
+func many(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -51,7 +52,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("RUNTIME_DIRECTORY", dir)
 			e.Defer(func() { _ = os.RemoveAll(dir) })
 			sample, e2 := os.ReadFile("../../../etc/tidegate.yaml")
-			return errors.Join(err, e2, firstConfig(filepath.Join(e.WorkDir, "README.yaml")), os.WriteFile(filepath.Join(e.WorkDir, "SAMPLE.yaml"), sample, 0o600))
+			return errors.Join(err, e2, readmeBlocks(e.WorkDir), os.WriteFile(filepath.Join(e.WorkDir, "SAMPLE.yaml"), sample, 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "signal": send, "port": port, "slave": modbusSlave, "line": modbusLine, "account": checkAccount,
@@ -59,18 +60,23 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// firstConfig writes README's first configuration to path.
-func firstConfig(path string) error {
+// readmeBlocks writes README's first configuration, that of its first rule, and its cases, to README.yaml, README-rule.yaml and README-cases.yaml in dir.
+func readmeBlocks(dir string) error {
 	b, err := os.ReadFile("../../../README.md")
 	if err != nil {
 		return err
 	}
-	_, rest, _ := strings.Cut(string(b), "```yaml\n")
-	text, _, ok := strings.Cut(rest, "```\n")
-	if !ok {
-		return errors.New("README.md has no block of YAML")
+	for name, begin := range map[string]string{"README.yaml": "gateway:\n", "README-rule.yaml": "rules:\n", "README-cases.yaml": "cases:\n"} {
+		_, rest, _ := strings.Cut(string(b), "```yaml\n"+begin)
+		text, _, ok := strings.Cut(rest, "```\n")
+		if !ok {
+			return fmt.Errorf("README.md has no block of YAML that begins with %s", begin)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(begin+text), 0o600); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(path, []byte(text), 0o600)
+	return nil
 }
 
 // exits N PROGRAM [ARG...]: the program ends with that status, and without a stack trace.

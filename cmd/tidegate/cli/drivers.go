@@ -64,6 +64,6 @@ func showDriver(d drivers.Driver) error {
 		}
 		fmt.Println()
 	}
-	fmt.Printf("Sample block, under `devices:`:\n\n%s\n", strings.TrimRight(d.Sample, "\n"))
+	fmt.Printf("Sample block, to be put under `devices:`:\n\n  %s\n", strings.ReplaceAll(describe.Entry(d.Sample), "\n", "\n  "))
 	return nil
 }

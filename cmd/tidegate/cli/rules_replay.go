@@ -35,7 +35,13 @@ func replayCommand(o *options) *cobra.Command {
 		Long: "Lets rules judge what the gateway has stored (buffer.keep says how long that is), and says when each would have fired, beside when the armed\n" +
 			"rule did. Without --rule these are the rules of the configuration; the running gateway is asked, or the buffer of a stopped one is read.\n" +
 			"It says where it is not exact, and why. Nothing is raised, set or sent.",
-		Args: cobra.NoArgs,
+		Example: "tidegate rules replay --since 24h --rule lower.yaml",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%q: replay takes no name: it tries all rules of the configuration, or with --rule FILE those of FILE", args[0])
+			}
+			return nil
+		},
 		RunE: func(*cobra.Command, []string) error {
 			var back config.Span
 			if err := back.UnmarshalText([]byte(since)); err != nil {
@@ -45,7 +51,7 @@ func replayCommand(o *options) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&since, "since", "7d", "how far back firings are told, for instance 12h, 7d or 4w")
-	c.Flags().StringVar(&file, "rule", "", "file with `rules:` as in the configuration, to be tried in the place of those")
+	c.Flags().StringVar(&file, "rule", "", "`FILE` with rules: as in the configuration, to be tried in the place of those; what else stands there is not looked at")
 	c.Flags().BoolVar(&asJSON, "json", false, "as JSON, one line, with all firings")
 	return c
 }
@@ -117,8 +123,13 @@ func explainCommand(o *options) *cobra.Command {
 		Use:   "explain NAME",
 		Short: "How a rule of the running gateway stands, and why",
 		Long:  "How a rule of the running gateway stands, and why, in words. Exit status: 0 it is told, 1 there is no such rule, 3 the gateway is not running.",
-		Args:  cobra.ExactArgs(1),
-		RunE:  func(_ *cobra.Command, args []string) error { return explain(o, args[0], asJSON) },
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("explain wants the name of one rule, got %d; `tidegate status` lists the rules", len(args))
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return explain(o, args[0], asJSON) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "as JSON, one line")
 	return c
@@ -133,7 +144,7 @@ func explain(o *options, name string, asJSON bool) error {
 	err = reach.Ask(cfg, "/api/rules/explain?name="+url.QueryEscape(name), explainTime, &r)
 	switch {
 	case errors.Is(err, reach.ErrNotRunning):
-		fmt.Fprintln(os.Stderr, "tidegate:", err)
+		fmt.Fprintf(os.Stderr, "tidegate: %v: how rules stand only a running one knows; what they did is told by `tidegate rules replay`, without it too\n", err)
 		return exitCode(3)
 	case err != nil:
 		return err

@@ -4,6 +4,7 @@ package told
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -76,7 +77,7 @@ func firing(f *status.Firing) string {
 		fmt.Fprintf(&b, "%s for %s", clock(f.From.Time), span(f.To.Sub(f.From.Time)))
 	}
 	if f.Channel != "" && f.Value != "" {
-		fmt.Fprintf(&b, ", %s was %s", f.Channel, f.Value)
+		fmt.Fprintf(&b, ", %s was %s", f.Channel, short(f.Value))
 	}
 	if f.Record != 0 {
 		fmt.Fprintf(&b, " (record %d)", f.Record)
@@ -158,7 +159,7 @@ func (p *printer) parts(list []status.RulePart) {
 		x := &list[i]
 		value := "not known"
 		if x.Value != nil {
-			value = strings.TrimSpace(*x.Value + " " + x.Unit)
+			value = strings.TrimSpace(short(*x.Value) + " " + x.Unit)
 		}
 		if x.AgeS != nil {
 			value += ", read " + span(time.Duration(*x.AgeS*float64(time.Second))) + " ago"
@@ -187,6 +188,19 @@ func times(n uint64) string {
 		return "once"
 	}
 	return fmt.Sprintf("%d times", n)
+}
+
+// short returns value with seven digits where it is a number with more behind the point; whole numbers and texts as they are.
+func short(value string) string {
+	f, err := strconv.ParseFloat(value, 64)
+	abs := math.Abs(f)
+	switch {
+	case err != nil || !strings.ContainsAny(value, ".eE") || len(value) < 9 && !strings.Contains(value, "e"):
+		return value
+	case abs >= 1e6 && abs < 1e15:
+		return strconv.FormatFloat(f, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(f, 'g', 7, 64)
 }
 
 func clock(t time.Time) string { return t.Local().Format(time.DateTime) }

@@ -15,7 +15,7 @@ func TestReplayInWords(t *testing.T) {
 		From: when(0), To: when(100), Since: at, Records: 100, Readings: 300, Starts: 2, Notes: []string{"5 records are missing"},
 		Rules: []status.RuleReplay{
 			{Name: "hot", Would: 3, Armed: 1, More: 25, Note: "the armed rule has another condition", Firings: []status.Firing{
-				{To: when(1), Would: true}, {From: when(2), To: when(5), Would: true, Armed: true, Channel: "a.temp", Value: "81", Record: 7}, {From: when(9), Armed: true},
+				{To: when(1), Would: true}, {From: when(2), To: when(5), Would: true, Armed: true, Channel: "a.temp", Value: "81.04712356", Record: 7}, {From: when(9), Armed: true},
 			}},
 			{Name: "cold", Would: 2, Armed: 2, Same: true, Firings: []status.Firing{}},
 		},
@@ -29,7 +29,7 @@ not exact: 5 records are missing
 hot would have fired 3 times, the armed rule fired once
   the armed rule has another condition
   would  before, until 2026-03-01 12:00:01
-  both   2026-03-01 12:00:02 for 3s, a.temp was 81 (record 7)
+  both   2026-03-01 12:00:02 for 3s, a.temp was 81.04712 (record 7)
   armed  2026-03-01 12:00:09, not ended
   and 25 more (--json has 0 of them)
 cold would have fired 2 times, the armed rule fired 2 times: the same alarms at the same times
@@ -74,5 +74,16 @@ func TestRuleInWords(t *testing.T) {
 	b.Reset()
 	if err := Rule(&b, &status.RuleState{Name: "less", State: "active", Does: []string{"drop a.raw"}}, at); err != nil || b.String() != "less is always active\n  then: drop a.raw\n" {
 		t.Errorf("a rule without a condition: got %s, %v", b.String(), err)
+	}
+}
+
+func TestShort(t *testing.T) {
+	for value, want := range map[string]string{
+		"89.14124221819432": "89.14124", "-0.00012345678901": "-0.0001234568", "215999.277": "215999.3", "123456789.25": "123456789",
+		"18446744073709551615": "18446744073709551615", "81.5": "81.5", "true": "true", "1.2.3-rc.45": "1.2.3-rc.45", "1e+21": "1e+21", "3.6e+06": "3600000", "+Inf": "+Inf",
+	} {
+		if got := short(value); got != want {
+			t.Errorf("%s: got %s, want %s", value, got, want)
+		}
 	}
 }
