@@ -207,17 +207,13 @@ func (s *Set) derive(r *rule, rec *tidegate.Record) {
 			continue
 		}
 		if d.took != 0 && d.x.Keeps() {
-			d.x.Took(d.took, s.now)
+			d.x.Took(d.took, s.now, s.clock(d.Value))
 			s.fed = append(s.fed, r)
 		}
 		if !r.isOn() || r.parked != "" {
 			continue
 		}
-		var wall time.Time
-		if d.Value.Clock {
-			wall = s.wall(s.now)
-		}
-		v := d.x.Value(s.now, wall)
+		v := d.x.Value(s.now, s.clock(d.Value))
 		if d.x.Over() {
 			r.parked = fmt.Sprintf("looked at more than %d bytes of text for one reading", lang.MaxSteps)
 			s.touch(r)

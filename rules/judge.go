@@ -96,10 +96,15 @@ func (s *Set) wall(boot time.Duration) time.Time {
 
 // test returns what x, of p, says now.
 func (s *Set) test(p *lang.Program, x *lang.Instance) lang.Verdict {
+	return x.Test(s.now, s.clock(p))
+}
+
+// clock returns what the wall clock says now to p; zero where p does not look at it.
+func (s *Set) clock(p *lang.Program) time.Time {
 	if !p.Clock {
-		return x.Test(s.now, time.Time{})
+		return time.Time{}
 	}
-	return x.Test(s.now, s.wall(s.now))
+	return s.wall(s.now)
 }
 
 // take takes over one reading of the instant under way.
@@ -171,10 +176,10 @@ func (s *Set) judge(rec *tidegate.Record) {
 	for i := 0; i < len(s.moved); i++ { // what is derived concerns further rules
 		r := s.moved[i]
 		if r.tookW != 0 {
-			r.when.Took(r.tookW, s.now)
+			r.when.Took(r.tookW, s.now, s.clock(r.When))
 		}
 		if r.tookC != 0 {
-			r.clear.Took(r.tookC, s.now)
+			r.clear.Took(r.tookC, s.now, s.clock(r.Clear))
 		}
 		if r.keeps && r.tookW|r.tookC != 0 {
 			s.fed = append(s.fed, r)

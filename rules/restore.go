@@ -109,6 +109,7 @@ func (s *Set) restoreCell(name string, state State, sameBoot bool) error {
 	if err != nil {
 		s.forget(state.Key)
 	}
+	s.now = max(s.now, c.heard) // as it was when that was judged: windows do not go back either
 	return err
 }
 
@@ -131,8 +132,11 @@ func (s *Set) restorePart(r *rule, rest string, state State, sameBoot bool) erro
 		return nil
 	}
 	kept, err := x.Restore(p.slot, p.part, state.Body, sameBoot)
-	if !kept {
+	switch {
+	case !kept:
 		s.forget(state.Key)
+	case !sameBoot:
+		s.fed = append(s.fed, r) // an integral does not go on from a time of the boot before: that is stored, too
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -599,5 +600,65 @@ func TestZone(t *testing.T) {
 	}
 	if when, _, _ := s.Show("night", 2*time.Minute); when[1].Value != tidegate.Float(22) {
 		t.Errorf("shows %+v", when)
+	}
+}
+
+// TestIntegralAfterAReboot: what was read before a reboot does not pair with what is read behind it, also where the gateway is started once more
+// before anything was read.
+func TestIntegralAfterAReboot(t *testing.T) {
+	energy := Rule{Name: "energy", When: must(t, "integral(d.a) > 60"), Severity: SeverityInfo, Text: "x"}
+	store := map[string]State{}
+	start := func(boot time.Duration, sameBoot bool) *Set {
+		s, err := New([]Rule{energy}, boot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Restore(slices.Collect(maps.Values(store)), sameBoot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		putAway(store, out)
+		return s
+	}
+	s := start(0, true)
+	for at := range 7 * time.Second / time.Second {
+		putAway(store, s.Apply(record(time.Minute+at*time.Second, level("a", 10)))) // 60 in the end
+	}
+	start(30*time.Second, false)
+	s = start(40*time.Second, true)
+	if got := alarms(s.Apply(record(2*time.Minute, level("a", 10)))); got != nil {
+		t.Errorf("behind the reboot: %q", got)
+	}
+	if got := alarms(s.Apply(record(2*time.Minute+time.Second, level("a", 10)))); len(got) != 1 {
+		t.Errorf("with the next reading: %q", got)
+	}
+}
+
+// putAway puts what changed into store.
+func putAway(store map[string]State, out Outcome) {
+	for _, c := range out.Changed {
+		if store[c.Key] = (State{c.Key, slices.Clone(c.Body)}); c.Body == nil {
+			delete(store, c.Key)
+		}
+	}
+}
+
+// TestTimeGoesOnBehindARestart: a reading with a time of its own, older than what was judged before a restart, does not turn time back.
+func TestTimeGoesOnBehindARestart(t *testing.T) {
+	r := Rule{Name: "r", When: must(t, "avg(d.a, 1m) > 5 or d.b > 5"), For: 5 * time.Second, Severity: SeverityInfo, Text: "x"}
+	for name, isRestarted := range map[string]bool{"going on": false, "restarted": true} {
+		s := newSet(t, r)
+		s.Apply(record(10*time.Second, level("a", 1)))
+		if isRestarted {
+			again := newSet(t, r)
+			if _, err := again.Restore(s.State(), true); err != nil {
+				t.Fatal(err)
+			}
+			s = again
+		}
+		s.Apply(record(7*time.Second, level("b", 9)))
+		if got := alarms(s.Advance(20*time.Second, time.Time{})); !slices.Equal(got, []string{"raised r at 15s"}) {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }

@@ -48,7 +48,7 @@ func FuzzCompile(f *testing.F) {
 				for j, c := range cells {
 					c.Put(tidegate.Float(v+float64(i*j)), at)
 				}
-				x.Took(1<<len(cells)-1, at)
+				x.Took(1<<len(cells)-1, at, time.Unix(int64(i), 0))
 				x.Test(at, time.Unix(int64(i), 0))
 			}
 			again = p.New(cells, 0)

@@ -29,8 +29,9 @@ func (p *Program) New(cells []*Cell, start time.Duration) *Instance {
 	return x
 }
 
-// Took tells x that those of its inputs whose bit is set in inputs have a new value, at boot time now.
-func (x *Instance) Took(inputs uint64, now time.Duration) {
+// Took tells x that those of its inputs whose bit is set in inputs have a new value, at boot time now. wall is as with Test.
+func (x *Instance) Took(inputs uint64, now time.Duration, wall time.Time) {
+	x.now, x.wall = now, wall
 	for i := range x.prog.slots {
 		spec := &x.prog.slots[i]
 		if spec.inputs&inputs == 0 {
@@ -39,7 +40,11 @@ func (x *Instance) Took(inputs uint64, now time.Duration) {
 		var v tidegate.Value
 		n := math.NaN()
 		if spec.number != nil {
-			x.now = now
+			if spec.isNested {
+				for _, inner := range x.slots[:i] {
+					inner.advance(now)
+				}
+			}
 			if n = spec.number(x); math.IsNaN(n) || math.IsInf(n, 0) {
 				continue
 			}

@@ -64,7 +64,7 @@ func (r *rig) put(at time.Duration, values map[string]any) {
 		bits |= 1 << i
 		r.cells[in.Channel].Put(valueOf(v), at)
 	}
-	r.x.Took(bits, at)
+	r.x.Took(bits, at, time.Time{})
 }
 
 func valueOf(v any) tidegate.Value {
@@ -225,6 +225,23 @@ func TestMayHold(t *testing.T) {
 		if got := p.MayHold(c.channel, valueOf(c.value)); got != c.want {
 			t.Errorf("%s while %s is %v: got %v", c.text, c.channel, c.value, got)
 		}
+	}
+}
+
+// TestCallsWithinCalls: what a call takes of another call, or of the time of day, is that of the moment, also where the other call has heard
+// nothing since.
+func TestCallsWithinCalls(t *testing.T) {
+	r := newRig(t, "count(avg(meter1.temp, 1m) + meter1.n, 1h) == 0", Condition)
+	r.put(0, map[string]any{"meter1.temp": 20.0})
+	r.put(5*time.Minute, map[string]any{"meter1.n": 1}) // by then there is no average any more
+	if got := r.x.Test(5*time.Minute, time.Time{}); got != Yes {
+		t.Errorf("an average of before was counted: %v", got)
+	}
+	r = newRig(t, "max(meter1.n * hour(), 1h) == 70", Condition)
+	r.cells["meter1.n"].Put(valueOf(10), 0)
+	r.x.Took(1, 0, time.Date(2026, 1, 5, 7, 0, 0, 0, time.UTC))
+	if got := r.x.Test(time.Minute, time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC)); got != Yes {
+		t.Errorf("10 at 7 o'clock is not 70: %v", got)
 	}
 }
 

@@ -19,6 +19,7 @@ type node struct {
 	faults  uint64 // channels whose faults change what it says
 	input   int    // it is this channel and nothing else; -1 = it is not
 	isConst bool
+	keeps   bool          // a call in it keeps something over time
 	span    time.Duration // it is a length of time that stands there
 	times   int           // it is `3x`
 	at, end int           // where it stands in the rewritten text, in characters
@@ -116,7 +117,7 @@ func (n node) asBool() node {
 // with returns n with what a and b look at.
 func (n node) with(a, b node) node {
 	n.inputs, n.faults = n.inputs|a.inputs|b.inputs, n.faults|a.faults|b.faults
-	n.isConst = a.isConst && b.isConst
+	n.isConst, n.keeps = a.isConst && b.isConst, n.keeps || a.keeps || b.keeps
 	n.input = -1
 	return n
 }

@@ -17,14 +17,14 @@ func (c *checker) slotOf(call *ast.CallNode, arg node, make func() slot, n node)
 	if len(c.prog.slots) == MaxSlots {
 		return c.fault(call.Location().From, fmt.Sprintf("more than %d calls that keep something over time", MaxSlots), "write several rules")
 	}
-	spec := slotSpec{make: make, inputs: arg.inputs, input: arg.input}
+	spec := slotSpec{make: make, inputs: arg.inputs, input: arg.input, isNested: arg.keeps}
 	if arg.number != nil && (arg.kind == kindNumber || arg.kind == kindBool) {
 		spec.number = arg.asNumber().number
 	}
 	c.prog.slots = append(c.prog.slots, spec)
 	n.kind = map[bool]kind{true: kindNumber, false: kindBool}[n.number != nil]
 	n.atom = "call"
-	n.inputs, n.faults = arg.inputs, arg.faults
+	n.inputs, n.faults, n.keeps = arg.inputs, arg.faults, true
 	return n
 }
 
