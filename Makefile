@@ -59,6 +59,8 @@ test: deps build ## run the fast tier of tests
 	for m in $(MODULES); do (cd $$m && go vet ./... && go test -count=1 -timeout 10m ./...); done
 	go test -race -timeout 20m ./...
 	$(RIGTEST) -timeout 20m -v $(filter-out ./testdata/rig/hil%,$(RIGS))
+	@echo "test: rules and windows against their models, 10,000 cases each"
+	go test -timeout 10m -run AgainstModel ./rules ./rules/window -rapid.checks=10000
 	@echo "test: the buffer as a 32-bit program"
 	GOARCH=386 CGO_ENABLED=0 go test -timeout 10m ./buffer/... ./sync/wire/...
 	@echo "test: the buffer as a program for ARM v6, under qemu"
