@@ -3,6 +3,7 @@ package lang
 import (
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -159,23 +160,48 @@ func (c *checker) textual(n *ast.BinaryNode) node {
 	}
 	c.opaque = true
 	want, _ := b.text(nil)
+	cost := 1
 	test := map[string]func(s, want string) bool{"contains": strings.Contains, "startsWith": strings.HasPrefix, "endsWith": strings.HasSuffix}[n.Operator]
 	if n.Operator == "matches" {
-		re, err := regexp.Compile(want)
+		tree, err := syntax.Parse(want, syntax.Perl)
 		if err != nil {
 			return c.fault(b.at, "no regular expression: "+strings.TrimPrefix(err.Error(), "error parsing regexp: "), "its syntax is that of RE2")
 		}
+		parts := partsOf(tree)
+		if parts > maxPattern {
+			return c.fault(b.at, fmt.Sprintf("regular expression of more than %d parts, repeats written out", maxPattern), "repeat less, or write several rules")
+		}
+		cost += parts / 4
+		re := regexp.MustCompile(want) // it was parsed
 		test = func(s, _ string) bool { return re.MatchString(s) }
 	}
 	text := a.text
 	out := node{kind: kindBool, at: a.at, end: b.end, yes: func(x *Instance) Verdict {
 		s, ok := text(x)
-		if !ok || !x.step(len(s)) {
+		if !ok || !x.step(cost*len(s)) {
 			return Unknown
 		}
 		return verdictOf(test(s, want))
 	}}
 	return out.with(a, b)
+}
+
+// maxPattern is how many parts a regular expression may have: each costs memory, and time for each byte of text that it is matched with.
+const maxPattern = 2000
+
+// partsOf returns how many parts of a regular expression there are when its repeats are written out; at some point it stops counting.
+func partsOf(re *syntax.Regexp) int {
+	n := max(1, len(re.Rune))
+	if re.Op == syntax.OpCharClass {
+		n = 1
+	}
+	for _, sub := range re.Sub {
+		n = min(n+partsOf(sub), maxPattern+1)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(re.Min, re.Max, 1)
+	}
+	return n
 }
 
 // member is x in ["a", "b"], or x in 6..22.

@@ -30,7 +30,7 @@ const (
 	MaxNodes  = 500     // of the syntax tree
 	MaxInputs = 64      // channels
 	MaxSlots  = 16      // calls that keep something over time
-	MaxSteps  = 1 << 20 // bytes of text that one evaluation may look at; see Instance.Over
+	MaxSteps  = 1 << 20 // bytes of text that one evaluation may look at, more than once where it is matched; see Instance.Over
 )
 
 // A Verdict is what a condition says.
