@@ -323,6 +323,30 @@ func TestExcludedWhileSetting(t *testing.T) {
 	})
 }
 
+// TestSeenWhileSetting: what a Read says of an output while it is being switched off is not yet so.
+func TestSeenWhileSetting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newPlant(t, output.Lock{Exclusive: []output.Name{of("a.relay"), of("b.relay")}})
+		a, b := x.device("a", nil), x.device("b", nil)
+		b.sees("relay", off)
+		a.Set("relay", on)
+		x.at(time.Second)
+		takes := x.takes("a")
+		a.relay.does(func(ctx context.Context, ch string, v tidegate.Value) error {
+			time.Sleep(2 * time.Second)
+			return takes(ctx, ch, v)
+		})
+		a.Set("relay", off)
+		x.at(1500 * time.Millisecond)
+		a.sees("relay", off)
+		b.Set("relay", on)
+		x.waits(b, "relay waits to be set to true: a.relay is on, and of a.relay and b.relay at most one may be on")
+		x.at(4 * time.Second)
+		x.want("0s a.relay=true", "3s a.relay=false", "3s b.relay=true")
+		x.end()
+	})
+}
+
 // TestExcludedByHangingSet: what a call of the driver may do that has not returned, it may do at any time.
 func TestExcludedByHangingSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -374,6 +374,71 @@ func TestHangingSets(t *testing.T) {
 	})
 }
 
+// failing returns what a device does that takes a second for each Set, of which the first n fail.
+func failing(n int) func(context.Context, string, tidegate.Value) error {
+	return func(context.Context, string, tidegate.Value) error {
+		time.Sleep(time.Second)
+		if n--; n >= 0 {
+			return errors.New("no reply")
+		}
+		return nil
+	}
+}
+
+// TestAskedOverARule: what a rule demanded comes back where what somebody asked for instead fails: be it under way by then and fail, too, or
+// wait, then the newest.
+func TestAskedOverARule(t *testing.T) {
+	for name, waits := range map[string]bool{"under way": false, "a newer one waits": true} {
+		synctest.Test(t, func(t *testing.T) {
+			x := start(drivers.Limits{})
+			x.relay.does(failing(2))
+			x.Set("level", tidegate.Float(1))
+			synctest.Wait()
+			last := 1.0
+			if waits {
+				last = 2
+				x.Set("level", tidegate.Float(last))
+			}
+			if got := x.ask("level", tidegate.Float(3)); got != "no reply after 2s" {
+				t.Errorf("%s: asked: %s", name, got)
+			}
+			time.Sleep(time.Minute)
+			x.relay.want(t, "0s level=1", "1s level=3", fmt.Sprint("2s level=", last))
+			x.end()
+		})
+	}
+}
+
+// TestLateCallWhileSetting: a call that hung returns while what somebody has asked for is being set, which fails: what stood before is set again,
+// not what was asked for.
+func TestLateCallWhileSetting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(drivers.Limits{})
+		release := make(chan struct{})
+		x.relay.does(func(context.Context, string, tidegate.Value) error { <-release; return nil })
+		x.Set("relay", tidegate.Bool(true))
+		time.Sleep(time.Minute)
+		x.Detach()
+		x.relay.does(nil)
+		x.relay.mu.Lock()
+		x.relay.busy = 0 // that of another session does not count
+		x.relay.mu.Unlock()
+		x.Attach(x.relay)
+		synctest.Wait()
+		x.relay.does(failing(1))
+		answer := make(chan string)
+		go func() { answer <- x.ask("relay", tidegate.Bool(false)) }()
+		time.Sleep(time.Second / 2)
+		close(release)
+		if got := <-answer; got != "no reply after 1s" {
+			t.Errorf("asked: %s", got)
+		}
+		time.Sleep(time.Minute)
+		x.relay.want(t, "0s relay=true", "1m0s relay=true", "1m0s relay=false", "1m1s relay=true")
+		x.end()
+	})
+}
+
 // TestBeginsSafe: a device of which nothing is known goes to its safe state when it is opened, also after tries that failed; not where a rule
 // demands another value by then, and not a second time instead of what was set since.
 func TestBeginsSafe(t *testing.T) {
