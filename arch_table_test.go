@@ -142,7 +142,7 @@ var theRules = ruleBook{
 			what: "cmd/tidegate/cli",
 			why:  "wiring and printing; is given the drivers, so that other programs have theirs; settings are described from the structs; demo has its receiver in a process of its own",
 			where: []string{
-				".", "agent", "agent/config", "agent/config/describe", "agent/output", "agent/status", "agent/web",
+				".", "agent", "agent/config", "agent/config/describe", "agent/config/strict", "agent/output", "agent/status", "agent/web",
 				"cmd/tidegate/demo", "cmd/tidegate/direct", "cmd/tidegate/find", "cmd/tidegate/man", "cmd/tidegate/reach", "cmd/tidegate/told", "cmd/tidegate/tried",
 				"drivers", "drivers/board", "sync/receive/farend",
 			},

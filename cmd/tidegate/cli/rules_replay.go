@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/config/strict"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/told"
@@ -92,27 +92,27 @@ func replay(o *options, since time.Duration, file string, asJSON bool) error {
 
 // rulesToTry returns the text of file, which has rules for the channels of the configuration; it says all that is wrong with them.
 func rulesToTry(o *options, file string) (string, error) {
-	st, err := os.Stat(file)
-	if err != nil {
-		return "", fmt.Errorf("rules to try: %w", err)
+	unusable := errors.New("rules to try cannot be used, see above")
+	tell := func(faults []config.Fault) {
+		for _, f := range faults {
+			fmt.Fprintln(os.Stderr, f)
+		}
 	}
-	if st.Size() > maxRulesFile {
-		return "", fmt.Errorf("rules to try: %s has %d bytes, at most %d; leave out those that are not of interest", file, st.Size(), maxRulesFile)
-	}
-	text, err := os.ReadFile(filepath.Clean(file))
-	if err != nil {
-		return "", fmt.Errorf("rules to try: %w", err)
+	text, refusal := strict.ReadFile(file, strict.Public, maxRulesFile)
+	if refusal != nil {
+		doc := strict.New(file)
+		doc.Refuse("", refusal)
+		tell(doc.Faults())
+		return "", unusable
 	}
 	cfg, err := o.load(os.Stderr)
 	if err != nil {
 		return "", err
 	}
 	_, faults, err := cfg.WithRules(file, text)
-	for _, f := range faults {
-		fmt.Fprintln(os.Stderr, f)
-	}
+	tell(faults)
 	if err != nil {
-		return "", errors.New("rules to try cannot be used, see above")
+		return "", unusable
 	}
 	return string(text), nil
 }
