@@ -192,7 +192,7 @@ func (s *Set) State() []State {
 	}
 	s.laneStates(true, func(l *lane) { out = append(out, State{Key: l.key, Body: l.Append(nil)}) })
 	for _, c := range s.kept {
-		if c.heard != 0 {
+		if c.heard != 0 || c.Value.Kind() != tidegate.KindNone || c.Fault != "" { // it was heard
 			out = append(out, State{Key: c.stored, Body: c.appendState(nil)})
 		}
 	}
