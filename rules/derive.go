@@ -215,8 +215,7 @@ func (s *Set) derive(r *rule, rec *tidegate.Record) {
 		}
 		v := d.x.Value(s.now, s.clock(d.Value))
 		if d.x.Over() {
-			r.parked = fmt.Sprintf("looked at more than %d bytes of text for one reading", lang.MaxSteps)
-			s.touch(r)
+			s.park(r)
 			continue
 		}
 		if k := v.Kind(); k == tidegate.KindNone || k == tidegate.KindBytes {

@@ -371,3 +371,26 @@ func TestWhatLooksAtDerivedChannelsWaitsForThem(t *testing.T) {
 		}
 	}
 }
+
+// TestParkedByWhatItDerives: a rule that looks at too much text for a channel that it derives is parked, also where time was to have it looked
+// at again; what is due of others goes on.
+func TestParkedByWhatItDerives(t *testing.T) {
+	value, faults := lang.Compile(`(d.text contains "a" `+strings.Repeat(`or d.text contains "a" `, 20)+`) ? 1 : 2`, lang.Value, schema)
+	if len(faults) > 0 {
+		t.Fatal(faults[0])
+	}
+	s := newSet(t,
+		Rule{
+			Name: "greedy", When: must(t, "not missing(d.text, 5s)"), Severity: SeverityInfo, Text: "x",
+			Derives: []Derive{{Device: "x", Channel: "y", Value: value}},
+		},
+		Rule{Name: "other", When: must(t, "missing(d.text, 8s)"), Severity: SeverityInfo, Text: "x"},
+	)
+	text := tidegate.Reading{Device: "d", Channel: "text", Value: tidegate.Text(strings.Repeat("x", 60_000))}
+	if got := alarms(s.Apply(record(time.Second, text))); !slices.Equal(got, []string{"raised greedy at 1s"}) || s.Status()[0].Parked == "" {
+		t.Errorf("got %q, %+v", got, s.Status()[0])
+	}
+	if got := alarms(s.Advance(time.Minute, time.Time{})); !slices.Equal(got, []string{"raised other at 9s"}) {
+		t.Errorf("got %q", got)
+	}
+}

@@ -233,7 +233,6 @@ func (s *Set) step(r *rule, alone bool) {
 	if r.parked != "" || r.when == nil {
 		return
 	}
-	r.looked = true
 	w, heard := lang.Unknown, !alone && r.lookW
 	if heard || r.When.Timed() {
 		w = s.test(r.When, r.when)
@@ -253,14 +252,20 @@ func (s *Set) step(r *rule, alone bool) {
 			s.end(r)
 		}
 	}
-	r.seen = r.phase == active
+	r.looked = true
 	if r.when.Over() || r.clear != nil && r.clear.Over() {
-		r.parked = fmt.Sprintf("looked at more than %d bytes of text for one reading", lang.MaxSteps)
-		s.touch(r)
+		s.park(r)
 	}
 	if r.timed || r.phase == pending || r.heap >= 0 {
 		s.plan(r)
 	}
+}
+
+// park has r not judged any more, as it has looked at too much.
+func (s *Set) park(r *rule) {
+	r.parked = fmt.Sprintf("looked at more than %d bytes of text for one reading", lang.MaxSteps)
+	s.touch(r)
+	s.plan(r)
 }
 
 // isOver reports whether an active rule ends. w is what When says now. Clear counts when a channel of it was heard; by time alone, it has to
@@ -275,7 +280,7 @@ func (s *Set) isOver(r *rule, w lang.Verdict, alone bool) bool {
 	}
 	before := r.isOver
 	r.isOver = s.test(r.Clear, r.clear) == lang.Yes
-	return r.isOver && (heard || !before && r.seen)
+	return r.isOver && (heard || !before && r.looked)
 }
 
 // begin is step for a rule that is not active. heard: it is a channel of When that was heard.

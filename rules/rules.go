@@ -165,8 +165,7 @@ type rule struct {
 	clear    *lang.Instance // nil = there is none
 	timed    bool           // When or Clear may say something else without a reading
 	looked   bool           // it was looked at: what looks at time is, at the start
-	isOver   bool           // active: Clear held when it was looked at last
-	seen     bool           // active: isOver is true to its word, as Clear was looked at since the start
+	isOver   bool           // active, and looked: Clear held when it was looked at last
 	keeps    bool           // When or Clear keeps something over time
 	keys     map[part]string
 	derives  []*derive
