@@ -51,7 +51,6 @@ func (s *Set) fire(r *rule) {
 func (s *Set) end(r *rule) {
 	raised := r.raised
 	r.phase, r.raised = idle, 0
-	r.isHeld = r.isHeld && r.clear != nil // without Clear it is When that no longer holds
 	s.touch(r)
 	if raised != 0 {
 		a := Alarm{Rule: r.Name, Severity: severities[raised], Text: r.Text, Boot: s.now}

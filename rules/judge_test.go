@@ -101,6 +101,44 @@ func TestForAlone(t *testing.T) {
 	}
 }
 
+// TestRulesInTheirOrder: rules that one instant concerns follow each other as they stand in the configuration, whatever the order of the readings.
+func TestRulesInTheirOrder(t *testing.T) {
+	s := newSet(t,
+		Rule{Name: "r1", When: must(t, "d.b > 5"), Severity: SeverityInfo, Text: "x"},
+		Rule{Name: "r2", When: must(t, "d.a > 5"), Severity: SeverityInfo, Text: "x"},
+		Rule{Name: "r3", When: must(t, "d.b > 6"), Severity: SeverityInfo, Text: "x"},
+	)
+	got := alarms(s.Apply(record(time.Second, level("a", 9), level("b", 9))))
+	if want := []string{"raised r1 at 1s", "raised r2 at 1s", "raised r3 at 1s"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestFaultOfClear: a channel that only `clear` looks at may fail while a rule is pending: that says nothing of `when`.
+func TestFaultOfClear(t *testing.T) {
+	s := newSet(t, Rule{Name: "r", When: must(t, "d.a > 5"), For: time.Minute, Clear: must(t, "d.b > 5"), Severity: SeverityInfo, Text: "x"})
+	s.Apply(record(time.Second, level("a", 9)))
+	bad := level("b", 0)
+	bad.Fault = "no reply"
+	s.Apply(record(2*time.Second, bad))
+	if got := alarms(s.Advance(2*time.Minute, time.Time{})); !slices.Equal(got, []string{"raised r at 1m1s"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestWhatDecided: an alarm names the channel that was just read and made the rule active, or, where it was time, the first that the condition names.
+func TestWhatDecided(t *testing.T) {
+	for hold, want := range map[time.Duration]string{0: "d.b 9", time.Minute: "d.a 1"} {
+		s := newSet(t, Rule{Name: "r", When: must(t, "d.a + d.b > 5"), For: hold, Severity: SeverityInfo, Text: "x"})
+		s.Apply(record(time.Second, level("a", 1)))
+		list := slices.Clone(s.Apply(record(2*time.Second, level("b", 9))).Alarms)
+		list = append(list, s.Advance(5*time.Minute, time.Time{}).Alarms...)
+		if len(list) != 1 || list[0].Channel+" "+list[0].Value.String() != want {
+			t.Errorf("for %v: got %+v, want %s", hold, list, want)
+		}
+	}
+}
+
 // TestAsksForFaults: a rule can ask for faults, together with the value of before, also behind a restart.
 func TestAsksForFaults(t *testing.T) {
 	r := Rule{Name: "r", When: must(t, "fault(d.a) and d.a > 5"), Severity: SeverityInfo, Text: "x"}
