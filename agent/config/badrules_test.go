@@ -9,7 +9,7 @@ import (
 // TestBadRules: each of these rules is a named fault, and the fault of the rule behind it is told as well, unless the file is no configuration
 // at all. What happens to rules that are good as far as can be told, and get bad values, is in package rules, TestBadInput.
 func TestBadRules(t *testing.T) {
-	const head = "devices: [{name: meter1, driver: meter, address: 192.0.2.7, registers: [{channel: temp, address: 1}, {channel: mode, kind: text, address: 2}]}]\n" +
+	const head = "devices: [{name: meter1, driver: meter, address: 192.0.2.7, registers: [{channel: temp, address: 1}, {channel: mode, kind: text, address: 2}, {channel: relay, kind: bool, output: true, address: 3}, {channel: aux, kind: bool, output: true, address: 4}]}]\n" +
 		"uplink: {url: \"mqtt://127.0.0.1:1883\"}\nrules:\n"
 	rule := func(name, when string) string {
 		return fmt.Sprintf("- {name: %s, when: '%s', do: [{alarm: {severity: info, text: x}}]}\n", name, when)
@@ -20,11 +20,20 @@ func TestBadRules(t *testing.T) {
 		want   string // of its fault; "" = it is good
 		isFile bool   // it is the file that is refused
 	}{
-		"division by zero":                    {rule("bad", "meter1.temp / 0 > 1"), "rules[0].when: condition cannot be used: division by zero (got 0); divide by another number", false},
-		"division by what is always zero":     {rule("bad", "meter1.temp / (3 - 3) > 1"), "rules[0].when: condition cannot be used: division by zero (got 3); divide by another number", false},
-		"always holds":                        {rule("bad", "meter1.temp > 1 or meter1.temp <= 1"), "condition cannot be used: always holds", false},
-		"a window of ten years":               {rule("good", "avg(meter1.temp, 10y) > 1"), "", false},
-		"a window of a hundred years":         {rule("bad", "avg(meter1.temp, 100y) > 1"), "condition cannot be used: no length of time (got 100y); lengths of time are longer than 0s, and at most 20y", false},
+		"division by zero":                {rule("bad", "meter1.temp / 0 > 1"), "rules[0].when: condition cannot be used: division by zero (got 0); divide by another number", false},
+		"division by what is always zero": {rule("bad", "meter1.temp / (3 - 3) > 1"), "rules[0].when: condition cannot be used: division by zero (got 3); divide by another number", false},
+		"always holds":                    {rule("bad", "meter1.temp > 1 or meter1.temp <= 1"), "condition cannot be used: always holds", false},
+		"a window of ten years":           {rule("good", "avg(meter1.temp, 10y) > 1"), "", false},
+		"a window of a hundred years":     {rule("bad", "avg(meter1.temp, 100y) > 1"), "condition cannot be used: no length of time (got 100y); lengths of time are longer than 0s, and at most 20y", false},
+		"a rule that triggers itself": {
+			"- {name: bad, when: meter1.relay == false, do: [{set: {channel: meter1.relay, value: true, on_clear: false}}]}\n",
+			"rules[0].do[0].set.channel: `when` looks at output meter1.relay, and may hold again once the rule has set it to false", false,
+		},
+		"rules that trigger each other": {
+			"- {name: bad, when: not meter1.relay, do: [{set: {channel: meter1.aux, value: true, on_clear: false}}]}\n" +
+				"- {name: worse, when: meter1.aux, do: [{set: {channel: meter1.relay, value: true, on_clear: false}}]}\n",
+			"rules trigger each other, round and round, by the outputs that they set: ", false,
+		},
 		"a rule of 64 KiB":                    {rule("bad", "meter1.temp > 1"+strings.Repeat(" ", 64<<10-15)), "condition cannot be used: 65536 characters long, at most 4096 (got \"65536 characters\"); write several rules", false},
 		"many parts":                          {rule("bad", strings.Repeat("meter1.temp > 1 and ", 200)+"meter1.temp > 0"), "condition cannot be used: more than 500 parts", false},
 		"many parts written out":              {rule("bad", "meter1.temp in [1,2] in [1,2]"+strings.Repeat(" in [1,2]", 20)), "condition cannot be used: more than 2000 parts, lists written out", false},
