@@ -439,6 +439,50 @@ func TestLateCallWhileSetting(t *testing.T) {
 	})
 }
 
+// TestRetries: a value that cannot be set is tried again after pauses of 1 s to 1 min, each twice the one before; once the device answers again, at
+// once, which hurries nothing that has not failed.
+func TestRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(drivers.Limits{Pause: 10 * time.Minute})
+		fails := func(context.Context, string, tidegate.Value) error { return errors.New("no reply") }
+		x.relay.does(fails)
+		x.Set("level", tidegate.Float(1))
+		time.Sleep(310 * time.Second)
+		x.relay.does(nil)
+		x.Again()
+		time.Sleep(time.Second)
+		if x.said() != "" {
+			t.Errorf("fault is %q, although it is set", x.said())
+		}
+		want := []string{"0s level=1", "1s level=1", "3s level=1", "7s level=1", "15s level=1", "31s level=1", "1m3s level=1"}
+		for at := 123 * time.Second; at < 310*time.Second; at += time.Minute {
+			want = append(want, fmt.Sprint(at, " level=1"))
+		}
+		x.relay.want(t, append(want, "5m10s level=1")...)
+		x.end()
+	})
+}
+
+// TestInherited: what was not yet set when the device's settings changed is demanded of the device under the new ones.
+func TestInherited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, y := start(drivers.Limits{}), start(drivers.Limits{})
+		x.Set("level", tidegate.Float(1))
+		synctest.Wait()
+		x.Detach()
+		x.Set("level", tidegate.Float(2)) // waits until it is open
+		synctest.Wait()
+		x.Keep()
+		x.end()
+		y.Detach()
+		y.Inherit(x.Output)
+		y.Attach(y.relay)
+		synctest.Wait()
+		y.relay.want(t, "0s level=2")
+		y.end()
+	})
+}
+
 // TestBeginsSafe: a device of which nothing is known goes to its safe state when it is opened, also after tries that failed; not where a rule
 // demands another value by then, and not a second time instead of what was set since.
 func TestBeginsSafe(t *testing.T) {
