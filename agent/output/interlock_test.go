@@ -569,6 +569,43 @@ func TestWalkBrokenOff(t *testing.T) {
 	})
 }
 
+// TestOldSessionEnds: that a session of a device ends when the next has begun says nothing of that.
+func TestOldSessionEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newPlant(t, output.Lock{Exclusive: []output.Name{of("a.relay"), of("b.relay")}})
+		old, b := x.device("a", nil), x.device("b", nil)
+		next := x.device("a", nil)
+		next.sees("relay", off)
+		b.sees("relay", off)
+		old.stop()
+		old.Detach()
+		<-old.done
+		b.Set("relay", on)
+		x.want("0s b.relay=true")
+		x.end()
+	})
+}
+
+// TestWalkRecovers: a walk of which a step failed is no fault any more as soon as one has gone through.
+func TestWalkRecovers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newPlant(t, output.Lock{Output: of("a.level"), MaxRise: 1})
+		a := x.device("a", nil)
+		a.sees("level", tidegate.Float(0))
+		a.relay.does(failing(1))
+		a.Set("level", tidegate.Float(10))
+		x.at(1500 * time.Millisecond)
+		if !strings.Contains(a.said(), "no reply") {
+			t.Errorf("fault is %q", a.said())
+		}
+		x.at(5 * time.Second)
+		if a.said() != "" {
+			t.Errorf("fault is %q, although it goes on", a.said())
+		}
+		x.end()
+	})
+}
+
 // TestReplaceWhileWaiting: what a reload lets through goes out, what it holds back waits.
 func TestReplaceWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

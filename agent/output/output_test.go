@@ -463,6 +463,26 @@ func TestRetries(t *testing.T) {
 	})
 }
 
+// TestAskedAndNotBegun: what somebody asked for and was never tried changes nothing of what stands when the device is opened anew.
+func TestAskedAndNotBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(drivers.Limits{Pause: 5 * time.Second})
+		x.Set("relay", tidegate.Bool(true))
+		synctest.Wait()
+		answer := make(chan string)
+		go func() { answer <- x.ask("relay", tidegate.Bool(false)) }()
+		time.Sleep(2 * time.Second)
+		x.Detach()
+		if got := <-answer; !strings.HasPrefix(got, "not set: the device is not open now") {
+			t.Errorf("asked: %s", got)
+		}
+		x.Attach(x.relay)
+		synctest.Wait()
+		x.relay.want(t, "0s relay=true", "2s relay=true")
+		x.end()
+	})
+}
+
 // TestInherited: what was not yet set when the device's settings changed is demanded of the device under the new ones.
 func TestInherited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
