@@ -118,6 +118,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.mu.Lock()
 	a.reading = readers
 	a.mu.Unlock()
+	began := a.parts.Clock().Boot // rules count silence from here on: devices are listened to, however long the store takes to open
 	a.startReaders(readers, l)
 	defer a.stopReaders(stopReaders)
 
@@ -127,7 +128,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		}
 		return fmt.Errorf("open buffer: %w", err)
 	}
-	if err := a.makeLine(l, last, leased); err != nil {
+	if err := a.makeLine(l, last, leased, began); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
 	return a.runLine(ctx, base, l, stopReaders)
@@ -211,9 +212,9 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	return l.line.Stop()
 }
 
-// makeLine makes judge and store, and decides how numbers and rings go on.
-func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool) error {
-	set, err := a.cfg.RuleSet(a.parts.Clock().Boot)
+// makeLine makes judge and store, and decides how numbers and rings go on. Devices are read since began.
+func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool, began time.Duration) error {
+	set, err := a.cfg.RuleSet(began)
 	if err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}

@@ -1,9 +1,13 @@
 package agent_test
 
 import (
+	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tidegate-io/tidegate"
 )
 
 // TestRulesWhileNothingIsRead: what time alone does is an alarm with the time at which it was due, sent at once, and sets outputs, although
@@ -57,5 +61,44 @@ rules:
 			}
 		}
 		f.check(t, 0)
+	})
+}
+
+// TestRulesWhileTheStoreIsNotOpen: devices are read while the disk has no room for the store. What they said then is judged as if it were open: a
+// door that was open for long enough and is closed since has raised its alarm, and silence counts from when the device was first read.
+func TestRulesWhileTheStoreIsNotOpen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker(t)
+		f := newFar(t, b)
+		door := newPlay()
+		x := newBed(t, b, door.driver("door", time.Minute))
+		door.read = func(_ context.Context, n int) ([]tidegate.Reading, error) {
+			if n > 3 {
+				return nil, nil // it falls silent
+			}
+			return []tidegate.Reading{{Channel: "n", Value: tidegate.Int(int64(n % 2))}}, nil // open at 0 s, closed at 1m, open at 2m
+		}
+		var free atomic.Int64
+		x.parts.Statfs = func(string) (int64, int64, error) { return free.Load(), 100 << 30, nil }
+		g := x.start(`
+devices: [{name: door, driver: door}]
+rules:
+  - {name: open, when: door.n > 0, for: 30s, do: [{alarm: {severity: error, text: open}}]}
+  - {name: silent, when: "missing(door.n, 4m)", do: [{alarm: {severity: warning, text: silent}}]}
+` + oneUplink)
+		began := time.Now()
+		time.Sleep(7 * time.Minute)
+		free.Store(50 << 30)
+		time.Sleep(20 * time.Second)
+		g.end()
+		var got []string
+		for _, s := range f.records() {
+			if rd := s.Record.Readings[0]; rd.Device == "_rules" {
+				got = append(got, rd.Channel+" "+s.Record.Time.Sub(began).String())
+			}
+		}
+		if text := strings.Join(got, ", "); text != "open 30s, open 1m0s, open 2m30s, silent 6m0s" {
+			t.Errorf("alarms are %s", text)
+		}
 	})
 }

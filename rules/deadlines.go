@@ -9,19 +9,25 @@ import (
 func (s *Set) plan(r *rule) {
 	at, ok := time.Duration(0), false
 	take := func(t time.Duration, has bool) {
-		if t = max(t, s.begun); has && t > s.now && (!ok || t < at) {
+		if has && t > s.now && (!ok || t < at) {
 			at, ok = t, true
 		}
 	}
+	// What looks at time is not looked at before begun.
+	look := func(t time.Duration, has bool) { take(max(t, s.begun), has) }
 	if r.parked == "" && r.when != nil {
 		if r.timed && !r.looked {
 			at, ok = s.begun, true
 		}
-		take(r.when.Next(s.now))
+		look(r.when.Next(s.now))
 		if r.clear != nil && r.phase == active {
-			take(r.clear.Next(s.now))
+			look(r.clear.Next(s.now))
 		}
-		if r.phase == pending && !r.isBlind {
+		switch {
+		case r.phase != pending || r.isBlind:
+		case r.When.Timed():
+			look(r.since+r.For, true)
+		default: // a reading has come, perhaps before begun: it waited while the gateway started
 			take(r.since+r.For, true)
 		}
 	}

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -136,6 +137,26 @@ func TestWhatDecided(t *testing.T) {
 		if len(list) != 1 || list[0].Channel+" "+list[0].Value.String() != want {
 			t.Errorf("for %v: got %+v, want %s", hold, list, want)
 		}
+	}
+}
+
+// TestForWhileItStarts: readings that waited while the gateway started, before the time from which on it looks, are judged as they came: a door
+// that was open for long enough by then and is closed since has been open.
+func TestForWhileItStarts(t *testing.T) {
+	s, err := New([]Rule{
+		{Name: "r", When: must(t, "d.a > 5"), For: 30 * time.Second, Severity: SeverityInfo, Text: "x"},
+		{Name: "silent", When: must(t, "missing(d.a, 1m)"), For: time.Second, Severity: SeverityInfo, Text: "x"},
+	}, 5*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, rec := range []*tidegate.Record{record(time.Minute, level("a", 9)), record(3*time.Minute, level("a", 1))} {
+		got = append(got, alarms(s.Apply(rec))...)
+	}
+	got = append(got, alarms(s.Advance(10*time.Minute, time.Time{}))...)
+	if want := "[raised r at 1m30s cleared r at 3m0s raised silent at 6m1s]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
 	}
 }
 
