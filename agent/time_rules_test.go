@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/status"
 )
 
 // TestRulesWhileNothingIsRead: what time alone does is an alarm with the time at which it was due, sent at once, and sets outputs, although
@@ -61,6 +62,43 @@ rules:
 			}
 		}
 		f.check(t, 0)
+	})
+}
+
+// TestForOverAReload: a door that reported once that it is open becomes an alarm at its time, although other rules were armed meanwhile; and a
+// replay says the same.
+func TestForOverAReload(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker(t)
+		f := newFar(t, b)
+		x := newBed(t, b)
+		const text = `
+devices: [{name: slow, driver: sim, every: 1h}]
+rules:
+  - {name: open, when: slow.temp > -1000, for: 10m, do: [{alarm: {severity: error, text: open}}]}
+  - {name: other, when: slow.temp > 1000, do: [{alarm: {severity: error, text: t}}]}
+`
+		g := x.start(text + oneUplink)
+		began := time.Now()
+		time.Sleep(5 * time.Minute)
+		if err := g.Reload(g.ctx, x.loadChanged(text+oneUplink, "temp > 1000", "temp > 2000")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		var got []string
+		for _, s := range f.records() {
+			if rd := s.Record.Readings[0]; rd.Device == "_rules" {
+				got = append(got, rd.Channel+" "+s.Record.Time.Sub(began).String())
+			}
+		}
+		if text := strings.Join(got, ", "); text != "open 10m0s" {
+			t.Errorf("alarms are %s", text)
+		}
+		r, err := g.Replay(t.Context(), status.Trial{Since: began})
+		if err != nil || len(r.Rules) == 0 || !r.Rules[0].Same || r.Rules[0].Would != 1 {
+			t.Errorf("replay: %+v, %v", r, err)
+		}
+		g.end()
 	})
 }
 

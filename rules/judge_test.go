@@ -87,6 +87,23 @@ func TestForAlone(t *testing.T) {
 			}
 			return again
 		}, []string{"raised door at 1m30s"}},
+		"rules are replaced": {func(s *Set) *Set {
+			again := newSet(t, door)
+			if _, err := again.Restore(s.State(), true); err != nil {
+				t.Fatal(err)
+			}
+			again.Continue(s)
+			return again
+		}, []string{"raised door at 1m1s"}},
+		"it fails, and rules are replaced": {func(s *Set) *Set {
+			s.Apply(record(30*time.Second, fault))
+			again := newSet(t, door)
+			if _, err := again.Restore(s.State(), true); err != nil {
+				t.Fatal(err)
+			}
+			again.Continue(s)
+			return again
+		}, []string{"raised door at 1m30s"}},
 		"it closes": {func(s *Set) *Set { s.Apply(record(30*time.Second, level("open", 0))); return s }, nil},
 	} {
 		s := newSet(t, door)

@@ -173,7 +173,9 @@ func (m *model) pass(at time.Duration, upTo bool) {
 	for m.ticked < at || upTo && m.ticked == at {
 		m.now = max(m.now, m.ticked)
 		for i := range m.list {
-			if r := &m.list[i]; r.when.timed || r.pending || r.clear != nil && r.clear.timed {
+			r := &m.list[i]
+			waits := r.pending && !r.when.timed // a reading is what it goes by, which may have waited while the gateway started
+			if waits || m.ticked >= m.start && (r.when.timed || r.pending || r.clear != nil && r.clear.timed) {
 				a, b := m.look(r, false, false)
 				m.out = append(append(m.out, a...), b...)
 			}
@@ -263,20 +265,22 @@ func (m *model) counts(o Output) (who string, v tidegate.Value) {
 	return "", v
 }
 
-// restart begins anew at a boot time, isReboot: after a reboot. Time that passed meanwhile was not seen.
-func (m *model) restart(start time.Duration, isReboot bool) {
-	m.start, m.ticked, m.base = start, start, time.Time{}
+// restart begins anew at a boot time, isReboot: after a reboot; goesOn: other rules took over, and reading went on. Time that passed meanwhile was
+// not seen.
+func (m *model) restart(start time.Duration, isReboot, goesOn bool) {
+	m.start, m.base = start, time.Time{}
 	for i := range m.list {
 		r := &m.list[i]
 		r.pending = r.pending && !isReboot
-		r.seen, r.blind = false, r.pending && !r.when.timed
+		r.seen, r.blind = false, r.pending && !r.when.timed && (r.blind || !goesOn)
 	}
 	for ch := range m.heard {
-		if isReboot || !m.kept[ch] {
+		if isReboot || !m.kept[ch] && !goesOn {
 			delete(m.heard, ch)
 		}
 	}
-	if m.now = m.remembered(); !isReboot {
+	m.now = m.remembered()
+	if m.ticked = min(m.now.Truncate(tick), start); !isReboot {
 		return
 	}
 	clear(m.past)
@@ -470,7 +474,10 @@ func (x *trial) step() {
 
 // restart throws the Set away, and makes a new one of what is stored. Judged anew are the records whose outcome had not been stored.
 func (x *trial) restart() {
-	kind := rapid.SampledFrom([]string{"clean", "killed", "reboot"}).Draw(x.T, "restart")
+	kind := rapid.SampledFrom([]string{"clean", "killed", "reboot", "replaced"}).Draw(x.T, "restart")
+	if kind == "replaced" { // without a pause: what was due is done
+		x.advance(x.boot)
+	}
 	was := fmt.Sprint(x.set.Status(), x.set.Demands())
 	if kind != "killed" {
 		x.compareState()
@@ -483,11 +490,13 @@ func (x *trial) restart() {
 			x.model, x.store, x.got, x.late = again[0].model, again[0].store, x.got[:again[0].got], again[0].late
 		}
 	}
-	x.boot += time.Duration(rapid.SampledFrom([]int{0, 1, 20, 80}).Draw(x.T, "down")) * tick
+	if kind != "replaced" {
+		x.boot += time.Duration(rapid.SampledFrom([]int{0, 1, 20, 80}).Draw(x.T, "down")) * tick
+	}
 	if kind == "reboot" {
 		x.boot, x.base = time.Minute, x.drawWall().Add(-time.Minute)
 	}
-	x.model.restart(x.boot, kind == "reboot")
+	x.model.restart(x.boot, kind == "reboot", kind == "replaced")
 	if x.before = nil; kind == "reboot" {
 		x.lost = 0
 	}
@@ -495,6 +504,7 @@ func (x *trial) restart() {
 	for _, key := range slices.Sorted(maps.Keys(x.store)) {
 		states = append(states, State{Key: key, Body: []byte(x.store[key])})
 	}
+	old := x.set
 	var err error
 	if x.set, err = New(x.list, x.boot); err != nil {
 		x.Fatal(err)
@@ -504,7 +514,10 @@ func (x *trial) restart() {
 		x.Fatalf("restore: %v, %q, changed %v", err, tell(out), out.Changed)
 	}
 	x.follow(out)
-	if is := fmt.Sprint(x.set.Status(), x.set.Demands()); kind == "clean" && is != was {
+	if kind == "replaced" {
+		x.set.Continue(old)
+	}
+	if is := fmt.Sprint(x.set.Status(), x.set.Demands()); (kind == "clean" || kind == "replaced") && is != was {
 		x.Fatalf("restored %s, was %s", is, was)
 	}
 	for _, b := range again {

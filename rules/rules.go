@@ -335,6 +335,28 @@ func (s *Set) GoOn(at time.Duration) {
 	}
 }
 
+// Continue says that a restored Set takes over from before, whose state it has, while channels are read on: what is pending waits for a reading only
+// where it did before, and what channels said last is known.
+func (s *Set) Continue(before *Set) {
+	for device, list := range s.cells {
+		for name, c := range list {
+			if old := before.cells[device][name]; old != nil && old.heard > c.heard {
+				c.Cell, c.heard = old.Cell, old.heard
+				if c.isKept && !c.dirty {
+					c.dirty = true
+					s.dirt = append(s.dirt, c)
+				}
+			}
+		}
+	}
+	for _, r := range s.rules {
+		if old := before.byName[r.Name]; old != nil {
+			r.isBlind = r.isBlind && old.isBlind
+		}
+		s.plan(r)
+	}
+}
+
 // Show returns what the conditions of the rule called name look at, `when` and then `clear`, as it is at the boot time now, for people; ok is
 // false when there is no such rule. now must not be before what the Set has judged.
 func (s *Set) Show(name string, now time.Duration) (when, clear []lang.Shown, ok bool) {

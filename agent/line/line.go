@@ -282,8 +282,9 @@ func (l *Line) ReplaceRules(set *rules.Set) {
 		if err != nil {
 			l.o.Log.Error("state of rules", "err", err)
 		}
+		set.Continue(l.judge.rules)
 		l.judge.rules = set
-		l.judge.noteStart(past.Start{SameBoot: true})
+		l.judge.noteStart(past.Start{SameBoot: true, Reads: true})
 		l.judge.adopt(out)
 		for _, d := range set.Demands() {
 			l.o.Act(d)

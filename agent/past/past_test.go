@@ -416,10 +416,31 @@ func TestJudgeCatchesUp(t *testing.T) {
 	}
 }
 
+// TestReplayFollowsReloads: where other rules were armed, what was pending goes on by time alone, unless its channel had failed.
+func TestReplayFollowsReloads(t *testing.T) {
+	armed := hot(t, "meter.temp > 80", time.Minute)
+	s := newShelf(t)
+	s.start(Start{Fresh: true}, armed)
+	s.temp(10*time.Second, 90)
+	s.start(Start{Count: 1, Boot: 30 * time.Second, SameBoot: true, Reads: true}, armed)
+	s.alarm(70*time.Second, true, 90)
+	s.alarm(100*time.Second, false, 20)
+	s.temp(100*time.Second, 20)
+	s.temp(110*time.Second, 90)
+	s.put(tidegate.ClassReading, 120*time.Second, tidegate.Reading{Device: "meter", Channel: "temp", Fault: "no reply"})
+	s.start(Start{Count: 2, Boot: 130 * time.Second, SameBoot: true, Reads: true}, armed)
+	s.temp(200*time.Second, 20)
+	r := s.replay(0, []rules.Rule{armed}, armed)
+	wantNotes(t, &r)
+	if r.Starts != 2 || !r.Rules[0].Same || r.Rules[0].Would != 1 || r.Rules[0].Armed != 1 {
+		t.Errorf("%d starts: %s", r.Starts, told(&r.Rules[0]))
+	}
+}
+
 func TestStartIsKept(t *testing.T) {
 	in := []Start{
 		{Fresh: true, Place: buffer.Place{Epoch: 1, Number: 1}, Boot: time.Hour, Wall: time.UnixMilli(5), Armed: []uint32{1, 1 << 31}},
-		{Count: 1, SameBoot: true, Place: buffer.Place{Epoch: 7, Number: 1 << 60}, Boot: -time.Second, Wall: time.UnixMilli(-5)},
+		{Count: 1, SameBoot: true, Reads: true, Place: buffer.Place{Epoch: 7, Number: 1 << 60}, Boot: -time.Second, Wall: time.UnixMilli(-5)},
 		{Count: maxStarts, Wall: time.UnixMilli(1)}, // in the place of the first
 	}
 	stored := map[string][]byte{"hot": {1}, "/meter.temp": {2}, "//77": {9}}

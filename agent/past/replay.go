@@ -210,7 +210,7 @@ func (r *replay) start(rec *tidegate.Record, at buffer.Place) error {
 				r.unknown++
 			}
 			r.begun++
-			if err := r.renew(s.Boot, s.SameBoot, s.Wall); err != nil {
+			if err := r.renew(s); err != nil {
 				return err
 			}
 		}
@@ -222,7 +222,7 @@ func (r *replay) start(rec *tidegate.Record, at buffer.Place) error {
 	case len(r.lives) == 0 && rec.Boot+reboot < r.newest: // stored by a version that kept no starts
 		r.begun++
 		r.unknown++
-		return r.renew(rec.Boot, false, rec.Time)
+		return r.renew(Start{Boot: rec.Boot, Wall: rec.Time})
 	}
 	return nil
 }
@@ -242,20 +242,23 @@ func (r *replay) fresh(boot time.Duration) (*rules.Set, error) {
 }
 
 // renew puts a new Set in the place of the old one, with its state, as a start of the gateway or other rules do.
-func (r *replay) renew(boot time.Duration, sameBoot bool, wall time.Time) error {
+func (r *replay) renew(s Start) error {
 	r.flush(1<<63 - 1)
 	r.waiting = r.waiting[:0]
-	set, err := r.fresh(boot)
+	set, err := r.fresh(s.Boot)
 	if err != nil {
 		return err
 	}
-	out, err := set.Restore(r.set.State(), sameBoot)
+	out, err := set.Restore(r.set.State(), s.SameBoot)
 	if err != nil {
 		return err
 	}
-	r.report.would(&out, wall, boot, 0)
+	if s.Reads {
+		set.Continue(r.set)
+	}
+	r.report.would(&out, s.Wall, s.Boot, 0)
 	r.set = set
-	if !sameBoot {
+	if !s.SameBoot {
 		r.newest, r.base = 0, time.Time{}
 	}
 	return nil

@@ -22,6 +22,7 @@ type Start struct {
 	Boot     time.Duration
 	Wall     time.Time // to the millisecond
 	SameBoot bool      // boot time went on since the last
+	Reads    bool      // so did reading: other rules were armed
 	Fresh    bool      // no rule had a state
 	Armed    []uint32  // fingerprints of the rules, the first maxArmed
 }
@@ -40,6 +41,7 @@ const (
 const (
 	flagSameBoot = 1 << iota
 	flagFresh
+	flagReads
 )
 
 var errStart = errors.New("start of rules is damaged")
@@ -59,6 +61,9 @@ func (s *Start) State() rules.State {
 	}
 	if s.Fresh {
 		flags |= flagFresh
+	}
+	if s.Reads {
+		flags |= flagReads
 	}
 	b = binary.AppendUvarint(b, flags)
 	armed := s.Armed[:min(len(s.Armed), maxArmed)]
@@ -100,7 +105,7 @@ func decodeStart(b []byte) (s Start, err error) {
 	s.Boot = time.Duration(boot) * time.Microsecond
 	s.Wall = time.UnixMilli(signed())
 	flags := unsigned()
-	s.SameBoot, s.Fresh = flags&flagSameBoot != 0, flags&flagFresh != 0
+	s.SameBoot, s.Fresh, s.Reads = flags&flagSameBoot != 0, flags&flagFresh != 0, flags&flagReads != 0
 	n := unsigned()
 	if bad || n > maxArmed || uint64(len(b)) != 4*n {
 		return s, fmt.Errorf("%w: %d bytes left for %d fingerprints", errStart, len(b), n)
