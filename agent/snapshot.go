@@ -44,7 +44,7 @@ func (a *Agent) Status() status.Status {
 	a.board.set("clock_unsynced", "", !now.Synced, "")
 	if l := a.running(); l != nil {
 		a.queueStatus(&s, cfg, l, ups, now)
-		s.Rules = ruleStatus(l.line.RuleStatus(), cfg)
+		s.Rules, s.RulesLate = ruleStatus(l.line.RuleStatus(), cfg), l.line.RulesLate()
 	} else {
 		a.earlyStatus(&s, cfg)
 	}

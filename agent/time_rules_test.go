@@ -102,6 +102,31 @@ rules:
 	})
 }
 
+// TestLateReadingsAreCounted in the status, over a reload of the rules too.
+func TestLateReadingsAreCounted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlay()
+		x := newBed(t, nil, p.driver("late", time.Second))
+		p.read = func(_ context.Context, n int) ([]tidegate.Reading, error) {
+			return []tidegate.Reading{{Channel: "n", Value: tidegate.Int(1), Time: time.Now().Add(-time.Duration(n%3) * 3 * time.Second)}}, nil
+		}
+		const text = "devices: [{name: d, driver: late}]\nrules: [{name: r, when: d.n > 5, do: [{alarm: {severity: info, text: t}}]}]\n"
+		g := x.start(text)
+		time.Sleep(6*time.Second + 500*time.Millisecond) // read 7 times: 3, 6, 0, 3, 6, 0 and 3 s old
+		if n := g.Status().RulesLate; n != 4 {
+			t.Errorf("%d readings are late, want 4", n)
+		}
+		if err := g.Reload(g.ctx, x.loadChanged(text, "n > 5", "n > 6")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second) // 6, 0 and 3 s old
+		if n := g.Status().RulesLate; n != 6 {
+			t.Errorf("%d readings are late after a reload, want 6", n)
+		}
+		g.end()
+	})
+}
+
 // TestRulesWhileTheStoreIsNotOpen: devices are read while the disk has no room for the store. What they said then is judged as if it were open: a
 // door that was open for long enough and is closed since has raised its alarm, and silence counts from when the device was first read.
 func TestRulesWhileTheStoreIsNotOpen(t *testing.T) {

@@ -51,6 +51,8 @@ type judge struct {
 	declared []buffer.Declaration // to be declared by the next entry
 	cleared  []tidegate.Record    // alarms that end without a reading, for the next entry
 	starts   uint64               // of rules, so far
+	late     atomic.Uint64        // readings that rules did not look at
+	lateOf   uint64               // those of rules that late has
 
 	mu     sync.Mutex // guards asked, wants, stands and counts
 	asked  []buffer.Declaration
@@ -230,6 +232,10 @@ func (j *judge) take(payload []byte, next box.Place) error {
 		}
 	}
 	j.kept = kept
+	if n := j.rules.Late(); n != j.lateOf {
+		j.late.Add(n - j.lateOf)
+		j.lateOf = n
+	}
 	if len(j.cleared) > 0 {
 		alarms = append(j.cleared, alarms...)
 	}

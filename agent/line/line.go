@@ -283,7 +283,7 @@ func (l *Line) ReplaceRules(set *rules.Set) {
 			l.o.Log.Error("state of rules", "err", err)
 		}
 		set.Continue(l.judge.rules)
-		l.judge.rules = set
+		l.judge.rules, l.judge.lateOf = set, 0
 		l.judge.noteStart(past.Start{SameBoot: true, Reads: true})
 		l.judge.adopt(out)
 		for _, d := range set.Demands() {
@@ -324,6 +324,9 @@ func (l *Line) Explain(ctx context.Context, name string) (x rules.Stand, now clo
 		return x, now, false, ctx.Err()
 	}
 }
+
+// RulesLate returns how many readings were older than the newest of their channel, so that rules did not look at them.
+func (l *Line) RulesLate() uint64 { return l.judge.late.Load() }
 
 // RuleStatus returns how the rules stood when one last changed.
 func (l *Line) RuleStatus() []rules.Status { return l.judge.ruleStatus() }

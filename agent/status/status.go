@@ -23,6 +23,7 @@ type Status struct {
 	ConfirmedRecord uint64            `json:"confirmed_record"`
 	Devices         []Device          `json:"devices"`
 	Rules           []Rule            `json:"rules"`
+	RulesLate       uint64            `json:"rules_late"` // readings of this process that were older than the newest of their channel: rules did not look at them
 	Conditions      []Condition       `json:"conditions"`
 	Update          Update            `json:"update"`
 	Account         Account           `json:"account"`

@@ -30,6 +30,7 @@ var metrics = []metric{
 	{"tidegate_queue_oldest_age_seconds", "gauge", "Age of the oldest record buffered.", func(s *status.Status) float64 { return s.Queue.OldestAgeS }},
 	{"tidegate_gaps_total", "counter", "Gaps declared.", func(s *status.Status) float64 { return float64(s.Queue.Gaps) }},
 	{"tidegate_delivered_records_total", "counter", "Records confirmed by the far side.", func(s *status.Status) float64 { return float64(s.Delivered.Records) }},
+	{"tidegate_rules_late_readings_total", "counter", "Readings that rules did not look at: older than the newest of their channel.", func(s *status.Status) float64 { return float64(s.RulesLate) }},
 	{"tidegate_delivered_bytes_total", "counter", "Payload bytes sent by this process.", func(s *status.Status) float64 { return float64(s.Delivered.Bytes) }},
 }
 
