@@ -41,7 +41,7 @@ func (s *Set) fire(r *rule) {
 		s.alarms = append(s.alarms, a)
 	}
 	for _, o := range r.Outputs {
-		if by, _ := s.demand(o.Device, o.Channel); by == r {
+		if by, _ := s.demand(o.Device, o.Channel, false); by == r {
 			s.actions = append(s.actions, Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.Value})
 		}
 	}
@@ -63,7 +63,7 @@ func (s *Set) end(r *rule) {
 	}
 	for _, o := range r.Outputs {
 		act := Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.OnClear}
-		if other, value := s.demand(o.Device, o.Channel); other != nil {
+		if other, value := s.demand(o.Device, o.Channel, false); other != nil {
 			act.Rule, act.Value = other.Name, value
 		} else if o.OnClear.Kind() == tidegate.KindNone {
 			continue
@@ -72,16 +72,18 @@ func (s *Set) end(r *rule) {
 	}
 }
 
-// demand returns which of the active rules that set a channel counts, by its priority, and its value; nil when none does.
-func (s *Set) demand(device, channel string) (by *rule, v tidegate.Value) {
+// demand returns which of the active rules that set a channel counts, by its priority, and its value; with rest, which of all by its OnClear. nil
+// when none does.
+func (s *Set) demand(device, channel string, rest bool) (by *rule, v tidegate.Value) {
 	highest := 0
 	for _, r := range s.rules {
-		if r.phase != active {
-			continue
-		}
 		for _, o := range r.Outputs {
-			if o.Device == device && o.Channel == channel && (by == nil || o.Priority >= highest) {
-				by, v, highest = r, o.Value, o.Priority
+			says := o.Value
+			if rest {
+				says = o.OnClear
+			}
+			if (rest || r.phase == active) && o.Device == device && o.Channel == channel && says.Kind() != tidegate.KindNone && (by == nil || o.Priority >= highest) {
+				by, v, highest = r, says, o.Priority
 			}
 		}
 	}
@@ -89,7 +91,7 @@ func (s *Set) demand(device, channel string) (by *rule, v tidegate.Value) {
 }
 
 // Demands returns what each output that rules set has to be, as their state stands: the value of the active rule that counts,
-// else the OnClear of the first rule that has one. Outputs of which neither is known are left out. It is meant
+// else the OnClear of the rule with the highest priority that has one. Outputs of which neither is known are left out. It is meant
 // for a start, when nobody knows how the outputs stand.
 func (s *Set) Demands() []Action {
 	var out []Action
@@ -100,12 +102,13 @@ func (s *Set) Demands() []Action {
 			if seen[at] {
 				continue
 			}
-			if other, v := s.demand(o.Device, o.Channel); other != nil {
-				seen[at] = true
-				out = append(out, Action{Rule: other.Name, Device: o.Device, Channel: o.Channel, Value: v})
-			} else if o.OnClear.Kind() != tidegate.KindNone {
-				seen[at] = true
-				out = append(out, Action{Rule: r.Name, Device: o.Device, Channel: o.Channel, Value: o.OnClear})
+			seen[at] = true
+			by, v := s.demand(o.Device, o.Channel, false)
+			if by == nil {
+				by, v = s.demand(o.Device, o.Channel, true)
+			}
+			if by != nil {
+				out = append(out, Action{Rule: by.Name, Device: o.Device, Channel: o.Channel, Value: v})
 			}
 		}
 	}

@@ -289,14 +289,29 @@ func TestTwoRulesOneOutput(t *testing.T) {
 		got = append(got, tell(s.Apply(record(0, temp(v)))), demands())
 	}
 	want := []string{
-		"warm sets fan.relay to 0\n",
+		"hot sets fan.relay to 0\n", // as neither has a priority, the last
 		"warm sets fan.relay to 1\n", "warm sets fan.relay to 1\n",
 		"hot sets fan.relay to 2\n", "hot sets fan.relay to 2\n",
 		"warm sets fan.relay to 1\n", "warm sets fan.relay to 1\n", // hot ended, warm did not
-		"warm sets fan.relay to 0\n", "warm sets fan.relay to 0\n",
+		"warm sets fan.relay to 0\n", "hot sets fan.relay to 0\n",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// TestDemandsAtRest: while no rule is active, a start sets what the rule of the highest priority says that has an on_clear, wherever it stands.
+func TestDemandsAtRest(t *testing.T) {
+	out := func(priority int, value, onClear tidegate.Value) []Output {
+		return []Output{{Device: "fan", Channel: "speed", Value: value, OnClear: onClear, Priority: priority}}
+	}
+	s := newSet(
+		t, Rule{Name: "low", When: must(t, "meter1.temp > 50"), Outputs: out(10, tidegate.Int(1), tidegate.Int(0))},
+		Rule{Name: "high", When: must(t, "meter1.temp > 80"), Outputs: out(20, tidegate.Int(2), tidegate.Int(5))},
+		Rule{Name: "highest", When: must(t, "meter1.temp > 90"), Outputs: out(30, tidegate.Int(3), tidegate.Value{})},
+	)
+	if got := tell(Outcome{Actions: s.Demands()}); got != "high sets fan.speed to 5\n" {
+		t.Errorf("got %q", got)
 	}
 }
 

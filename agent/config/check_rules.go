@@ -60,11 +60,18 @@ type rival struct {
 func (c *checker) checkRivals() {
 	seen := map[string]*rival{}
 	for i := range c.cfg.Rules {
+		own := map[string]setting{}
 		for j, do := range c.cfg.Rules[i].Do {
 			if do.Set == nil || do.Set.Channel == "" {
 				continue
 			}
 			now, r := setting{i, j}, seen[do.Set.Channel]
+			if first, twice := own[do.Set.Channel]; twice {
+				c.Add(now.path()+".channel", setTwice, strict.Show(do.Set.Channel), "leave one of the two out", strict.Show(c.cfg.Rules[i].Name),
+					do.Set.Channel, c.Line(first.path()))
+				continue
+			}
+			own[do.Set.Channel] = now
 			if r == nil {
 				r = &rival{first: now, by: map[int]setting{}}
 				seen[do.Set.Channel] = r
@@ -86,7 +93,7 @@ func (c *checker) checkRivals() {
 	}
 }
 
-// rival notes that it is not clear which of two places counts, unless they are of one rule. areAlike: they say the same of their priority.
+// rival notes that it is not clear which of two places counts, where now is not the first. areAlike: they say the same of their priority.
 func (c *checker) rival(now, before setting, areAlike bool, name string) {
 	if now.rule == before.rule || c.Faulty(now.path()+".priority") || c.Faulty(before.path()+".priority") {
 		return

@@ -50,6 +50,7 @@ const (
 	setLimits    strict.Site = "output %s does not take this value"
 	setsItself   strict.Site = "`when` looks at output %s, and may hold again once the rule has set it to %s%s: the rule would trigger itself"
 	setsRound    strict.Site = "rules trigger each other, round and round, by the outputs that they set: %s"
+	setTwice     strict.Site = "rule %s sets output %s twice, first in line %d"
 	setRivals    strict.Site = "rule %s sets output %s, and so does rule %s in line %d, %s"
 )
 
