@@ -144,6 +144,12 @@ func (g *Gateway) Drain(m *Meters, rules, url, confirm, more string) {
 		m.Stopped()
 	}
 	g.Configure(m.Gone(), rules, url, confirm, more)
+	g.Deliver()
+}
+
+// Deliver starts the gateway, which does not run, and stops it when nothing is buffered any more. Its devices should be out of reach.
+func (g *Gateway) Deliver() {
+	g.t.Helper()
 	g.Run()
 	Wait(g.t, "delivery of all that is buffered", 5*time.Minute, func() bool {
 		if g.Ended() {

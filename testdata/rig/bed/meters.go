@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,11 +44,10 @@ type Meters struct {
 	// PhaseLength is how many replies a phase lasts; it may be set before the first of them.
 	PhaseLength uint32
 
-	t      testing.TB
-	listen net.Listener
+	t    testing.TB
+	port *Port // nil = they are on a serial line
 
 	mu    sync.Mutex // guards all below
-	conns int        // connections that are served
 	given []uint32   // running number of the last reply, by unit-1
 	ends  [][]uint32 // given at each stop of the gateway
 	times [][]time.Time
@@ -63,29 +61,7 @@ func NewMeters(t testing.TB, units, values int) *Meters {
 	for u := range units {
 		s.Units = append(s.Units, byte(u+1))
 	}
-	var err error
-	if m.listen, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := m.listen.Accept()
-			if err != nil {
-				return
-			}
-			m.count(1)
-			wg.Go(func() {
-				defer m.count(-1)
-				// A killed gateway resets its connections.
-				if err := s.ServeTCP(ctx, c); err != nil && !strings.Contains(err.Error(), "reset by peer") && !strings.Contains(err.Error(), "broken pipe") {
-					t.Errorf("meters: %v", err)
-				}
-			})
-		}
-	})
-	t.Cleanup(func() { cancel(); _ = m.listen.Close(); wg.Wait() })
+	m.port = NewPort(t, s)
 	return m
 }
 
@@ -104,12 +80,6 @@ func NewSerialMeter(t testing.TB, rw io.ReadWriteCloser, values int) *Meters {
 		}
 	})
 	return m
-}
-
-func (m *Meters) count(d int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.conns += d
 }
 
 // registers returns how many registers a unit has.
@@ -140,7 +110,7 @@ func (m *Meters) answer(q slave.Request, out []uint16) slave.Exception {
 // Devices returns the configuration of the meters as devices m1, m2, ...; a reply may take up to 20 s, because what is under test is no
 // late slave but a gateway that ends.
 func (m *Meters) Devices(every time.Duration) string {
-	return m.devices(every, "tcp://"+m.listen.Addr().String())
+	return m.devices(every, m.port.Address())
 }
 
 // Gone returns the same configuration at an address where nobody listens: for a gateway that is only to deliver what it has.
@@ -173,11 +143,9 @@ func (m *Meters) devices(every time.Duration, address string) string {
 // the process had sent are answered.
 func (m *Meters) Stopped() {
 	m.t.Helper()
-	Wait(m.t, "the end of the killed gateway's connections", 30*time.Second, func() bool {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.conns == 0
-	})
+	if m.port != nil {
+		m.port.Stopped()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ends = append(m.ends, slices.Clone(m.given))

@@ -9,17 +9,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Record is what came as one record.
 type Record struct {
 	Epoch    string
 	Seq      uint64
-	Lane     string // data, backfill, alarm or audit
+	Lane     string    // data, backfill, alarm or audit
+	Time     time.Time // of its first reading, to the microsecond; only Stored says it
 	Readings []Reading
 }
 
@@ -78,6 +81,7 @@ func storedIn(path string, rec *Record, f func(*Record)) (err error) {
 		var x struct {
 			Ep, Lane, Device, Channel, Fault string
 			Seq                              uint64
+			T                                float64
 			V                                json.Number
 			Vs                               string
 			Vb                               *bool
@@ -90,6 +94,7 @@ func storedIn(path string, rec *Record, f func(*Record)) (err error) {
 				f(rec)
 			}
 			rec.Epoch, rec.Seq, rec.Lane, rec.Readings = x.Ep, x.Seq, x.Lane, rec.Readings[:0]
+			rec.Time = time.UnixMicro(int64(math.Round(x.T * 1e6)))
 		}
 		v := x.V.String() + x.Vs
 		if x.Vb != nil {

@@ -29,7 +29,7 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 func TestKilledReceipt(t *testing.T) {
 	k := newKilled(t, "receipt")
 	k.disturb(*kills, *stops)
-	gateway := k.gateway.drainAndAsk(k)
+	gateway := k.drainAndAsk()
 	far := k.receiver.Finish()
 	tally := bed.NewTally(k.meters)
 	if err := bed.Stored(k.receiver.Out, tally.Add); err != nil {
@@ -54,7 +54,7 @@ func TestKilledReceipt(t *testing.T) {
 func TestKilledPuback(t *testing.T) {
 	k := newKilled(t, "puback")
 	k.disturb(max(4, *kills/10), *stops/10)
-	gateway := k.gateway.drainAndAsk(k)
+	gateway := k.drainAndAsk()
 	far := k.receiver.Finish()
 	tally := bed.NewTally(k.meters)
 	if err := bed.Stored(k.receiver.Out, tally.Add); err != nil {
@@ -79,78 +79,102 @@ func TestKilledPuback(t *testing.T) {
 		k.killed, k.stopped, gateway.produced, gateway.delivered, gateway.lost, int64(gateway.delivered)-a.Delivered, short, a.Duplicates)
 }
 
-// killed is a gateway under load with all that belongs to it.
-type killed struct {
+// victim is a gateway that is killed, with its far end.
+type victim struct {
 	t        *testing.T
 	draw     *rand.Rand
-	confirm  string
-	meters   *bed.Meters
 	broker   *bed.Broker
 	receiver *bed.Receiver
-	gateway  *stopped
+	gateway  *bed.Gateway
+	begins   func() // told before each start of the gateway
+	ended    func() // told after each kill
+	restarts func() // told after each start that follows a kill
 
-	killed, stopped, stops int
+	killed, stopped int
+}
+
+func newVictim(t *testing.T) *victim {
+	nothing := func() {}
+	v := &victim{t: t, draw: drawn(t), begins: nothing, ended: nothing, restarts: nothing}
+	dir := bed.Dir(t, false)
+	v.broker = bed.NewBroker(t, dir)
+	v.broker.Start()
+	v.receiver = bed.NewReceiver(t, programs, dir, v.broker.URL())
+	v.gateway = bed.NewGateway(t, programs, dir)
+	return v
+}
+
+// killed is a gateway under load with all that belongs to it.
+type killed struct {
+	*victim
+	confirm string
+	meters  *bed.Meters
+	stops   int
 }
 
 func newKilled(t *testing.T, confirm string) *killed {
-	k := &killed{t: t, draw: drawn(t), confirm: confirm, meters: bed.NewMeters(t, 4, 6)}
-	dir := bed.Dir(t, false)
-	k.broker = bed.NewBroker(t, dir)
-	k.broker.Start()
-	k.receiver = bed.NewReceiver(t, programs, dir, k.broker.URL())
-	k.gateway = &stopped{bed.NewGateway(t, programs, dir)}
+	k := &killed{victim: newVictim(t), confirm: confirm, meters: bed.NewMeters(t, 4, 6)}
+	k.ended = k.meters.Stopped
 	k.gateway.Configure(k.meters.Devices(20*time.Millisecond), bed.Toggle, k.broker.URL(), confirm, "")
 	return k
 }
 
 // disturb kills the gateway so many times, and stops the broker meanwhile: brokers times, or as it comes. Most lives last a second or
 // two, every third ends before or while the gateway starts.
-func (k *killed) disturb(kills, brokers int) {
+func (v *victim) disturb(kills, brokers int) {
 	over := make(chan struct{})
 	var wg sync.WaitGroup
-	seeds := [2]uint64{k.draw.Uint64(), k.draw.Uint64()}
-	wg.Go(func() { k.stopBrokers(brokers, over, rand.New(rand.NewPCG(seeds[0], seeds[1]))) })
-	k.gateway.Run()
-	for k.killed < kills {
-		life := between(k.draw, 400*time.Millisecond, 3*time.Second)
-		if k.draw.IntN(3) == 0 {
-			life = between(k.draw, 0, 400*time.Millisecond)
+	seeds := [2]uint64{v.draw.Uint64(), v.draw.Uint64()}
+	wg.Go(func() { v.stopBrokers(brokers, over, rand.New(rand.NewPCG(seeds[0], seeds[1]))) })
+	v.begins()
+	v.gateway.Run()
+	for v.killed < kills {
+		life := between(v.draw, 400*time.Millisecond, 3*time.Second)
+		if v.draw.IntN(3) == 0 {
+			life = between(v.draw, 0, 400*time.Millisecond)
 		}
 		time.Sleep(life)
-		if !k.gateway.Kill() {
-			k.t.Errorf("the gateway had ended by itself before kill %d:\n%s", k.killed+1, k.gateway.Tail())
+		if !v.again() {
 			break
 		}
-		k.meters.Stopped()
-		k.killed++
-		k.gateway.Run()
+		v.restarts()
 	}
 	close(over)
 	wg.Wait()
-	k.broker.Start()
-	k.receiver.Restart()
+	v.broker.Start()
+	v.receiver.Restart()
 	time.Sleep(2 * time.Second)
 }
 
+// again kills the gateway and starts it again.
+func (v *victim) again() bool {
+	if !v.gateway.Kill() {
+		v.t.Errorf("the gateway had ended by itself before kill %d:\n%s", v.killed+1, v.gateway.Tail())
+		return false
+	}
+	v.ended()
+	v.killed++
+	v.begins()
+	v.gateway.Run()
+	return true
+}
+
 // stopBrokers stops and starts the broker until over, and as often as is asked for.
-func (k *killed) stopBrokers(times int, over <-chan struct{}, draw *rand.Rand) {
+func (v *victim) stopBrokers(times int, over <-chan struct{}, draw *rand.Rand) {
 	for {
 		select {
 		case <-over:
-			if k.stopped >= times {
+			if v.stopped >= times {
 				return
 			}
 		case <-time.After(between(draw, time.Second, 5*time.Second)):
 		}
-		k.broker.Stop()
-		k.stopped++
+		v.broker.Stop()
+		v.stopped++
 		time.Sleep(between(draw, 0, 2*time.Second))
-		k.broker.Start()
+		v.broker.Start()
 	}
 }
-
-// stopped is a gateway that can be asked for its account at the end.
-type stopped struct{ *bed.Gateway }
 
 // own is what the gateway says of itself, in readings.
 type own struct {
@@ -159,14 +183,14 @@ type own struct {
 }
 
 // drainAndAsk stops the gateway, lets it deliver all that is buffered, and returns its own account.
-func (g *stopped) drainAndAsk(k *killed) own {
+func (k *killed) drainAndAsk() own {
 	k.t.Helper()
-	g.Terminate(60 * time.Second)
+	k.gateway.Terminate(60 * time.Second)
 	k.meters.Stopped()
 	k.stops = k.killed + 1
-	before := g.QueueStatus().Account
-	g.Drain(k.meters, bed.Toggle, k.broker.URL(), k.confirm, "")
-	a := g.QueueStatus().Account
+	before := k.gateway.QueueStatus().Account
+	k.gateway.Drain(k.meters, bed.Toggle, k.broker.URL(), k.confirm, "")
+	a := k.gateway.QueueStatus().Account
 	if a.Buffered != 0 {
 		k.t.Errorf("%d readings are still buffered", a.Buffered)
 	}
