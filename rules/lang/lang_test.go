@@ -167,7 +167,7 @@ func TestConditions(t *testing.T) {
 // TestIncrease: a counter that begins at 0 anew has gone on by what it says then.
 func TestIncrease(t *testing.T) {
 	r := newRig(t, "increase(meter1.n, 1h) == 17", Condition)
-	for i, n := range []int{100, 105, 110, 3, 7} { // 5 + 5 + 3 + 4
+	for i, n := range []int{100, 105, 105, 110, 3, 7} { // 5 + 0 + 5 + 3 + 4
 		r.put(time.Duration(i)*time.Second, map[string]any{"meter1.n": n})
 	}
 	if got := r.x.Test(10*time.Second, time.Time{}); got != Yes {
