@@ -126,7 +126,7 @@ func (j *judge) book(out *rules.Outcome) {
 	j.ledger.now.Filtered += uint64(out.Filtered)
 	j.ledger.now.Thinned += uint64(out.Thinned)
 	if j.ledger.now != before {
-		j.noteState(j.ledger.state())
+		j.noteStates(j.ledger.state())
 	}
 }
 

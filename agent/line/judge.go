@@ -46,7 +46,9 @@ type judge struct {
 	input    box.Place
 	drops1   buffer.Drops // declared so far
 	drops2   buffer.Drops
-	changed  []rules.State // rule state that no entry carries yet
+	changed  []rules.State  // rule state that no entry carries yet
+	bodies   []byte         // reused: memory of changed
+	places   map[string]int // where a key stands in changed; nil = it was empty before what is noted now
 	epochs   map[uint32]buffer.Epoch
 	declared []buffer.Declaration // to be declared by the next entry
 	cleared  []tidegate.Record    // alarms that end without a reading, for the next entry
@@ -148,9 +150,7 @@ func (j *judge) follow(out *rules.Outcome, rec *tidegate.Record) (alarms []tideg
 		wall, boot := past.When(&a, rec.Time, rec.Boot)
 		alarms = append(alarms, tidegate.Record{Class: tidegate.ClassAlarm, Time: wall, Boot: boot, Quality: rec.Quality, Readings: []tidegate.Reading{r}})
 	}
-	for _, s := range out.Changed {
-		j.noteState(s)
-	}
+	j.noteStates(out.Changed...)
 	if out.Turned {
 		j.noteStatus()
 	}
@@ -216,11 +216,11 @@ func (j *judge) take(payload []byte, next box.Place) error {
 	for i := range j.recs {
 		rec := &j.recs[i]
 		var derived []tidegate.Reading
-		rec.Readings = past.Judge(j.rules, rec, func(out *rules.Outcome) {
-			alarms = append(alarms, j.follow(out, rec)...)
+		rec.Readings = past.Judge(j.rules, rec, func(out rules.Outcome) {
+			alarms = append(alarms, j.follow(&out, rec)...)
 			actions = append(actions, out.Actions...)
 			derived = append(derived, out.Derived...) // which are the Set's until it is used again
-			j.book(out)
+			j.book(&out)
 		})
 		if len(rec.Readings) > 0 {
 			kept = append(kept, *rec)
@@ -335,7 +335,8 @@ func (j *judge) published(e *entry, d1, d2 box.Drops) {
 		j.judged.Declared(d2)
 	}
 	j.drops1, j.drops2 = e.drops1, e.drops2
-	j.changed, j.cleared = nil, nil
+	j.carried()
+	j.cleared = nil
 	j.declared = j.declared[min(len(j.declared), maxDeclared):]
 	for i := range e.runs {
 		if r := &e.runs[i]; isLive(r.class) {

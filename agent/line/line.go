@@ -183,7 +183,7 @@ func (l *Line) restoreRules(f *facts) {
 	}
 	l.judge.counts = l.judge.ledger.now
 	if len(stored[ledgerKey]) > 0 {
-		l.judge.noteState(l.judge.ledger.state()) // uplinks may be others now
+		l.judge.noteStates(l.judge.ledger.state()) // uplinks may be others now
 	}
 	delete(stored, ledgerKey)
 	var states []rules.State

@@ -79,14 +79,12 @@ func (j *judge) noteStart(s past.Start) {
 	s.Count, s.Place, s.Boot = j.starts, buffer.Place{Epoch: epoch, Number: next}, j.rules.Start()
 	s.Wall, s.Armed = j.clock().Wall, j.rules.Fingerprints()
 	j.starts++
-	j.noteState(s.State())
+	j.noteStates(s.State())
 }
 
 // adopt takes over what restoring the rules led to: alarms of rules that are gone are cleared, their states forgotten.
 func (j *judge) adopt(out rules.Outcome) {
-	for _, s := range out.Changed {
-		j.noteState(s)
-	}
+	j.noteStates(out.Changed...)
 	j.noteStatus()
 	now := j.clock()
 	for _, a := range out.Alarms {
@@ -101,14 +99,42 @@ func (j *judge) adopt(out rules.Outcome) {
 	}
 }
 
-// noteState keeps the newest state of each rule until an entry carries it.
-func (j *judge) noteState(s rules.State) {
-	s = rules.State{Key: s.Key, Body: append([]byte(nil), s.Body...)}
-	for i := range j.changed {
-		if j.changed[i].Key == s.Key {
-			j.changed[i] = s
-			return
+// noteStates keeps the newest state under each key until an entry carries it. A key stands once in list.
+func (j *judge) noteStates(list ...rules.State) {
+	before := len(j.changed)
+	if j.places == nil && before > 0 && len(list) > 4 { // fewer are looked up one by one
+		j.places = make(map[string]int, before+len(list))
+		for i := range j.changed {
+			j.places[j.changed[i].Key] = i
 		}
 	}
-	j.changed = append(j.changed, s)
+	for _, s := range list {
+		at, ok := j.places[s.Key]
+		if j.places == nil && before > 0 {
+			at = slices.IndexFunc(j.changed[:before], func(x rules.State) bool { return x.Key == s.Key })
+			ok = at >= 0
+		}
+		switch {
+		case ok && s.Body == nil:
+			j.changed[at].Body = nil
+		case ok:
+			j.changed[at].Body = append(j.changed[at].Body[:0], s.Body...)
+		default:
+			if s.Body != nil {
+				start := len(j.bodies)
+				j.bodies = append(j.bodies, s.Body...)
+				s.Body = j.bodies[start:len(j.bodies):len(j.bodies)]
+			}
+			if j.places != nil {
+				j.places[s.Key] = len(j.changed)
+			}
+			j.changed = append(j.changed, s)
+		}
+	}
+}
+
+// carried says that an entry carries the changed state.
+func (j *judge) carried() {
+	clear(j.changed)
+	j.changed, j.bodies, j.places = j.changed[:0], j.bodies[:0], nil
 }

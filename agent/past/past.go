@@ -14,16 +14,16 @@ import (
 const Grace = 250 * time.Millisecond
 
 // Judge lets set judge rec, calls f with what came of it, first of the time that passed before, then of rec, and returns the readings that
-// remain. An Outcome belongs to f until it returns. What was due more than Grace before the end of a Read has happened before the Read, whatever
+// remain. What an Outcome holds belongs to f until it returns. What was due more than Grace before the end of a Read has happened before the Read, whatever
 // times its readings have of their own, and however late the judge comes to it: so the records alone, in their order, say what rules do.
-func Judge(set *rules.Set, rec *tidegate.Record, f func(out *rules.Outcome)) []tidegate.Reading {
+func Judge(set *rules.Set, rec *tidegate.Record, f func(out rules.Outcome)) []tidegate.Reading {
 	if rec.Class == tidegate.ClassReading {
 		if out, ok := Elapse(set, rec); ok {
-			f(&out)
+			f(out)
 		}
 	}
 	out := set.Apply(rec)
-	f(&out)
+	f(out)
 	return out.Readings
 }
 

@@ -401,7 +401,7 @@ func TestJudgeCatchesUp(t *testing.T) {
 		rec := tidegate.Record{Class: tidegate.ClassReading, Boot: boot, Time: began.Add(boot).UTC(), Readings: []tidegate.Reading{
 			{Device: "door", Channel: "open", Value: tidegate.Bool(open), Time: began.Add(own).UTC()},
 		}}
-		if left := Judge(set, &rec, func(out *rules.Outcome) {
+		if left := Judge(set, &rec, func(out rules.Outcome) {
 			for _, a := range out.Alarms {
 				got = append(got, fmt.Sprint(a.Rule, " ", a.Raised, " ", a.Boot))
 			}

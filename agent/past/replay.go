@@ -160,7 +160,7 @@ func (r *replay) reading(rec *tidegate.Record, at buffer.Place) error {
 	}
 	r.flush(rec.Boot - Grace)
 	r.waiting = r.waiting[:0]
-	Judge(r.set, rec, func(out *rules.Outcome) { r.report.would(out, rec.Time, rec.Boot, at.Number) })
+	Judge(r.set, rec, func(out rules.Outcome) { r.report.would(&out, rec.Time, rec.Boot, at.Number) })
 	base := rec.Time.Add(-rec.Boot)
 	if !r.base.IsZero() && base.Sub(r.base).Abs() > time.Second {
 		r.steps++

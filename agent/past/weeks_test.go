@@ -82,7 +82,7 @@ func TestTwoWeeks(t *testing.T) {
 		return set
 	}
 	set, most := started(begin), 0
-	follow := func(out *rules.Outcome) {
+	follow := func(out rules.Outcome) {
 		for _, s := range out.Changed {
 			if store[s.Key] = (rules.State{Key: s.Key, Body: slices.Clone(s.Body)}); s.Body == nil {
 				delete(store, s.Key)
