@@ -255,7 +255,7 @@ var theRules = ruleBook{
 		{what: "sync/forward", limit: 1650, why: "lanes, flights and what is suspected, of ending connections or of getting no receipt, share one connection's state; pace, pack and uplink are out already"},
 		{what: "buffer", limit: 2400, why: "one lock over one store: tails, cursors, segments, declarations and their digest change together; encodings and Badger are out already"},
 		{what: "rules/window", limit: 1550, why: "four shapes of window, what is asked of them and their state are one scheme over one ring of buckets"},
-		{what: "rules/lang", limit: 2750, why: "one language over one kind of node: reading, checking, functions and what they keep would only export to each other"},
+		{what: "rules/lang", limit: 2800, why: "one language over one kind of node: reading, checking, functions and what they keep would only export to each other"},
 		{what: "agent", limit: 2650, why: "the loops belong together: reading, judging, storing, forwarding, status; 50 lines give outputs their interlocks and show what waits"},
 		{what: "rules", limit: 1920, why: "one judge: what rules say, derive and keep of one instant, and what goes on; language, windows and filters are out already"},
 		{what: "agent/line", limit: 2150, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},

@@ -32,6 +32,7 @@ func (s *Set) plan(r *rule) {
 		}
 	}
 	switch {
+	case ok && r.heap >= 0 && at == r.due:
 	case ok && r.heap >= 0:
 		r.due = at
 		heap.Fix(&s.due, r.heap)

@@ -30,7 +30,6 @@ type derive struct {
 	rule *rule
 	x    *lang.Instance
 	mark uint32 // fingerprint of channel and expression
-	keys map[[2]int]string
 	cell *cell  // what rules see of it; nil = none looks
 	turn uint64 // instant in which one of its channels was heard
 	took uint64 // inputs that have a new value in that instant
@@ -64,7 +63,7 @@ func (r *Rule) checkDerives() error {
 // startDerives makes the derived channels of r run on the cells of the channels that they look at.
 func (s *Set) startDerives(r *rule, byChannel map[string]*cell, start time.Duration) {
 	for i := range r.Derives {
-		d := &derive{Derive: r.Derives[i], rule: r, keys: map[[2]int]string{}}
+		d := &derive{Derive: r.Derives[i], rule: r}
 		h := fnv.New32a()
 		fmt.Fprintf(h, "%s\x00%s", d.Name(), d.Value.Text) // a hash takes all bytes
 		d.mark = h.Sum32()
@@ -76,6 +75,7 @@ func (s *Set) startDerives(r *rule, byChannel map[string]*cell, start time.Durat
 		}
 		d.x = d.Value.New(cells, start)
 		r.derives = append(r.derives, d)
+		r.keep(d.x, 'd', d.mark)
 	}
 }
 
@@ -207,13 +207,13 @@ func (s *Set) derive(r *rule, rec *tidegate.Record) {
 			continue
 		}
 		if d.took != 0 && d.x.Keeps() {
-			d.x.Took(d.took, s.now, s.clock(d.Value))
+			d.x.Took(d.took, s.now, s.clock(d.x))
 			s.fed = append(s.fed, r)
 		}
 		if !r.isOn() || r.parked != "" {
 			continue
 		}
-		v := d.x.Value(s.now, s.clock(d.Value))
+		v := d.x.Value(s.now, s.clock(d.x))
 		if d.x.Over() {
 			s.park(r)
 			continue
@@ -244,19 +244,4 @@ func (s *Set) keepDerived(rd *tidegate.Reading) {
 	last := &s.derived[tidegate.MaxReadings-1]
 	last.Value = tidegate.Value{}
 	last.Fault = fmt.Sprintf("more than %d readings were derived from one record; the rest is left out", tidegate.MaxReadings)
-}
-
-// parts calls f for each part of what d keeps, as rule.parts does.
-func (d *derive) parts(all bool, f func(key string, body []byte)) {
-	if !d.x.Keeps() {
-		return
-	}
-	d.x.Parts(all, func(slot, n int, body []byte) {
-		k, ok := d.keys[[2]int{slot, n}]
-		if !ok {
-			k = fmt.Sprintf("%s/d%08x.%d.%d", d.rule.Name, d.mark, slot, n)
-			d.keys[[2]int{slot, n}] = k
-		}
-		f(k, body)
-	})
 }

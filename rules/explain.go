@@ -72,10 +72,10 @@ func (s *Set) Explain(name string) (x Stand, ok bool) {
 	}
 	if r.parked == "" && x.Looked {
 		if r.when != nil {
-			x.When = s.test(r.When, r.when)
+			x.When = s.test(r.when)
 		}
 		if r.clear != nil {
-			x.Clear = s.test(r.Clear, r.clear)
+			x.Clear = s.test(r.clear)
 		}
 		x.Parts, x.ClearParts = s.show(r, s.now)
 	}

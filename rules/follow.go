@@ -33,7 +33,7 @@ func (s *Set) byChannel(name string) *cell {
 func (s *Set) fire(r *rule) {
 	r.phase, r.raised, r.isHeld, r.isBlind, r.turned = active, r.severity, true, false, s.now
 	r.fired++
-	r.isOver = r.clear != nil && r.Clear.Timed() && s.test(r.Clear, r.clear) == lang.Yes
+	r.isOver = r.clear != nil && r.clear.Timed() && s.test(r.clear) == lang.Yes
 	s.touch(r)
 	if r.raised != 0 {
 		a := Alarm{Rule: r.Name, Raised: true, Severity: r.Severity, Text: r.Text, Boot: s.now}

@@ -22,26 +22,19 @@ func (s *Set) Apply(rec *tidegate.Record) Outcome {
 	if rec.Class == tidegate.ClassReading && len(s.rules) > 0 {
 		s.setWall(rec.Time, rec.Boot, rec.Quality)
 		boot := time.Duration(-1)
-		var device string
-		var channels map[string]*cell
 		for i := range rec.Readings {
 			rd := &rec.Readings[i]
-			if i == 0 || rd.Device != device {
-				device = rd.Device
-				channels = s.cells[device]
-			}
-			if channels == nil {
-				continue
-			}
 			at := rec.Boot
-			if early := rec.Time.Sub(rd.Time); !rd.Time.IsZero() && early > 0 && early <= ownTime {
-				at -= early
+			if !rd.Time.IsZero() {
+				if early := rec.Time.Sub(rd.Time); early > 0 && early <= ownTime {
+					at -= early
+				}
 			}
-			if rd.Channel == DeviceChannel && rd.Fault != "" { // as if each channel had said so
-				for _, c := range s.listed[device] {
+			if rd.Fault != "" && rd.Channel == DeviceChannel { // as if each channel had said so
+				for _, c := range s.listed[rd.Device] {
 					boot = s.hear(rec, c, rd, at, boot)
 				}
-			} else if c := channels[rd.Channel]; c != nil && !c.isMade {
+			} else if c := s.heard(rd); c != nil && !c.isMade {
 				boot = s.hear(rec, c, rd, at, boot)
 			}
 		}
@@ -55,6 +48,25 @@ func (s *Set) Apply(rec *tidegate.Record) Outcome {
 	out := s.outcome()
 	out.Readings, out.Made = list, made
 	return out
+}
+
+// heard returns the cell of the channel of rd; nil = no rule looks at it. Mostly readings come one behind the other as they did before.
+func (s *Set) heard(rd *tidegate.Reading) *cell {
+	if c := s.last.then; c != nil && c.is(rd.Device, rd.Channel) {
+		s.last = c
+		return c
+	}
+	c := s.cells[rd.Device][rd.Channel]
+	if c != nil {
+		s.last.then, s.last = c, c
+	}
+	return c
+}
+
+// is reports whether c is the cell of a channel of a device.
+func (c *cell) is(device, channel string) bool {
+	n := len(device)
+	return len(c.name) == n+1+len(channel) && c.name[n+1:] == channel && c.name[:n] == device && c.name[n] == '.'
 }
 
 // hear takes over one reading of rec, in the instant under way, of boot time before, or in a new one. It returns the instant's boot time.
@@ -94,14 +106,12 @@ func (s *Set) wall(boot time.Duration) time.Time {
 	return s.base.Add(boot).In(s.zone)
 }
 
-// test returns what x, of p, says now.
-func (s *Set) test(p *lang.Program, x *lang.Instance) lang.Verdict {
-	return x.Test(s.now, s.clock(p))
-}
+// test returns what x says now.
+func (s *Set) test(x *lang.Instance) lang.Verdict { return x.Test(s.now, s.clock(x)) }
 
-// clock returns what the wall clock says now to p; zero where p does not look at it.
-func (s *Set) clock(p *lang.Program) time.Time {
-	if !p.Clock {
+// clock returns what the wall clock says now to x; zero where x does not look at it.
+func (s *Set) clock(x *lang.Instance) time.Time {
+	if !x.Clock() {
 		return time.Time{}
 	}
 	return s.wall(s.now)
@@ -130,7 +140,7 @@ func (s *Set) take(c *cell, rd *tidegate.Reading, at time.Duration) {
 		w := &c.watches[i]
 		r := w.rule
 		if rd.Fault != "" {
-			if w.when != 0 && !w.faults && r.phase == pending && !r.isBlind && !r.When.Timed() {
+			if w.when != 0 && !w.faults && r.phase == pending && !r.isBlind && !r.when.Timed() {
 				r.isBlind = true
 				s.touch(r)
 			}
@@ -176,10 +186,10 @@ func (s *Set) judge(rec *tidegate.Record) {
 	for i := 0; i < len(s.moved); i++ { // what is derived concerns further rules
 		r := s.moved[i]
 		if r.tookW != 0 {
-			r.when.Took(r.tookW, s.now, s.clock(r.When))
+			r.when.Took(r.tookW, s.now, s.clock(r.when))
 		}
 		if r.tookC != 0 {
-			r.clear.Took(r.tookC, s.now, s.clock(r.Clear))
+			r.clear.Took(r.tookC, s.now, s.clock(r.clear))
 		}
 		if r.keeps && r.tookW|r.tookC != 0 {
 			s.fed = append(s.fed, r)
@@ -234,10 +244,10 @@ func (s *Set) step(r *rule, alone bool) {
 		return
 	}
 	w, heard := lang.Unknown, !alone && r.lookW
-	if heard || r.When.Timed() {
-		w = s.test(r.When, r.when)
+	if heard || r.when.Timed() {
+		w = s.test(r.when)
 	}
-	if w == lang.Unknown && !r.When.Timed() && r.phase == pending && !r.isBlind && s.now-r.since >= r.For {
+	if w == lang.Unknown && !r.when.Timed() && r.phase == pending && !r.isBlind && s.now-r.since >= r.For {
 		w = lang.Yes // nothing has contradicted since
 	}
 	switch r.phase {
@@ -275,11 +285,11 @@ func (s *Set) isOver(r *rule, w lang.Verdict, alone bool) bool {
 		return w == lang.No
 	}
 	heard := !alone && r.lookC
-	if !heard && !r.Clear.Timed() {
+	if !heard && !r.clear.Timed() {
 		return false
 	}
 	before := r.isOver
-	r.isOver = s.test(r.Clear, r.clear) == lang.Yes
+	r.isOver = s.test(r.clear) == lang.Yes
 	return r.isOver && (heard || !before && r.looked)
 }
 

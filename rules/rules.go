@@ -97,6 +97,7 @@ type Set struct {
 	cells map[string]map[string]*cell
 	// listed are the cells of each device, in the order in which rules name them.
 	listed map[string][]*cell
+	last   *cell         // whose reading came last; at first one that none has
 	kept   []*cell       // those of cells that are part of the state
 	begun  time.Duration // boot time from which on it looks
 	now    time.Duration
@@ -133,6 +134,7 @@ type cell struct {
 	heard   time.Duration
 	watches []watch
 	feeds   []feed
+	then    *cell  // whose reading came behind one of it
 	turn    uint64 // instant in which it was read last
 	isKept  bool   // it is part of the state
 	isMade  bool   // rules derive it: what was stored of it is not judged again
@@ -156,45 +158,46 @@ const (
 )
 
 type rule struct {
-	Rule
-	index    int
-	rank     int            // its turn in an instant: behind all rules that derive what it looks at
-	severity byte           // number of Rule.Severity
-	mark     uint32         // fingerprint of When and For: a timer is not carried over to another condition
-	when     *lang.Instance // nil = it is always active
-	clear    *lang.Instance // nil = there is none
-	timed    bool           // When or Clear may say something else without a reading
-	looked   bool           // it was looked at: what looks at time is, at the start
-	isOver   bool           // active, and looked: Clear held when it was looked at last
-	keeps    bool           // When or Clear keeps something over time
-	keys     map[part]string
-	derives  []*derive
-	phase    phase
-	raised   byte          // active: number of the severity of the alarm that stands, 0 = none does
-	since    time.Duration // pending: boot time at which When began to hold
-	turned   time.Duration // active: boot time at which it became so; 0 = the gateway was started since
-	fired    uint64        // how often it became active
+	// What each reading needs stands first, so that it is fetched together: there may be thousands of rules.
+	turn         uint64 // instant that concerns it
+	tookW, tookC uint64 // inputs that have a new value in that instant
+	first        *cell  // of the inputs that were heard, the first
+	when         *lang.Instance
+	clear        *lang.Instance // nil = there is none; when nil = it is always active
+	rank         int            // its turn in an instant: behind all rules that derive what it looks at
+	lookW, lookC bool           // When, Clear is to be looked at: one of its inputs was heard
+	phase        phase
+	timed        bool // When or Clear may say something else without a reading
+	keeps        bool // When or Clear keeps something over time
+	looked       bool // it was looked at: what looks at time is, at the start
+	isOver       bool // active, and looked: Clear held when it was looked at last
 	// isHeld: active: When was last seen to hold. Idle: Clear ended it while When held, which must be seen not to hold before the rule
 	// starts again.
 	isHeld bool
 	// isBlind: pending, and When does not look at time or faults: a channel of it failed, or the gateway was started anew. For alone does not
 	// make it active, a reading has to come.
 	isBlind bool
-	parked  string // why it is not judged any more; "" = it is
-	dirty   bool   // listed in Set.dirty
+	dirty   bool          // listed in Set.dirty
+	raised  byte          // active: number of the severity of the alarm that stands, 0 = none does
+	parked  string        // why it is not judged any more; "" = it is
+	heap    int           // place in Set.due; -1 = it is not there
+	due     time.Duration // when time alone has it looked at
+	keepers []keeper
+	derives []*derive
+	since   time.Duration // pending: boot time at which When began to hold
 
-	turn         uint64 // instant that concerns it
-	tookW, tookC uint64 // inputs that have a new value in that instant
-	lookW, lookC bool   // When, Clear is to be looked at: one of its inputs was heard
-	first        *cell  // the first of them
-	due          time.Duration
-	heap         int // place in Set.due; -1 = it is not there
+	Rule
+	index    int
+	severity byte          // number of Rule.Severity
+	mark     uint32        // fingerprint of When and For: a timer is not carried over to another condition
+	turned   time.Duration // active: boot time at which it became so; 0 = the gateway was started since
+	fired    uint64        // how often it became active
 }
 
 // New returns a Set of rules in their initial state, or says everything that is wrong with them. start is the boot time from which on it
 // looks: what was silent before is not missing.
 func New(list []Rule, start time.Duration) (*Set, error) {
-	s := &Set{byName: make(map[string]*rule, len(list)), cells: map[string]map[string]*cell{}, listed: map[string][]*cell{}, begun: start, turn: 1}
+	s := &Set{byName: make(map[string]*rule, len(list)), cells: map[string]map[string]*cell{}, listed: map[string][]*cell{}, last: &cell{}, begun: start, turn: 1}
 	byChannel := map[string]*cell{}
 	var errs []error
 	for _, r := range list {
@@ -208,12 +211,14 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 		s.byName[r.Name] = own
 		if r.When != nil {
 			own.when = s.start(own, r.When, byChannel)
+			own.keep(own.when, 'w', textMark(r.When.Text))
 		}
 		if r.Clear != nil {
 			own.clear = s.start(own, r.Clear, byChannel)
+			own.keep(own.clear, 'c', textMark(r.Clear.Text))
 		}
 		own.timed = r.When != nil && r.When.Timed() || r.Clear != nil && r.Clear.Timed()
-		own.keeps = r.When != nil && own.when.Keeps() || own.clear != nil && own.clear.Keeps()
+		own.keeps = len(own.keepers) > 0
 		s.startDerives(own, byChannel, start)
 		s.startFilters(own)
 		s.plan(own)

@@ -73,32 +73,42 @@ type part struct {
 	part int
 }
 
-// key returns where p of r is stored: "rule/w1a2b3c4d.0.7", of `when`, fingerprint of its text, call 0, part 7.
-func (r *rule) key(p part) string {
-	if k, ok := r.keys[p]; ok {
-		return k
-	}
-	if r.keys == nil {
-		r.keys = map[part]string{}
-	}
-	k := fmt.Sprintf("%s/%c%08x.%d.%d", r.Name, p.of, textMark(r.program(p.of).Text), p.slot, p.part)
-	r.keys[p] = k
-	return k
+// A keeper is an expression that keeps something over time.
+type keeper struct {
+	x      *lang.Instance
+	prefix string     // of its keys: "rule/w1a2b3c4d", of `when`, fingerprint of its text
+	keys   [][]string // by call and part, as far as they were needed
 }
 
-func (r *rule) program(of byte) *lang.Program {
-	if of == 'w' {
-		return r.When
+// keep adds x, if it keeps something over time.
+func (r *rule) keep(x *lang.Instance, of byte, mark uint32) {
+	if x.Keeps() {
+		r.keepers = append(r.keepers, keeper{x: x, prefix: fmt.Sprintf("%s/%c%08x", r.Name, of, mark)})
 	}
-	return r.Clear
 }
 
-// instance returns what runs program(of); nil where there is none.
-func (r *rule) instance(of byte) *lang.Instance {
-	if of == 'w' {
-		return r.when
+// key returns where a part is stored: "rule/w1a2b3c4d.0.7", call 0, part 7.
+func (k *keeper) key(slot, part int) string {
+	for len(k.keys) <= slot {
+		k.keys = append(k.keys, nil)
 	}
-	return r.clear
+	list := &k.keys[slot]
+	for len(*list) <= part {
+		*list = append(*list, "")
+	}
+	if (*list)[part] == "" {
+		(*list)[part] = fmt.Sprintf("%s.%d.%d", k.prefix, slot, part)
+	}
+	return (*list)[part]
+}
+
+// dirty is lang.Instance.Dirty with the part's key.
+func (k *keeper) dirty(b []byte) (key string, body []byte, ok bool) {
+	slot, part, body, ok := k.x.Dirty(b)
+	if !ok {
+		return "", nil, false
+	}
+	return k.key(slot, part), body, true
 }
 
 func textMark(text string) uint32 {
@@ -184,11 +194,15 @@ func (s *Set) State() []State {
 		if r.phase != idle || r.fired != 0 || r.isHeld {
 			out = append(out, State{Key: r.Name, Body: r.appendState(nil)})
 		}
-		r.parts(true, func(key string, body []byte) {
-			if body != nil {
-				out = append(out, State{Key: key, Body: append([]byte(nil), body...)})
+		for i := range r.keepers {
+			k := &r.keepers[i]
+			k.x.Touch()
+			for key, body, ok := k.dirty(nil); ok; key, body, ok = k.dirty(nil) {
+				if body != nil {
+					out = append(out, State{Key: key, Body: body})
+				}
 			}
-		})
+		}
 	}
 	s.laneStates(true, func(l *lane) { out = append(out, State{Key: l.key, Body: l.Append(nil)}) })
 	for _, c := range s.kept {
@@ -197,18 +211,6 @@ func (s *Set) State() []State {
 		}
 	}
 	return out
-}
-
-// parts calls f for each part of what the conditions of r keep: all of them, or those that changed since the last call.
-func (r *rule) parts(all bool, f func(key string, body []byte)) {
-	for _, of := range [...]byte{'w', 'c'} {
-		if x := r.instance(of); x != nil && x.Keeps() {
-			x.Parts(all, func(slot, n int, body []byte) { f(r.key(part{of, slot, n}), body) })
-		}
-	}
-	for _, d := range r.derives {
-		d.parts(all, f)
-	}
 }
 
 // reset makes the memory of the last Outcome free for the next.
@@ -226,37 +228,37 @@ func (s *Set) touch(r *rule) {
 	}
 }
 
+// change notes the state stored under key: b is bodies and, behind, the state; nil = it is to be forgotten.
+func (s *Set) change(key string, b []byte) {
+	if b == nil {
+		s.forget(key)
+		return
+	}
+	start := len(s.bodies)
+	s.bodies = b
+	s.changed = append(s.changed, State{Key: key, Body: b[start:len(b):len(b)]})
+}
+
 // outcome returns what was gathered since reset.
 func (s *Set) outcome() Outcome {
 	turned := len(s.dirty) > 0
 	for _, r := range s.dirty {
-		start := len(s.bodies)
-		s.bodies = r.appendState(s.bodies)
-		s.changed = append(s.changed, State{Key: r.Name, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
+		s.change(r.Name, r.appendState(s.bodies))
 		r.dirty = false
 	}
 	for _, r := range s.fed {
-		r.parts(false, func(key string, body []byte) {
-			if body == nil {
-				s.forget(key)
-				return
+		for i := range r.keepers {
+			k := &r.keepers[i]
+			for key, b, ok := k.dirty(s.bodies); ok; key, b, ok = k.dirty(s.bodies) {
+				s.change(key, b)
 			}
-			start := len(s.bodies)
-			s.bodies = append(s.bodies, body...)
-			s.changed = append(s.changed, State{Key: key, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
-		})
+		}
 	}
 	if len(s.laneDirt) > 0 {
-		s.laneStates(false, func(l *lane) {
-			start := len(s.bodies)
-			s.bodies = l.Append(s.bodies)
-			s.changed = append(s.changed, State{Key: l.key, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
-		})
+		s.laneStates(false, func(l *lane) { s.change(l.key, l.Append(s.bodies)) })
 	}
 	for _, c := range s.dirt {
-		start := len(s.bodies)
-		s.bodies = c.appendState(s.bodies)
-		s.changed = append(s.changed, State{Key: c.stored, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
+		s.change(c.stored, c.appendState(s.bodies))
 		c.dirty = false
 	}
 	s.dirty, s.fed, s.dirt = s.dirty[:0], s.fed[:0], s.dirt[:0]

@@ -253,37 +253,54 @@ func (c *checker) binary(n *ast.BinaryNode) node {
 	return c.fault(n.Location().From, "not expected here", "operators are + - * / % **, comparisons, and, or, not, in, contains, startsWith, endsWith, matches")
 }
 
+// logic is a chain of conditions with one operator between them, and or or.
 func (c *checker) logic(n *ast.BinaryNode) node {
-	a, b := c.condition(n.Left), c.condition(n.Right)
-	if a.kind == kindNone || b.kind == kindNone {
+	decides := Yes
+	if n.Operator == "and" || n.Operator == "&&" {
+		decides = No
+	}
+	var out node
+	var chain []func(*Instance) Verdict
+	ok := true
+	for i, operand := range chained(n) {
+		a := c.condition(operand)
+		ok = ok && a.kind != kindNone
+		if i == 0 {
+			out = a
+		}
+		out.end, chain = a.end, append(chain, a.yes)
+		out = out.with(out, a)
+	}
+	if !ok {
 		return node{input: -1}
 	}
-	l, r := a.yes, b.yes
-	out := node{kind: kindBool, at: a.at, end: b.end}
-	if n.Operator == "and" || n.Operator == "&&" {
-		out.yes = func(x *Instance) Verdict {
-			v := l(x)
-			if v == No {
-				return No
+	out = node{kind: kindBool, at: out.at, end: out.end, inputs: out.inputs, faults: out.faults, isConst: out.isConst, input: -1}
+	out.yes = func(x *Instance) Verdict {
+		all := Yes + No - decides
+		for _, yes := range chain {
+			switch yes(x) {
+			case decides:
+				return decides
+			case Unknown:
+				all = Unknown
 			}
-			w := r(x)
-			if w == No || v == Yes && w == Yes {
-				return w
-			}
-			return Unknown
 		}
-	} else {
-		out.yes = func(x *Instance) Verdict {
-			v := l(x)
-			if v == Yes {
-				return Yes
-			}
-			w := r(x)
-			if w == Yes || v == No && w == No {
-				return w
-			}
-			return Unknown
-		}
+		return all
 	}
-	return out.with(a, b)
+	return out
+}
+
+// chained returns the operands of n and of what stands left of it with the same operator, from left to right.
+func chained(n *ast.BinaryNode) (out []ast.Node) {
+	word := map[string]string{"&&": "and", "||": "or", "and": "and", "or": "or"}
+	for at := n; ; {
+		out = append(out, at.Right)
+		left, ok := at.Left.(*ast.BinaryNode)
+		if !ok || word[left.Operator] != word[n.Operator] {
+			out = append(out, at.Left)
+			slices.Reverse(out)
+			return out
+		}
+		at = left
+	}
 }

@@ -32,8 +32,8 @@ type function struct {
 var functions = [...]function{
 	// Over time. What they say of the past is kept over restarts.
 	{"avg", windowArgs, "number", "average", "avg(meter1.temp, 5m)", aggregate(window.Sums, (*window.Window).Avg, keepUnit)},
-	{"min", windowArgs + ", or two and more numbers", "number", "least", "min(meter1.temp, 5m)", extreme(window.Extremes, (*window.Window).Min, math.Min)},
-	{"max", windowArgs + ", or two and more numbers", "number", "greatest", "max(meter1.temp, 20x)", extreme(window.Extremes, (*window.Window).Max, math.Max)},
+	{"min", windowArgs + ", or two and more numbers", "number", "least", "min(meter1.temp, 5m)", extreme(window.Extremes, (*window.Window).Min, lesser)},
+	{"max", windowArgs + ", or two and more numbers", "number", "greatest", "max(meter1.temp, 20x)", extreme(window.Extremes, (*window.Window).Max, greater)},
 	{"sum", windowArgs, "number", "sum", "sum(counter.pulses, 1h, tumbling)", aggregate(window.Sums, (*window.Window).Sum, keepUnit)},
 	{"count", windowArgs, "number", "how many values came; 0 when none did", "count(door.open, 1h) > 20", aggregate(window.Sums, countOf, noUnit)},
 	{"p50", windowArgs, "number", "median, within 1 % of its value", "p50(meter1.temp, 1h)", aggregate(window.Quantiles, quantile(0.50), keepUnit)},

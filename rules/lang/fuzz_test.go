@@ -52,11 +52,12 @@ func FuzzCompile(f *testing.F) {
 				x.Test(at, time.Unix(int64(i), 0))
 			}
 			again = p.New(cells, 0)
-			x.Parts(true, func(slot, part int, body []byte) {
+			x.Touch()
+			for slot, part, body, ok := x.Dirty(nil); ok; slot, part, body, ok = x.Dirty(nil) {
 				if _, err := again.Restore(slot, part, body, true); err != nil {
 					t.Fatalf("restore call %d, part %d: %v", slot, part, err)
 				}
-			})
+			}
 			return x, again
 		}
 		x, again := run()

@@ -10,62 +10,77 @@ import (
 
 // An Instance is a Program that runs. It is not safe for concurrent use.
 type Instance struct {
-	prog  *Program
 	cells []*Cell
-	slots []slot
+	slots []running
+	yes   func(*Instance) Verdict // that of prog, which a Test of so many conditions need not fetch
 	now   time.Duration
+	steps int
+	prog  *Program
 	wall  time.Time
 	start time.Duration // since when it looks
-	steps int
-	stub  []float64 // what calls give, by number, where values are only tried; nil = they are made
+	stub  []float64     // what calls give, by number, where values are only tried; nil = they are made
+	timed bool          // that of prog
+	clock bool          // that of prog
 }
 
 // New returns an Instance that looks at cells, one for each of Inputs, since the boot time start.
 func (p *Program) New(cells []*Cell, start time.Duration) *Instance {
-	x := &Instance{prog: p, cells: cells, now: start, start: start}
+	x := &Instance{prog: p, cells: cells, now: start, start: start, slots: make([]running, len(p.slots)), yes: p.top.yes, timed: p.Timed(), clock: p.Clock}
 	for i := range p.slots {
-		x.slots = append(x.slots, p.slots[i].make())
+		x.slots[i] = running{p.slots[i], p.slots[i].make()}
 	}
 	return x
 }
 
+// running is a slot with what it is fed by.
+type running struct {
+	slotSpec
+	slot
+}
+
+// Timed is that of the Program.
+func (x *Instance) Timed() bool { return x.timed }
+
+// Clock is that of the Program.
+func (x *Instance) Clock() bool { return x.clock }
+
 // Took tells x that those of its inputs whose bit is set in inputs have a new value, at boot time now. wall is as with Test.
 func (x *Instance) Took(inputs uint64, now time.Duration, wall time.Time) {
 	x.now, x.wall = now, wall
-	for i := range x.prog.slots {
-		spec := &x.prog.slots[i]
-		if spec.inputs&inputs == 0 {
+	for i := range x.slots {
+		s := &x.slots[i]
+		if s.inputs&inputs == 0 {
 			continue
 		}
 		var v tidegate.Value
 		n := math.NaN()
-		if spec.number != nil {
-			if spec.isNested {
-				for _, inner := range x.slots[:i] {
-					inner.advance(now)
+		if s.number != nil {
+			if s.isNested {
+				for j := range x.slots[:i] {
+					x.slots[j].advance(now)
 				}
 			}
-			if n = spec.number(x); math.IsNaN(n) || math.IsInf(n, 0) {
+			if n = s.number(x); math.IsNaN(n) || math.IsInf(n, 0) {
 				continue
 			}
-		} else if v = x.cells[spec.input].Value; v.Kind() == tidegate.KindNone {
+		} else if v = x.cells[s.input].Value; v.Kind() == tidegate.KindNone {
 			continue
 		}
-		x.slots[i].push(now, n, v)
+		s.push(now, n, v)
 	}
 }
 
 func (x *Instance) at(now time.Duration, wall time.Time) {
 	x.now, x.wall, x.steps = now, wall, 0
-	for _, s := range x.slots {
-		s.advance(now)
+	for i := range x.slots {
+		x.slots[i].advance(now)
 	}
 }
 
 // Test returns what the condition says at boot time now. wall is the time of day, in the zone that counts; zero = not known.
 func (x *Instance) Test(now time.Duration, wall time.Time) Verdict {
 	x.at(now, wall)
-	return x.prog.top.yes(x)
+	return x.yes(x)
 }
 
 // Value returns what the expression gives at boot time now; KindNone = not known.
@@ -90,8 +105,8 @@ func (x *Instance) Next(now time.Duration) (at time.Duration, ok bool) {
 			at, ok = t, true
 		}
 	}
-	for _, s := range x.slots {
-		if t, has := s.advance(now); has {
+	for i := range x.slots {
+		if t, has := x.slots[i].advance(now); has {
 			take((t + time.Microsecond - 1).Truncate(time.Microsecond)) // boot times are whole microseconds
 		}
 	}
@@ -101,24 +116,34 @@ func (x *Instance) Next(now time.Duration) (at time.Duration, ok bool) {
 	return at, ok
 }
 
-// Keeps reports whether x keeps something over time, so that Parts has something to say.
+// Keeps reports whether x keeps something over time, so that Dirty has something to say.
 func (x *Instance) Keeps() bool { return len(x.slots) > 0 }
 
-// Parts calls f for each part of what x keeps over time: all of them, or those that changed since the last call. body is valid until f
-// returns; nil = the part is to be forgotten.
-func (x *Instance) Parts(all bool, f func(slot, part int, body []byte)) {
-	for i, s := range x.slots {
-		s.parts(all, func(part int, body []byte) { f(i, part, body) })
+// Touch makes Dirty tell all parts of what x keeps over time.
+func (x *Instance) Touch() {
+	for i := range x.slots {
+		x.slots[i].touch()
 	}
 }
 
-// Restore gives x back a part that Parts gave out for the same Text. With sameBoot, its times count; without, boot time has begun anew, and
+// Dirty returns a part of what x keeps over time that changed since it was told last, and takes it for told; ok is false when there is none.
+// What is stored for it is to be replaced by body, which is b with the part appended, or where body is nil to be forgotten.
+func (x *Instance) Dirty(b []byte) (slot, part int, body []byte, ok bool) {
+	for i := range x.slots {
+		if part, body, ok = x.slots[i].dirty(b); ok {
+			return i, part, body, true
+		}
+	}
+	return 0, 0, nil, false
+}
+
+// Restore gives x back a part that Dirty told for the same Text. With sameBoot, its times count; without, boot time has begun anew, and
 // only sums go on. kept is false where nothing of the part is used any more. The error says why body cannot be it; what belongs to it begins anew.
 func (x *Instance) Restore(slot, part int, body []byte, sameBoot bool) (kept bool, err error) {
 	if slot < 0 || slot >= len(x.slots) {
 		return false, fmt.Errorf("%w: call %d, the expression has %d that keep something", ErrState, slot, len(x.slots))
 	}
-	s := x.slots[slot]
+	s := x.slots[slot].slot
 	if _, isSum := s.(*sumSlot); !isSum && !sameBoot {
 		return false, nil
 	}

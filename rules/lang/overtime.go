@@ -75,10 +75,10 @@ func (c *checker) overWindow(call *ast.CallNode, arg node, spec window.Spec, cou
 		if err != nil {
 			panic(err) // windowSpec has tried it
 		}
-		return &windowSlot{w: w, counts: counts}
+		return &windowSlot{w: *w, counts: counts}
 	}
 	return c.slotOf(call, arg, make, node{number: func(x *Instance) float64 {
-		v, ok := read(x.slots[k].(*windowSlot).w)
+		v, ok := read(&x.slots[k].slot.(*windowSlot).w)
 		if !ok {
 			return math.NaN()
 		}
@@ -102,6 +102,9 @@ func aggregate(needs window.Needs, read func(*window.Window) (float64, bool), un
 		return out
 	}
 }
+
+func lesser(a, b float64) float64  { return min(a, b) }
+func greater(a, b float64) float64 { return max(a, b) }
 
 // reads notes a fault where arg looks at no channel: then there is nothing to follow.
 func (c *checker) reads(arg node) bool {
@@ -127,14 +130,21 @@ func extreme(needs window.Needs, read func(*window.Window) (float64, bool), pick
 			}
 		}
 		out := c.numeric(args[0])
+		list := []func(*Instance) float64{out.number}
 		for _, a := range args[1:] {
 			next := c.numeric(a)
 			if out.kind == kindNone || next.kind == kindNone || !c.sameUnit(out, next, "compared") {
 				return node{}
 			}
-			l, r := out.number, next.number
-			both := node{kind: kindNumber, unit: out.unit, number: func(x *Instance) float64 { return pick(l(x), r(x)) }}
-			out = both.with(out, next)
+			list = append(list, next.number)
+			out = node{kind: kindNumber, unit: out.unit}.with(out, next)
+		}
+		out.number = func(x *Instance) float64 {
+			v := list[0](x)
+			for _, number := range list[1:] {
+				v = pick(v, number(x))
+			}
+			return v
 		}
 		return out
 	}
@@ -211,7 +221,7 @@ func prev(c *checker, _ *function, call *ast.CallNode) node {
 		return node{}
 	}
 	k := len(c.prog.slots)
-	return c.slotOf(call, arg, func() slot { return newPrevSlot() }, node{unit: arg.unit, number: func(x *Instance) float64 { return x.slots[k].(*prevSlot).before }})
+	return c.slotOf(call, arg, func() slot { return newPrevSlot() }, node{unit: arg.unit, number: func(x *Instance) float64 { return x.slots[k].slot.(*prevSlot).before }})
 }
 
 func changed(c *checker, _ *function, call *ast.CallNode) node {
@@ -222,7 +232,7 @@ func changed(c *checker, _ *function, call *ast.CallNode) node {
 	ch.kind = kindAny // it is followed as it is, whatever it holds
 	k := len(c.prog.slots)
 	return c.slotOf(call, ch, func() slot { return new(sameSlot) }, node{yes: func(x *Instance) Verdict {
-		s := x.slots[k].(*sameSlot)
+		s := x.slots[k].slot.(*sameSlot)
 		if s.seen < 2 {
 			return Unknown
 		}
@@ -242,7 +252,7 @@ func stuck(c *checker, _ *function, call *ast.CallNode) node {
 	ch.kind = kindAny
 	k := len(c.prog.slots)
 	return c.slotOf(call, ch, func() slot { return new(sameSlot) }, node{yes: func(x *Instance) Verdict {
-		s := x.slots[k].(*sameSlot)
+		s := x.slots[k].slot.(*sameSlot)
 		if s.seen == 0 {
 			return Unknown
 		}
@@ -301,7 +311,7 @@ func total(c *checker, _ *function, call *ast.CallNode) node {
 // sumOf reads the sumSlot k.
 func sumOf(k int) func(*Instance) float64 {
 	return func(x *Instance) float64 {
-		v, ok := x.slots[k].(*sumSlot).sum.Value()
+		v, ok := x.slots[k].slot.(*sumSlot).sum.Value()
 		if !ok {
 			return math.NaN()
 		}

@@ -21,8 +21,14 @@ type slot interface {
 	push(at time.Duration, n float64, v tidegate.Value)
 	// advance lets time pass up to now, and returns when what the slot says changes next without a value.
 	advance(now time.Duration) (next time.Duration, ok bool)
-	// parts calls f for each part, or for those that changed since the last call, with its state as README.md has it.
-	parts(all bool, f func(part int, body []byte))
+	stored
+}
+
+// stored is what is kept over restarts.
+type stored interface {
+	touch() // makes dirty tell all parts
+	// dirty is window.Window.Dirty.
+	dirty(b []byte) (part int, body []byte, ok bool)
 	restore(part int, body []byte) error
 }
 
@@ -64,12 +70,11 @@ const partVersion = 1
 
 // A windowSlot feeds a window: with the values, or with how far they went on. Part 0 is the value before, parts from 1 are the window's.
 type windowSlot struct {
-	w      *window.Window
+	w      window.Window
 	counts bool    // the window gets increases
 	before float64 // counts: newest value
 	has    bool    // counts: there is one
 	isNew  bool    // part 0 changed
-	body   [9]byte
 }
 
 func (s *windowSlot) push(at time.Duration, n float64, _ tidegate.Value) {
@@ -93,15 +98,18 @@ func (s *windowSlot) advance(now time.Duration) (next time.Duration, ok bool) {
 	return s.w.Next()
 }
 
-func (s *windowSlot) parts(all bool, f func(part int, body []byte)) {
-	if s.isNew || all && s.has {
-		s.isNew = s.isNew && all
-		f(0, appendFloats(s.body[:0], s.before))
+func (s *windowSlot) touch() {
+	s.isNew = s.has
+	s.w.Touch()
+}
+
+func (s *windowSlot) dirty(b []byte) (part int, body []byte, ok bool) {
+	if s.isNew {
+		s.isNew = false
+		return 0, appendFloats(b, s.before), true
 	}
-	if all {
-		s.w.Touch()
-	}
-	s.w.Dirty(func(part int, body []byte) { f(part+1, body) })
+	part, body, ok = s.w.Dirty(b)
+	return part + 1, body, ok
 }
 
 func (s *windowSlot) restore(part int, body []byte) error {
@@ -133,7 +141,6 @@ type prevSlot struct {
 	timeless
 	before, newest float64
 	isNew          bool
-	body           [17]byte
 }
 
 func newPrevSlot() *prevSlot { return &prevSlot{before: math.NaN(), newest: math.NaN()} }
@@ -142,11 +149,14 @@ func (s *prevSlot) push(_ time.Duration, n float64, _ tidegate.Value) {
 	s.before, s.newest, s.isNew = s.newest, n, true
 }
 
-func (s *prevSlot) parts(all bool, f func(part int, body []byte)) {
-	if s.isNew || all && s.newest == s.newest {
-		s.isNew = s.isNew && all
-		f(0, appendFloats(s.body[:0], s.before, s.newest))
+func (s *prevSlot) touch() { s.isNew = s.newest == s.newest }
+
+func (s *prevSlot) dirty(b []byte) (part int, body []byte, ok bool) {
+	if !s.isNew {
+		return 0, nil, false
 	}
+	s.isNew = false
+	return 0, appendFloats(b, s.before, s.newest), true
 }
 
 func (s *prevSlot) restore(part int, body []byte) error {
@@ -166,7 +176,6 @@ type sameSlot struct {
 	seen  uint8         // values, up to 2
 	isNew bool          // the newest is another one than the one before
 	dirt  bool
-	body  [27]byte
 }
 
 func keyOf(v tidegate.Value) uint64 {
@@ -191,18 +200,21 @@ func (s *sameSlot) push(at time.Duration, _ float64, v tidegate.Value) {
 	s.key, s.last, s.seen, s.dirt = key, at, min(s.seen+1, 2), true
 }
 
-func (s *sameSlot) parts(all bool, f func(part int, body []byte)) {
-	if !s.dirt && (!all || s.seen == 0) {
-		return
+func (s *sameSlot) touch() { s.dirt = s.seen > 0 }
+
+func (s *sameSlot) dirty(b []byte) (part int, body []byte, ok bool) {
+	if !s.dirt {
+		return 0, nil, false
 	}
-	s.dirt = s.dirt && all
-	b := append(s.body[:0], partVersion, s.seen, 0)
+	s.dirt = false
+	isNew := byte(0)
 	if s.isNew {
-		b[2] = 1
+		isNew = 1
 	}
+	b = append(b, partVersion, s.seen, isNew)
 	b = binary.BigEndian.AppendUint64(b, s.key)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.since))
-	f(0, binary.BigEndian.AppendUint64(b, uint64(s.last)))
+	return 0, binary.BigEndian.AppendUint64(b, uint64(s.last)), true
 }
 
 func (s *sameSlot) restore(part int, body []byte) error {
@@ -219,7 +231,7 @@ func (s *sameSlot) restore(part int, body []byte) error {
 type sum interface {
 	Value() (v float64, ok bool)
 	Touch()
-	Dirty(f func(part int, body []byte))
+	Dirty(b []byte) (part int, body []byte, ok bool)
 	Restore(part int, body []byte) error
 }
 
@@ -239,11 +251,7 @@ func (s *sumSlot) push(at time.Duration, n float64, _ tidegate.Value) {
 	}
 }
 
-func (s *sumSlot) parts(all bool, f func(part int, body []byte)) {
-	if all {
-		s.Touch()
-	}
-	s.Dirty(f)
-}
+func (s *sumSlot) touch()                                          { s.Touch() }
+func (s *sumSlot) dirty(b []byte) (part int, body []byte, ok bool) { return s.Dirty(b) }
 
 func (s *sumSlot) restore(part int, body []byte) error { return s.Restore(part, body) }

@@ -61,16 +61,13 @@ func (t *Integral) Value() (v float64, ok bool) { return t.total.Value() }
 // Touch makes the next Dirty tell the state.
 func (t *Integral) Touch() { t.total.Touch() }
 
-// Dirty calls f with part 0 and the encoded state, if that changed since the last call. body is valid during the call.
-func (t *Integral) Dirty(f func(part int, body []byte)) {
-	if !t.total.dirty {
-		return
+// Dirty is Window.Dirty: there is part 0 only.
+func (t *Integral) Dirty(b []byte) (part int, body []byte, ok bool) {
+	part, body, ok = t.total.Dirty(b)
+	if body != nil && t.holds {
+		body = appendStamp(body, t.last, 0)
 	}
-	t.total.encode()
-	if t.holds {
-		t.total.body = appendStamp(t.total.body, t.last, 0)
-	}
-	t.total.tell(f)
+	return part, body, ok
 }
 
 // Restore puts a new Integral where body says. The error, which wraps ErrState, says why it does not: the Integral remains new, and its
@@ -96,7 +93,6 @@ type Total struct {
 	sum   sum
 	n     uint64
 	dirty bool
-	body  []byte
 }
 
 // Push adds the reading v. A value that is no finite number is passed over.
@@ -121,12 +117,17 @@ func (t *Total) Count() uint64 { return t.n }
 // Touch makes the next Dirty tell the state.
 func (t *Total) Touch() { t.dirty = t.n > 0 }
 
-// Dirty calls f with part 0 and the encoded state, if that changed since the last call. body is valid during the call.
-func (t *Total) Dirty(f func(part int, body []byte)) {
-	if t.dirty {
-		t.encode()
-		t.tell(f)
+// Dirty is Window.Dirty: there is part 0 only.
+func (t *Total) Dirty(b []byte) (part int, body []byte, ok bool) {
+	if !t.dirty {
+		return 0, nil, false
 	}
+	t.dirty = false
+	if t.n == 0 {
+		return 0, nil, true
+	}
+	b = appendCount(append(b, version), t.n)
+	return 0, appendFloat(appendFloat(b, t.sum.hi), t.sum.lo), true
 }
 
 // Restore puts a new Total where body says. The error, which wraps ErrState, says why it does not: the Total remains new, and its
@@ -139,21 +140,6 @@ func (t *Total) Restore(part int, body []byte) error {
 	}
 	*t = u
 	return nil
-}
-
-func (t *Total) encode() {
-	t.body = append(t.body[:0], version)
-	t.body = appendCount(t.body, t.n)
-	t.body = appendFloat(appendFloat(t.body, t.sum.hi), t.sum.lo)
-}
-
-func (t *Total) tell(f func(part int, body []byte)) {
-	t.dirty = false
-	if t.n == 0 {
-		f(0, nil)
-		return
-	}
-	f(0, t.body)
 }
 
 func (t *Total) decode(part int, body []byte) *reader {

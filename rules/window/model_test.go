@@ -263,7 +263,7 @@ func (b *bench) act(d deed) {
 
 // commit writes what changed, as a gateway does with the records it came from.
 func (b *bench) commit() {
-	b.w.Dirty(func(part int, body []byte) {
+	dirty(b.w, func(part int, body []byte) {
 		if body == nil {
 			delete(b.store, part)
 		} else {
@@ -294,7 +294,7 @@ func (b *bench) restart(t failer, turned int, isBackwards bool) {
 			t.Fatalf("%v", err)
 		}
 	}
-	w.Dirty(func(part int, body []byte) { t.Fatalf("part %d is dirty after a restart: %x", part, body) })
+	dirty(w, func(part int, body []byte) { t.Fatalf("part %d is dirty after a restart: %x", part, body) })
 	old := b.w
 	b.w = w
 	for _, d := range b.since {

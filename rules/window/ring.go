@@ -17,13 +17,14 @@ const stride = 8
 // end, so that when the oldest bucket leaves, at most stride buckets, one mark and the younger part's sum are merged anew. When the front
 // is used up, the younger part becomes the front. A bucket that comes and goes costs about six merges, however many there are.
 type ring struct {
-	what  Needs // what is merged
-	limit int   // buckets at most, up to 64
-	lo    int   // how many of the oldest the sum leaves out
 	slots []bucket
-	head  int // the oldest, in slots
 	tail  int // the newest, in slots
 	n     int
+	lo    int   // how many of the oldest the sum leaves out
+	what  Needs // what is merged
+	shown int   // Tumbling: the bucket of the last complete span, in slots; -1 = that span is empty
+	head  int   // the oldest, in slots
+	limit int   // buckets at most, up to 64
 	front int
 	marks []agg // marks[i] = the last i*stride buckets of the front, as it was when it became the front
 	back  agg   // closed buckets behind the front

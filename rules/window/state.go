@@ -23,18 +23,22 @@ func (s Spec) mark() uint32 {
 	return h.Sum32()
 }
 
-// Dirty calls f for each part that changed since the last call, with its encoded state: what is stored for it is to be replaced, or with a
-// nil body to be forgotten. Parts are numbered from 0 to at most 63. body is valid during the call.
-func (w *Window) Dirty(f func(part int, body []byte)) {
-	if w.n > 0 {
-		w.tell(&w.slots[w.tail], f)
+// Dirty returns a part that changed since it was told last, and takes it for told; ok is false when there is none. What is stored for it is to
+// be replaced by body, which is b with the part's encoded state appended, or where body is nil to be forgotten. Parts are numbered from 0 to at
+// most 63.
+func (w *Window) Dirty(b []byte) (part int, body []byte, ok bool) {
+	if w.dirty == 0 {
+		return 0, nil, false
 	}
-	for i := 0; i < w.n && w.dirty != 0; i++ {
-		w.tell(&w.slots[w.place(i)], f)
+	for i := w.n - 1; i >= 0; i-- { // the newest first: mostly it is the only one
+		if x := &w.slots[w.place(i)]; w.dirty&(1<<x.part) != 0 {
+			w.dirty &^= 1 << x.part
+			return int(x.part), w.encode(b, x), true
+		}
 	}
-	for ; w.dirty != 0; w.dirty &= w.dirty - 1 {
-		f(bits.TrailingZeros64(w.dirty), nil)
-	}
+	part = bits.TrailingZeros64(w.dirty)
+	w.dirty &= w.dirty - 1
+	return part, nil, true
 }
 
 // Touch makes the next Dirty tell all parts.
@@ -44,23 +48,14 @@ func (w *Window) Touch() {
 	}
 }
 
-func (w *Window) tell(b *bucket, f func(part int, body []byte)) {
-	if w.dirty&(1<<b.part) != 0 {
-		w.dirty &^= 1 << b.part
-		w.encode(b)
-		f(int(b.part), w.body)
-	}
-}
-
-// encode puts b's state into body.
-func (w *Window) encode(b *bucket) {
-	o := append(w.body[:0], version)
+// encode appends b's state to o.
+func (w *Window) encode(o []byte, b *bucket) []byte {
+	o = append(o, version)
 	o = binary.BigEndian.AppendUint32(o, w.sign)
 	o = appendCount(o, b.k)
 	o = appendCount(o, b.n)
 	if w.spec.Shape == Last {
-		w.body = w.appendChunk(o, b)
-		return
+		return w.appendChunk(o, b)
 	}
 	if w.what&(Sums|Spread) != 0 {
 		o = appendFloat(appendFloat(o, b.hi), b.lo)
@@ -84,7 +79,7 @@ func (w *Window) encode(b *bucket) {
 			before = x.b
 		}
 	}
-	w.body = o
+	return o
 }
 
 func (w *Window) appendChunk(o []byte, b *bucket) []byte {

@@ -11,10 +11,20 @@ import (
 	"time"
 )
 
+// dirty calls f for each part that changed; body is f's.
+func dirty(x interface {
+	Dirty(b []byte) (part int, body []byte, ok bool)
+}, f func(part int, body []byte),
+) {
+	for part, body, ok := x.Dirty(nil); ok; part, body, ok = x.Dirty(nil) {
+		f(part, body)
+	}
+}
+
 // parts returns all that w stores.
 func parts(w *Window) map[int][]byte {
 	store := map[int][]byte{}
-	w.Dirty(func(part int, body []byte) {
+	dirty(w, func(part int, body []byte) {
 		if body != nil {
 			store[part] = slices.Clone(body)
 		}
@@ -79,7 +89,7 @@ func tryRestore(t testing.TB, s Spec, part int, body []byte) error {
 			t.Fatalf("not empty after %v", err)
 		}
 		forgotten := 0
-		w.Dirty(func(_ int, body []byte) {
+		dirty(w, func(_ int, body []byte) {
 			if body == nil {
 				forgotten++
 			}
@@ -90,7 +100,7 @@ func tryRestore(t testing.TB, s Spec, part int, body []byte) error {
 	} else {
 		again := make1(t, s)
 		w.dirty = 1 << part
-		w.Dirty(func(p int, body []byte) {
+		dirty(w, func(p int, body []byte) {
 			if err := again.Restore(p, body); err != nil || p != part {
 				t.Fatalf("part %d: %x reads back as part %d with %v", part, body, p, err)
 			}
@@ -121,7 +131,7 @@ func use(t testing.TB, w *Window) {
 		t.Fatalf("next change at %v, now is %v", next, w.now)
 	}
 	w.Advance(maxTime)
-	w.Dirty(func(int, []byte) {})
+	dirty(w, func(int, []byte) {})
 }
 
 func TestRestoreRefuses(t *testing.T) {
@@ -192,7 +202,7 @@ func TestIntegralRefuses(t *testing.T) {
 	area.Push(0, 1)
 	area.Push(time.Second, 2.1)
 	var body []byte
-	area.Dirty(func(_ int, b []byte) { body = slices.Clone(b) })
+	dirty(area, func(_ int, b []byte) { body = slices.Clone(b) })
 	for i := range body {
 		again, _ := NewIntegral(time.Minute)
 		err := again.Restore(0, body[:i])
@@ -203,7 +213,7 @@ func TestIntegralRefuses(t *testing.T) {
 			continue
 		}
 		told := false
-		again.Dirty(func(part int, b []byte) { told = part == 0 && b == nil })
+		dirty(again, func(part int, b []byte) { told = part == 0 && b == nil })
 		if !told {
 			t.Errorf("%d bytes of %d are refused, and stay in the store", i, len(body))
 		}
@@ -243,7 +253,7 @@ func FuzzRestore(f *testing.F) {
 		var total, again Total
 		if total.Restore(0, tail) == nil {
 			total.dirty = true
-			total.Dirty(func(part int, b []byte) {
+			dirty(&total, func(part int, b []byte) {
 				if err := again.Restore(part, bytes.Clone(b)); err != nil || again.n != total.n || math.Float64bits(again.sum.hi) != math.Float64bits(total.sum.hi) {
 					t.Fatalf("%x: %v", b, err)
 				}
@@ -284,7 +294,7 @@ func TestStateBytes(t *testing.T) {
 	area.Push(time.Second, 4)
 	var total Total
 	total.Push(0.5)
-	for want, dirty := range map[string]func(func(int, []byte)){
+	for want, dirty := range map[string]func([]byte) (int, []byte, bool){
 		// bucket 5, 3 readings: sum 1.5 and nothing lost; -1 to 2.5; squares 6.5; ends; 3 bins: -35771, 0, 35817
 		"5: 01 d7a56bb3 05 03 023ff8 00 02bff0 024004 02401a 00 02bff0 9003 024004 03 f5ae0401 f6ae0401 d2af0401": sliding.Dirty,
 		// chunk 0, 2 readings with their times
@@ -293,10 +303,12 @@ func TestStateBytes(t *testing.T) {
 		"0: 01 02 024008 00 8094ebdc03 024010": area.Dirty,
 		"0: 01 01 023fe0 00":                   total.Dirty,
 	} {
-		dirty(func(part int, body []byte) {
-			if got := fmt.Sprintf("%d:%x", part, body); got != strings.ReplaceAll(want, " ", "") {
-				t.Errorf("got  %s\nwant %s", got, want)
-			}
-		})
+		part, body, _ := dirty([]byte("before"))
+		if got := fmt.Sprintf("%d:%x", part, bytes.TrimPrefix(body, []byte("before"))); got != strings.ReplaceAll(want, " ", "") {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if _, _, ok := dirty(nil); ok {
+			t.Errorf("told twice: %s", want)
+		}
 	}
 }

@@ -89,22 +89,21 @@ func (s Spec) check() error {
 // A Window is the past of one channel as a Spec sees it. It is not safe for concurrent use. Push, Advance and all questions work
 // without allocation once the window has seen as many buckets and percentile bins as it will see at a time.
 type Window struct {
+	// What each reading needs stands first, so that it is fetched together: there may be thousands of windows.
 	spec  Spec
-	keeps Needs         // Spec.Needs and what the shape needs itself
-	width time.Duration // of a bucket; 0 for Last and Session
 	now   time.Duration // the latest time seen
 	gone  time.Duration // when what is told changes without a reading; never = it does not
 	end   time.Duration // a reading from here on is not one of the newest bucket's; 0 where there is none
+	dirty uint64        // parts that changed, a bit each
 	ring
-	all   sketch // Sliding and Last: the bins of all readings
-	shown int    // Tumbling: the bucket of the last complete span in ring.slots; -1 = that span is empty
-	known bool   // Tumbling: a span was completed
-	tape         // Last
 
-	sign    uint32 // Spec.mark
-	dirty   uint64 // parts that changed, a bit each
-	body    []byte // of the part that Dirty tells of
-	refused bool   // Restore refused a part
+	sign    uint32        // Spec.mark
+	keeps   Needs         // Spec.Needs and what the shape needs itself
+	known   bool          // Tumbling: a span was completed
+	refused bool          // Restore refused a part
+	width   time.Duration // of a bucket; 0 for Last and Session
+	*tape                 // Last; nil = another shape
+	all     sketch        // Sliding and Last: the bins of all readings
 }
 
 // New returns an empty Window. The error, which wraps ErrSpec, says what was got and what is wanted.
@@ -112,8 +111,8 @@ func New(s Spec) (*Window, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	w := &Window{spec: s, keeps: s.Needs, shown: -1, gone: never, sign: s.mark()}
-	w.what, w.limit, w.lo = s.Needs, 1, 2 // only a window of several buckets needs a sum of them
+	w := &Window{spec: s, keeps: s.Needs, gone: never, sign: s.mark()}
+	w.shown, w.what, w.limit, w.lo = -1, s.Needs, 1, 2 // only a window of several buckets needs a sum of them
 	switch s.Shape {
 	case Sliding:
 		w.width = max((s.Span+spanBuckets-1)/spanBuckets, MinSpan)
@@ -124,7 +123,7 @@ func New(s Spec) (*Window, error) {
 		w.keeps |= Ends // a pause is counted from the last reading
 	case Last:
 		w.limit, w.lo = (s.N+chunk-2)/chunk+1, 1
-		w.values, w.rests = make([]float64, w.limit*chunk), make([]agg, chunk)
+		w.tape = &tape{values: make([]float64, w.limit*chunk), rests: make([]agg, chunk)}
 		if s.Needs&Ends != 0 {
 			w.times = make([]time.Duration, w.limit*chunk)
 		}
