@@ -118,14 +118,6 @@ func idle(ctx context.Context, root string, sides []side, p plan, work string) (
 	return idleReport(from, p, costs), nil
 }
 
-// withIdle returns the report text with part in place of what it has of an idle gateway.
-func withIdle(text, part string) string {
-	if i := strings.Index(text, idleHeading); i >= 0 {
-		text = text[:i]
-	}
-	return text + part
-}
-
 // idleReport returns the part of the report: costs in the order of loads.
 func idleReport(from string, p plan, costs [][]cost) string {
 	var s strings.Builder

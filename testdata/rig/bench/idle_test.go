@@ -56,14 +56,18 @@ func TestCRC(t *testing.T) {
 	}
 }
 
-// TestWithIdle puts the part into a report that has none, and in place of one that it has.
-func TestWithIdle(t *testing.T) {
-	const first, second = idleHeading + "\n\nfirst\n", idleHeading + "\n\nsecond\n"
-	if got := withIdle("# Benchmarks\n", first); got != "# Benchmarks\n"+first {
-		t.Errorf("got %q", got)
-	}
-	if got := withIdle("# Benchmarks\n"+first, second); got != "# Benchmarks\n"+second {
-		t.Errorf("got %q", got)
+// TestWithPart puts a part into a report that has none, and in place of one that it has, whatever stands behind.
+func TestWithPart(t *testing.T) {
+	const first, second, other = idleHeading + "\n\nfirst\n", idleHeading + "\n\nsecond\n", rulesHeading + "\n\nother\n"
+	for _, x := range [][3]string{
+		{"# Benchmarks\n", first, "# Benchmarks\n" + first},
+		{"# Benchmarks\n" + first, second, "# Benchmarks\n" + second},
+		{"# Benchmarks\n" + first, other, "# Benchmarks\n" + first + other},
+		{"# Benchmarks\n" + first + other, second, "# Benchmarks\n" + second + other},
+	} {
+		if got := withPart(x[0], x[1]); got != x[2] {
+			t.Errorf("%q into %q: got %q, want %q", x[1], x[0], got, x[2])
+		}
 	}
 }
 

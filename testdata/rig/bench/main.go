@@ -25,9 +25,12 @@ type plan struct {
 	kill    time.Duration // from the begin of a second outage to kill -9
 	after   time.Duration // at least, from the start after the kill to the end
 	catchUp time.Duration // at most, from the return of the broker
-	only    string        // name of the only side to run, or idle; "" = all
+	only    string        // name of the only side to run, or of a part of the report; "" = all
 
-	idleRuns int // of each load of an idle gateway
+	idleRuns     int           // of each load of an idle gateway
+	judgeRuns    int           // of rules beside Starlark, for each size of records
+	judgeSeconds int           // of the stream that is judged
+	benchTime    time.Duration // of each of rules' own benchmarks
 }
 
 func main() {
@@ -38,12 +41,15 @@ func main() {
 }
 
 func run() error {
-	if len(os.Args) == 3 && os.Args[1] == "slave" {
-		seed, err := strconv.ParseUint(os.Args[2], 10, 64)
-		if err != nil {
-			return err
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "slave":
+			return slaveMain(os.Args[2:])
+		case "judge":
+			return judgeMain(os.Args[2:])
+		case "gateway":
+			os.Exit(runGateway(os.Args[2:]))
 		}
-		return runSlave(seed)
 	}
 	seconds := flag.Int("seconds", 120, "length of the measured phase")
 	runs := flag.Int("runs", 3, "runs a side, of which the medians count")
@@ -51,20 +57,21 @@ func run() error {
 	seed := flag.Uint64("seed", 0, "seed of the slave's values; 0 = from the clock")
 	root := flag.String("root", ".", "tidegate's tree")
 	out := flag.String("out", "", "file to write; empty = BENCHMARKS.md in the tree, standard output with -short")
-	only := flag.String("only", "", "telegraf or tidegate: run this side only and print its figures; idle: measure an idle gateway only and put that into the report")
+	only := flag.String("only", "", "telegraf or tidegate: run this side only and print its figures; idle or rules: measure this part only and put it into the report")
 	flag.Parse()
 	p := plan{
 		seed: *seed, runs: *runs, only: *only, warm: 30 * time.Second, measure: time.Duration(*seconds) * time.Second, outage: 60 * time.Second,
-		kill: 30 * time.Second, after: 40 * time.Second, catchUp: 180 * time.Second, idleRuns: 2,
+		kill: 30 * time.Second, after: 40 * time.Second, catchUp: 180 * time.Second,
+		idleRuns: 2, judgeRuns: 5, judgeSeconds: 3600, benchTime: 5 * time.Second,
 	}
 	if *short {
 		p.runs, p.warm, p.measure, p.outage, p.kill, p.after, p.catchUp = 1, 5*time.Second, 15*time.Second, 15*time.Second, 5*time.Second, 15*time.Second, 60*time.Second
-		p.idleRuns = 1
+		p.idleRuns, p.judgeRuns, p.judgeSeconds, p.benchTime = 1, 1, 600, 300*time.Millisecond
 	}
 	if p.seed == 0 {
 		p.seed = uint64(time.Now().Unix())
 	}
-	if *out == "" && !*short && (p.only == "" || p.only == onlyIdle) {
+	if *out == "" && !*short && (p.only == "" || isPart(p.only)) {
 		*out = filepath.Join(*root, "BENCHMARKS.md")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -77,12 +84,12 @@ func run() error {
 		fmt.Print(text)
 		return nil
 	}
-	if p.only == onlyIdle {
+	if isPart(p.only) {
 		old, err := os.ReadFile(*out)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
-		text = withIdle(string(old), text)
+		text = withPart(string(old), text)
 	}
 	return os.WriteFile(*out, []byte(text), 0o644)
 }
@@ -95,6 +102,9 @@ func bench(ctx context.Context, root string, p plan) (string, error) {
 	}
 	defer os.RemoveAll(work)
 	fmt.Fprintf(os.Stderr, "bench: seed %d, %d runs a side; building\n", p.seed, p.runs)
+	if p.only == onlyRules {
+		return judged(ctx, root, p, work)
+	}
 	sides, err := build(ctx, root, work, p.only)
 	if err != nil {
 		return "", err
@@ -128,5 +138,33 @@ func bench(ctx context.Context, root string, p plan) (string, error) {
 		return text, err
 	}
 	part, err := idle(ctx, root, sides, p, work)
-	return withIdle(text, part), err
+	if err != nil {
+		return "", err
+	}
+	text = withPart(text, part)
+	part, err = judged(ctx, root, p, work)
+	return withPart(text, part), err
+}
+
+func slaveMain(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("slave: got %d arguments, want a seed", len(args))
+	}
+	seed, err := strconv.ParseUint(args[0], 10, 64)
+	if err != nil {
+		return err
+	}
+	return runSlave(seed)
+}
+
+func judgeMain(args []string) error {
+	s, err := parseStream(args)
+	if err != nil {
+		return err
+	}
+	j, err := newRuled(s.size)
+	if err != nil {
+		return err
+	}
+	return s.run(j)
 }

@@ -141,7 +141,23 @@ func origin(ctx context.Context, root string, p plan) (string, error) {
 		time.Now().UTC().Format(time.DateOnly), commit, runtime.Version(), kernel, runtime.NumCPU(), p.seed), nil
 }
 
-// report returns BENCHMARKS.md but for what idle measures.
+// isPart reports whether the value of -only is a part of the report.
+func isPart(only string) bool { return only == onlyIdle || only == onlyRules }
+
+// withPart returns the report text with part in place of what it has under the same heading, or else at its end.
+func withPart(text, part string) string {
+	heading, _, _ := strings.Cut(part[1:], "\n")
+	before, old, ok := strings.Cut(text, "\n"+heading+"\n")
+	if !ok {
+		return text + part
+	}
+	if i := strings.Index(old, "\n## "); i >= 0 {
+		part += old[i:]
+	}
+	return before + part
+}
+
+// report returns BENCHMARKS.md but for its parts.
 func report(ctx context.Context, root string, p plan, results map[string][]result) (string, error) {
 	from, err := origin(ctx, root, p)
 	if err != nil {

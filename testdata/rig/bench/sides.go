@@ -34,7 +34,7 @@ type side struct {
 // places are what a configuration names: the slave's address and its serial port, the broker's address, the folder for what is kept.
 type places struct{ bus, port, broker, state string }
 
-// build builds both programs, or the one called only unless that is onlyIdle, into dir; root is tidegate's tree.
+// build builds both programs, or the one called only unless that is a part of the report, into dir; root is tidegate's tree.
 func build(ctx context.Context, root, dir, only string) ([]side, error) {
 	all := []side{
 		{
@@ -48,48 +48,55 @@ func build(ctx context.Context, root, dir, only string) ([]side, error) {
 	}
 	var sides []side
 	for _, s := range all {
-		if only != "" && only != onlyIdle && s.name != only {
+		if only != "" && !isPart(only) && s.name != only {
 			continue
 		}
 		src := root
 		if s.name == "telegraf" {
-			var err error
-			if src, err = fetchTelegraf(ctx); err != nil {
+			m, err := fetchTelegraf(ctx)
+			if err != nil {
 				return nil, err
 			}
+			src = m.Dir
 		}
 		s.program = filepath.Join(dir, s.name)
-		args := slices.Concat([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", s.program}, s.build)
-		cmd := exec.CommandContext(ctx, "go", args...)
-		cmd.Dir, cmd.Env, cmd.Stderr = src, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly"), os.Stderr
-		if err := cmd.Run(); err != nil {
+		if err := goBuild(ctx, src, slices.Concat([]string{"-o", s.program}, s.build)...); err != nil {
 			return nil, fmt.Errorf("build %s: %w", s.name, err)
 		}
 		sides = append(sides, s)
 	}
 	if len(sides) == 0 {
-		return nil, fmt.Errorf("there is no %q; there are telegraf, tidegate and %s", only, onlyIdle)
+		return nil, fmt.Errorf("there is no %q; there are telegraf, tidegate, %s and %s", only, onlyIdle, onlyRules)
 	}
 	return sides, nil
 }
 
+// goBuild runs go build in the folder src, as both sides are built.
+func goBuild(ctx context.Context, src string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}, args)...)
+	cmd.Dir, cmd.Env, cmd.Stderr = src, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly"), os.Stderr
+	return cmd.Run()
+}
+
+// A module is what go mod download says of one.
+type module struct{ Dir, Sum, GoModSum, Error string }
+
 // fetchTelegraf returns where the source of the fixed release lies, its checksum compared with ours.
-func fetchTelegraf(ctx context.Context) (string, error) {
+func fetchTelegraf(ctx context.Context) (m module, err error) {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", "github.com/influxdata/telegraf@"+telegrafVersion)
 	cmd.Dir = os.TempDir() // outside every module
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
-	var m struct{ Dir, Sum, Error string }
 	if jerr := json.Unmarshal(out, &m); jerr != nil {
-		return "", fmt.Errorf("download telegraf: %w", errors.Join(err, jerr))
+		return m, fmt.Errorf("download telegraf: %w", errors.Join(err, jerr))
 	}
 	if err != nil || m.Error != "" {
-		return "", fmt.Errorf("download telegraf: %s: %w", m.Error, err)
+		return m, fmt.Errorf("download telegraf: %s: %w", m.Error, err)
 	}
 	if m.Sum != telegrafSum {
-		return "", fmt.Errorf("telegraf %s: checksum got %s, want %s", telegrafVersion, m.Sum, telegrafSum)
+		return m, fmt.Errorf("telegraf %s: checksum got %s, want %s", telegrafVersion, m.Sum, telegrafSum)
 	}
-	return m.Dir, nil
+	return m, nil
 }
 
 // telegrafConfig is 10 inputs of 5 requests of 40 UINT32, and Telegraf's own disk buffer.
