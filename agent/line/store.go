@@ -267,6 +267,9 @@ func (s *store) frames(list []found) (out []buffer.Frame, readings uint64, err e
 			return nil
 		}
 		f, err := s.merge(epoch, open)
+		if errors.Is(err, frame.ErrTooLarge) && len(list) > 1 {
+			return errPiece
+		}
 		if err != nil {
 			return err
 		}

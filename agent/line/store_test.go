@@ -89,3 +89,53 @@ func TestCommitTakesWhatStandsThere(t *testing.T) {
 		t.Errorf("commits reach up to numbers %v, want two: 101, and 102 for what came during the first", next)
 	}
 }
+
+// TestCommitCutsByReadings: what waits is cut where it has more readings than a frame holds, however few bytes they take.
+func TestCommitCutsByReadings(t *testing.T) {
+	rings, err := box.OpenPair(t.TempDir(), [16]byte{1}, box.Sizes{Read: 2 << 20, Judged: 2 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := rings.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	rec := tidegate.Record{Time: time.UnixMilli(1)}
+	for range tidegate.MaxReadings {
+		rec.Readings = append(rec.Readings, tidegate.Reading{Device: "d", Channel: "c", Value: tidegate.Bool(true)})
+	}
+	const entries = frame.MaxReadings/tidegate.MaxReadings + 10
+	for n := range uint64(entries) {
+		e := entry{epoch: 1, epochID: "0011223344556677", start: 1, runs: []run{newRun(tidegate.ClassReading, n+1, []tidegate.Record{rec})}}
+		if _, err := rings.Judged.Put(false, appendEntry(nil, &e)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dec, err := frame.NewDecoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc, err := frame.NewEncoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &busyDisk{during: func() {}}
+	s := &store{
+		judged: rings.Judged, disk: d, numbers: &numbers{next: 1, end: 1 << 30}, declare: func([]buffer.Declaration) {}, room: func() {},
+		sync: new(atomic.Int64), clock: func() clock.Stamp { return clock.Stamp{} }, log: slog.New(slog.DiscardHandler), trouble: func(error) {},
+		enc: enc, dec: dec, beat: new(atomic.Int64),
+	}
+	if err := s.commitAll(); err != nil {
+		t.Fatal(err)
+	}
+	count := uint32(0)
+	for _, c := range d.commits {
+		for _, f := range c.Frames {
+			count += f.Count
+		}
+	}
+	if count != entries*tidegate.MaxReadings || len(d.commits) < 2 {
+		t.Errorf("%d readings in %d commits, want %d in two or more", count, len(d.commits), entries*tidegate.MaxReadings)
+	}
+}
