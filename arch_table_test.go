@@ -64,8 +64,9 @@ var theRules = ruleBook{
 	},
 	layers: []row{
 		{what: ".", why: "the words: whoever imports them must get nothing else with them"},
-		{what: "rules", where: []string{".", "rules/filter", "rules/lang"}, why: "pure: no clock, device, network or disk"},
+		{what: "rules", where: []string{".", "rules/filter", "rules/hold", "rules/lang"}, why: "pure: no clock, device, network or disk"},
 		{what: "rules/filter", where: []string{"."}, why: "pure: which readings of a channel go on; knows no rule"},
+		{what: "rules/hold", where: []string{".", "rules/filter"}, why: "pure: what filters took, for a while; knows no rule"},
 		{what: "rules/lang", where: []string{".", "rules/window"}, why: "pure: text to conditions; knows no rule"},
 		{what: "rules/lang/spot", where: []string{}, why: "pure: what stands at a place of a text"},
 		{what: "rules/rounds", where: []string{".", "rules/lang"}, why: "pure: which rules trigger which by what they set; judges nothing"},
@@ -122,7 +123,7 @@ var theRules = ruleBook{
 		{what: "agent/config/describe", where: []string{".", "drivers", "agent/config", "agent/config/strict", "rules"}, why: "schema and sample from the structs; the daemon does not need it"},
 		{
 			what: "agent/line", why: "from ring 1 to the store; knows no device and no uplink",
-			where: []string{".", "agent/box", "agent/clock", "agent/past", "buffer", "buffer/lease", "rules", "sync/wire", "sync/wire/frame"},
+			where: []string{".", "agent/box", "agent/clock", "agent/past", "buffer", "buffer/lease", "rules", "rules/hold", "sync/wire", "sync/wire/frame"},
 		},
 		{what: "agent/output", where: []string{".", "drivers"}, why: "what outputs are set to, and when; knows no rule and no reader"},
 		{what: "agent/memory", where: []string{"drivers"}, why: "bytes of devices over restarts; knows no device"},
@@ -257,9 +258,9 @@ var theRules = ruleBook{
 		{what: "rules/window", limit: 1550, why: "four shapes of window, what is asked of them and their state are one scheme over one ring of buckets"},
 		{what: "rules/lang", limit: 2800, why: "one language over one kind of node: reading, checking, functions and what they keep would only export to each other"},
 		{what: "agent", limit: 2650, why: "the loops belong together: reading, judging, storing, forwarding, status; 50 lines give outputs their interlocks and show what waits"},
-		{what: "rules", limit: 1920, why: "one judge: what rules say, derive and keep of one instant, and what goes on; language, windows and filters are out already"},
-		{what: "agent/line", limit: 2150, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
-		{what: "agent/config", limit: 2020, why: "one check a file of the configuration, which share one checker; strict and describe are out already"},
+		{what: "rules", limit: 2200, why: "one judge: what rules say, derive and keep of one instant, and what goes on; language, windows, filters and what snapshots keep are out already"},
+		{what: "agent/line", limit: 2350, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
+		{what: "agent/config", limit: 2120, why: "one check a file of the configuration, which share one checker; strict and describe are out already"},
 	},
 	interfaces: []row{
 		{what: "drivers.Host", limit: 8, why: "the machine: one method a kind of bus, and all fakes are drivertest's"},

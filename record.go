@@ -65,11 +65,15 @@ type Record struct {
 	Class    Class         //
 	Time     time.Time     // when the Read returned, to the microsecond
 	Quality  TimeQuality   // of Time
-	Boot     time.Duration // CLOCK_BOOTTIME at Time, to the microsecond; what a later correction of Time starts from
+	Boot     time.Duration // CLOCK_BOOTTIME at Time, to the microsecond; what a later correction of Time starts from; see IsRestored
 	For      string        // name of the only uplink it is meant for; "" = all
 	Labels   string        // what rules add to its readings: as Labels.String writes them; "" = none
 	Readings []Reading     // 1 to MaxReadings; a Reading's Time is zero where it equals the record's
 }
+
+// IsRestored reports whether r holds readings that filters took and a snapshot gave out afterwards, which rules have judged before. Its Boot is minus
+// that of the record that led to it.
+func (r *Record) IsRestored() bool { return r.Boot < 0 }
 
 // Gap declares records of one epoch that no one will deliver: the numbers From to To, both inclusive.
 // Count is how many readings are known to be lost in them; where that is not known exactly it is 0 and AtMost bounds it.

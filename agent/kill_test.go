@@ -42,9 +42,11 @@ rules:
   - {name: sum, do: [{derive: {channel: b.n, value: total(a.n)}}, {derive: {channel: b.half, value: a.phase >= 25}}]}
   - name: less
     do:
-      - drop: {channels: [a.gone, b.half]}
+      - drop: {channels: [a.gone, b.half, a.raw]}
       - thin: {channels: [a.thin], every: 20ms, as: avg}
+      - thin: {channels: [a.slim], every: 20ms}
       - deadband: {channels: [a.held], by: 5, heartbeat: 0s}
+  - {name: burst, when: a.phase == 10, do: [{snapshot: {channels: [a.raw, a.slim], before: 10m}}]}
 buffer: {sync: 100ms}
 uplink: {url: "mqtt://broker.test", confirm: receipt}
 `
@@ -106,10 +108,12 @@ func (c *counter) driver() drivers.Driver {
 			{Channel: "gone", Value: tidegate.Uint(n)},
 			{Channel: "thin", Value: tidegate.Uint(n)},
 			{Channel: "held", Value: tidegate.Uint(n)},
+			{Channel: "raw", Value: tidegate.Uint(n)},
+			{Channel: "slim", Value: tidegate.Uint(n)},
 		}, nil
 	}
 	d := p.driver("counter", time.Second)
-	for _, name := range []string{"phase", "gone", "thin", "held"} {
+	for _, name := range []string{"phase", "gone", "thin", "held", "raw", "slim"} {
 		d.Channels = append(d.Channels, drivers.Channel{Name: name, Kind: tidegate.KindUint})
 	}
 	return d
@@ -117,7 +121,7 @@ func (c *counter) driver() drivers.Driver {
 
 // TestKill kills a gateway without a link three times in mid-work, and lets a fourth one deliver: nothing that a Read returned is lost
 // but what was on its way from the device, nothing comes twice, each alarm once, and no gap is declared. What rules derive comes once, and what they
-// drop, thin out and hold back is counted to the reading.
+// drop, thin out and hold back is counted to the reading, and what a snapshot gives out of that comes once.
 func TestKill(t *testing.T) {
 	dir := tmpfs(t)
 	exe, err := os.Executable()
@@ -130,6 +134,7 @@ func TestKill(t *testing.T) {
 	}
 	defer c.file.Close()
 	const kills = 3
+	var killedAt []uint64
 	for i := range kills {
 		before, err := c.answered()
 		if err != nil {
@@ -157,13 +162,18 @@ func TestKill(t *testing.T) {
 		if err := child.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
 			t.Fatalf("child ended by itself: %v: %s", err, &said)
 		}
+		at, err := c.answered()
+		if err != nil {
+			t.Fatal(err)
+		}
+		killedAt = append(killedAt, at)
 	}
 	booted := new(clock.Clock).Now().Boot
-	bubble(t, func(t *testing.T) { judgeKilled(t, dir, c, kills, booted) })
+	bubble(t, func(t *testing.T) { judgeKilled(t, dir, c, killedAt, booted) })
 }
 
 // judgeKilled starts the gateway of dir once more, with a link, on a machine that was booted as long ago as booted says: boot time goes on.
-func judgeKilled(t *testing.T, dir string, c *counter, kills int, booted time.Duration) {
+func judgeKilled(t *testing.T, dir string, c *counter, kills []uint64, booted time.Duration) {
 	b := newBroker(t)
 	f := newFar(t, b)
 	x := newBed(t, b, c.driver())
@@ -185,7 +195,8 @@ func judgeKilled(t *testing.T, dir string, c *counter, kills int, booted time.Du
 	lost := answered - s.Account.Produced/perRead
 	t.Logf("%d Reads answered, %d of them on their way when the gateway was killed", answered, lost)
 	checkLess(t, f, s, answered-lost)
-	if lost > uint64(kills) {
+	checkBursts(t, f, kills, answered)
+	if lost > uint64(len(kills)) {
 		t.Errorf("%d Reads are lost, at most one a kill may have been on its way", lost)
 	}
 	f.check(t, 0)
@@ -219,7 +230,7 @@ func judgeKilled(t *testing.T, dir string, c *counter, kills int, booted time.Du
 }
 
 // perRead is how many readings the counter returns with each Read.
-const perRead = 5
+const perRead = 7
 
 // checkLess compares what arrived with what the rules of killedConfig make of so many Reads, and with the account.
 func checkLess(t *testing.T, f *far, s status.Status, reads uint64) {
@@ -259,14 +270,70 @@ func checkLess(t *testing.T, f *far, s status.Status, reads uint64) {
 	if len(n)-next > 12 || len(thin) < len(n)/20 {
 		t.Errorf("%d averages stand for %d of %d values", len(thin), next, len(n))
 	}
+	raw, slim := at["a.raw"], at["a.slim"]
 	want := status.Account{
-		Produced: perRead * reads, Derived: 2 * reads, Thinned: reads - uint64(len(thin)), Filtered: 2*reads + reads - uint64(len(held)),
-		Delivered: 3*reads + uint64(len(thin)+len(held)), // a.n, a.phase, b.n
+		Produced: perRead * reads, Derived: 2 * reads,
+		Thinned: 2*reads - uint64(len(thin)+len(slim)), Filtered: 4*reads - uint64(len(held)+len(raw)), // a.gone, b.half
+		Delivered: 3*reads + uint64(len(thin)+len(held)+len(raw)+len(slim)), // a.n, a.phase, b.n
 	}
 	if s.Account != want || s.Queue.Readings != 0 {
 		t.Errorf("account is %+v, want %+v; %d readings are still in the queue", s.Account, want, s.Queue.Readings)
 	}
 	if len(at["a.gone"])+len(at["b.half"]) != 0 {
 		t.Errorf("%d readings arrived that were dropped", len(at["a.gone"])+len(at["b.half"]))
+	}
+}
+
+// checkBursts compares what the snapshots of killedConfig gave out with what they have to: all that was read since the last one, each once and with the
+// time at which it was read, but what was kept back when a kill came.
+func checkBursts(t *testing.T, f *far, kills []uint64, answered uint64) {
+	t.Helper()
+	times := map[string]map[uint64]time.Time{"n": {}, "raw": {}, "slim": {}}
+	restored := 0
+	for _, r := range f.records() {
+		for _, x := range r.Record.Readings {
+			n, _ := x.Value.Number()
+			list := times[x.Channel]
+			if list == nil || x.Device != "a" {
+				continue
+			}
+			if !list[uint64(n)].IsZero() {
+				t.Errorf("%s = %v arrived twice", x.Channel, n)
+			}
+			if !x.Time.IsZero() {
+				restored++
+			}
+			if list[uint64(n)] = x.Time; x.Time.IsZero() {
+				list[uint64(n)] = r.Record.Time
+			}
+		}
+	}
+	for _, channel := range []string{"raw", "slim"} {
+		for n, at := range times[channel] {
+			if !at.Equal(times["n"][n]) {
+				t.Errorf("%s = %d is of %v, want %v", channel, n, at, times["n"][n])
+			}
+		}
+	}
+	for m := uint64(10); m <= answered; m += 50 {
+		gone := false // what was read before is
+		for n := m; n > max(m, 50)-50 && n > 0; n-- {
+			if times["n"][n].IsZero() {
+				continue // it was on its way from the device when the gateway was killed
+			}
+			isCut := slices.ContainsFunc(kills, func(at uint64) bool { return at >= n && at <= m })
+			gone = gone || times["raw"][n].IsZero()
+			if gone != times["raw"][n].IsZero() || gone && (!isCut || n == m) || !gone && times["slim"][n].IsZero() {
+				t.Errorf("snapshot at %d: of %d came raw %v, slim %v; killed at %v", m, n, times["raw"][n], times["slim"][n], kills)
+			}
+		}
+	}
+	for n := range times["raw"] {
+		if n > (answered+40)/50*50-40 {
+			t.Errorf("raw = %d arrived before a snapshot", n)
+		}
+	}
+	if least := 2 * int(answered) * 8 / 10; restored < least {
+		t.Errorf("%d readings were given out, want %d at least", restored, least)
 	}
 }

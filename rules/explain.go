@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tidegate-io/tidegate/rules/hold"
 	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
@@ -51,6 +52,7 @@ type Stand struct {
 	Clear      lang.Verdict  // what `clear` says now; unknown where there is none
 	Parts      []Part        // channels and calls of `when`, and what they are now
 	ClearParts []Part        // those of `clear`
+	Snapshots  []hold.Stand  // in their order
 }
 
 // Explain returns how the rule called name stands; ok is false where there is none. It changes nothing of what s will do.
@@ -78,6 +80,9 @@ func (s *Set) Explain(name string) (x Stand, ok bool) {
 			x.Clear = s.test(r.clear)
 		}
 		x.Parts, x.ClearParts = s.show(r, s.now)
+	}
+	for _, v := range r.views {
+		x.Snapshots = append(x.Snapshots, v.Stand(s.now))
 	}
 	return x, true
 }

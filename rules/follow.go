@@ -33,6 +33,7 @@ func (s *Set) byChannel(name string) *cell {
 func (s *Set) fire(r *rule) {
 	r.phase, r.raised, r.isHeld, r.isBlind, r.turned = active, r.severity, true, false, s.now
 	r.fired++
+	s.open(r)
 	r.isOver = r.clear != nil && r.clear.Timed() && s.test(r.clear) == lang.Yes
 	s.touch(r)
 	if r.raised != 0 {

@@ -89,8 +89,8 @@ func (m *model) values(ch string) (list []moment) {
 	return list
 }
 
-// A view is a window over values.
-type view struct {
+// A windowView is a window over values.
+type windowView struct {
 	args  string
 	shape string
 	span  time.Duration
@@ -98,7 +98,7 @@ type view struct {
 }
 
 // within returns the values of a window.
-func (v view) within(all []stamp, now time.Duration) (list []stamp, known bool) {
+func (v windowView) within(all []stamp, now time.Duration) (list []stamp, known bool) {
 	switch v.shape {
 	case "last":
 		return all[max(0, len(all)-v.n):], true
@@ -132,8 +132,8 @@ func (v view) within(all []stamp, now time.Duration) (list []stamp, known bool) 
 	return list, true
 }
 
-func drawView(t *rapid.T) view {
-	v := view{shape: rapid.SampledFrom([]string{"sliding", "last", "tumbling", "session"}).Draw(t, "shape"), span: drawSpan(t)}
+func drawView(t *rapid.T) windowView {
+	v := windowView{shape: rapid.SampledFrom([]string{"sliding", "last", "tumbling", "session"}).Draw(t, "shape"), span: drawSpan(t)}
 	switch v.shape {
 	case "sliding":
 		v.args = v.span.String()

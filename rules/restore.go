@@ -121,6 +121,13 @@ func (s *Set) restorePart(r *rule, rest string, state State, sameBoot bool) erro
 		}
 		return err
 	}
+	if r != nil && strings.HasPrefix(rest, "s") {
+		kept, err := s.restoreView(r, state, sameBoot)
+		if !kept {
+			s.forget(state.Key)
+		}
+		return err
+	}
 	p, mark, ok := parseKey(rest)
 	if r == nil || !ok {
 		s.forget(state.Key)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/rules/filter"
+	"github.com/tidegate-io/tidegate/rules/hold"
 	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
@@ -24,15 +25,16 @@ const DeviceChannel = "_device"
 
 // A Rule is a condition with what follows from it.
 type Rule struct {
-	Name     string          // as tidegate.CheckName has it; unique within a Set
-	When     *lang.Program   // what makes it active; nil = it always is, and only derives and filters
-	For      time.Duration   // for how long When must hold without a break before it does; 0 = at once
-	Clear    *lang.Program   // what ends it; nil = When no longer holds
-	Severity Severity        // of the alarm that it raises; "" = it raises none
-	Text     string          // of the alarm, for people
-	Outputs  []Output        // what it sets
-	Derives  []Derive        // channels that it works out while it is active
-	Filters  []filter.Filter // what of the readings goes on while it is active
+	Name      string          // as tidegate.CheckName has it; unique within a Set
+	When      *lang.Program   // what makes it active; nil = it always is, and only derives and filters
+	For       time.Duration   // for how long When must hold without a break before it does; 0 = at once
+	Clear     *lang.Program   // what ends it; nil = When no longer holds
+	Severity  Severity        // of the alarm that it raises; "" = it raises none
+	Text      string          // of the alarm, for people
+	Outputs   []Output        // what it sets
+	Derives   []Derive        // channels that it works out while it is active
+	Filters   []filter.Filter // what of the readings goes on while it is active
+	Snapshots []Snapshot      // what of that is wanted after all, around the instant at which it becomes active
 }
 
 // An Output is a channel that a rule sets.
@@ -82,6 +84,8 @@ type Outcome struct {
 	Made     int                // how many were derived, those that do not go on included
 	Filtered int                // readings, derived ones too, that were dropped or are not new
 	Thinned  int                // readings for which others stand
+	Restored []Restored         // taken by filters before, and counted as that; wanted after all, in the order of time. They are the caller's
+	Given    []Given            // the snapshots that they are of
 	Alarms   []Alarm            // raised or cleared, in order
 	Actions  []Action           // outputs to set, in order
 	Changed  []State            // what is stored is no longer what it was, each key once
@@ -124,6 +128,11 @@ type Set struct {
 	laneCount         int
 	laneDirt          []*lane
 	filtered, thinned int // of the record
+
+	hold     *hold.Hold // nil = there are no snapshots
+	opened   []*view    // snapshots whose rules became active
+	restored []Restored
+	given    []Given
 }
 
 // A cell is a channel that rules look at.
@@ -184,6 +193,7 @@ type rule struct {
 	due     time.Duration // when time alone has it looked at
 	keepers []keeper
 	derives []*derive
+	views   []*view
 	since   time.Duration // pending: boot time at which When began to hold
 
 	Rule
@@ -221,6 +231,7 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 		own.keeps = len(own.keepers) > 0
 		s.startDerives(own, byChannel, start)
 		s.startFilters(own)
+		s.startSnapshots(own)
 		s.plan(own)
 	}
 	if err := s.rank(list, byChannel); err != nil {
@@ -289,7 +300,7 @@ func (s *Set) check(r Rule) error {
 	if s.byName[r.Name] != nil {
 		return errors.New("name stands twice")
 	}
-	if r.When == nil && (r.For != 0 || r.Clear != nil || r.Severity != "" || len(r.Outputs) > 0 || !r.shapes()) {
+	if r.When == nil && (r.For != 0 || r.Clear != nil || r.Severity != "" || len(r.Outputs)+len(r.Snapshots) > 0 || !r.shapes()) {
 		return errors.New("condition `when` is missing")
 	}
 	if r.For < 0 {
@@ -306,7 +317,7 @@ func (s *Set) check(r Rule) error {
 			return fmt.Errorf("output %s.%s has no value", o.Device, o.Channel)
 		}
 	}
-	return errors.Join(r.checkDerives(), r.checkFilters())
+	return errors.Join(r.checkDerives(), r.checkFilters(), r.checkSnapshots())
 }
 
 // A Status says how one rule stands, for people.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/rules/filter"
+	"github.com/tidegate-io/tidegate/rules/hold"
 )
 
 // maxLanes bounds the channels that filters keep something of. Those beyond are neither thinned nor held to a deadband.
@@ -28,7 +29,8 @@ type lane struct {
 	of    *shaper
 	name  string // of the channel
 	key   string
-	dirty bool // listed in Set.laneDirt
+	dirty bool        // listed in Set.laneDirt
+	hold  *hold.Group // keeps what the filter takes; nil = no snapshot wants the channel
 }
 
 func (r *Rule) checkFilters() error {
@@ -76,6 +78,7 @@ func (s *Set) find(device, channel string) []*lane {
 		return slices.DeleteFunc(list, func(l *lane) bool { return l.of.Do == filter.Thin || l.of.Do == filter.Deadband })
 	}
 	s.laneCount++
+	s.wanted(name, list)
 	if byChannel == nil {
 		byChannel = map[string][]*lane{}
 		if s.lanes == nil {
@@ -99,14 +102,18 @@ func (s *Set) shape(rec *tidegate.Record, list []tidegate.Reading) []tidegate.Re
 	out := list[:0]
 	for i := range list {
 		rd := &list[i]
-		keep := true
+		keep, raw := true, rd.Value
 		for _, l := range s.find(rd.Device, rd.Channel) {
 			f := l.of
 			if !f.rule.isOn() {
 				continue
 			}
+			at := bootOf(rec, rd).Truncate(time.Microsecond)
+			if l.letGo(s, rd, at) {
+				continue
+			}
 			var changed bool
-			if keep, changed = l.Pass(&f.Filter, f.rule.fired, rd, bootOf(rec, rd).Truncate(time.Microsecond)); changed {
+			if keep, changed = l.Pass(&f.Filter, f.rule.fired, rd, at); changed {
 				l.touch(s)
 			}
 			if !keep && f.Do == filter.Thin {
@@ -115,6 +122,7 @@ func (s *Set) shape(rec *tidegate.Record, list []tidegate.Reading) []tidegate.Re
 				s.filtered++
 			}
 			if !keep {
+				l.holdBack(rec, rd, raw, at)
 				break
 			}
 		}

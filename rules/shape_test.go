@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,8 +186,9 @@ func TestStoredLanesThatAreNone(t *testing.T) {
 // filterModel says for the past of one channel, from when the rule became active, whether the newest reading goes through, and as what. It looks
 // for what went through last each time.
 type filterModel struct {
-	f    filter.Filter
-	past []passed
+	f     filter.Filter
+	past  []passed
+	fault string // of what went on last, for whatever reason
 }
 
 type passed struct {
@@ -204,7 +206,7 @@ func (m *filterModel) take(at time.Duration, rd tidegate.Reading) (out tidegate.
 	if m.f.Do == filter.Deadband {
 		span = m.f.Heartbeat
 	}
-	isNew := last < 0 || rd.Fault != m.past[last].rd.Fault
+	isNew := last < 0 || rd.Fault != m.fault
 	isDue := isNew || span > 0 && at-m.past[last].grid >= span
 	if !isDue && rd.Fault == "" && m.f.Do == filter.Deadband {
 		a, _ := rd.Value.Number()
@@ -216,10 +218,13 @@ func (m *filterModel) take(at time.Duration, rd tidegate.Reading) (out tidegate.
 		p.grid = m.past[last].grid + span
 	}
 	m.past = append(m.past, p)
+	if isDue {
+		m.fault = rd.Fault
+	}
 	if !isDue || rd.Fault != "" || m.f.Do == filter.Deadband || m.f.As == filter.Last {
 		return rd, isDue
 	}
-	var sum, n float64
+	var values []float64
 	least, most := math.Inf(1), math.Inf(-1)
 	for i := len(m.past) - 1; i >= 0; i-- { // back to the last value that went through
 		if x := m.past[i]; x.rd.Fault == "" {
@@ -227,8 +232,12 @@ func (m *filterModel) take(at time.Duration, rd tidegate.Reading) (out tidegate.
 				break
 			}
 			v, _ := x.rd.Value.Number()
-			sum, n, least, most = sum+v, n+1, math.Min(least, v), math.Max(most, v)
+			values, least, most = append(values, v), math.Min(least, v), math.Max(most, v)
 		}
+	}
+	sum, n := 0.0, float64(len(values))
+	for _, v := range slices.Backward(values) { // in the order in which they came, as it rounds
+		sum += v
 	}
 	rd.Value = tidegate.Float(map[filter.Summary]float64{filter.Average: sum / n, filter.Least: least, filter.Most: most}[m.f.As])
 	return rd, true

@@ -204,6 +204,7 @@ func (s *Set) State() []State {
 			}
 		}
 	}
+	s.viewStates(true, func(v *view) { out = append(out, State{Key: v.key, Body: v.Append(nil)}) })
 	s.laneStates(true, func(l *lane) { out = append(out, State{Key: l.key, Body: l.Append(nil)}) })
 	for _, c := range s.kept {
 		if c.heard != 0 || c.Value.Kind() != tidegate.KindNone || c.Fault != "" { // it was heard
@@ -217,6 +218,7 @@ func (s *Set) State() []State {
 func (s *Set) reset() {
 	clear(s.changed)
 	s.filtered, s.thinned = 0, 0
+	s.rest()
 	s.alarms, s.actions, s.derived, s.changed, s.bodies = s.alarms[:0], s.actions[:0], s.derived[:0], s.changed[:0], s.bodies[:0]
 }
 
@@ -242,6 +244,7 @@ func (s *Set) change(key string, b []byte) {
 // outcome returns what was gathered since reset.
 func (s *Set) outcome() Outcome {
 	turned := len(s.dirty) > 0
+	s.giveOut()
 	for _, r := range s.dirty {
 		s.change(r.Name, r.appendState(s.bodies))
 		r.dirty = false
@@ -257,6 +260,11 @@ func (s *Set) outcome() Outcome {
 	if len(s.laneDirt) > 0 {
 		s.laneStates(false, func(l *lane) { s.change(l.key, l.Append(s.bodies)) })
 	}
+	s.viewStates(false, func(v *view) {
+		start := len(s.bodies)
+		s.bodies = v.Append(s.bodies)
+		s.changed = append(s.changed, State{Key: v.key, Body: s.bodies[start:len(s.bodies):len(s.bodies)]})
+	})
 	for _, c := range s.dirt {
 		s.change(c.stored, c.appendState(s.bodies))
 		c.dirty = false
@@ -264,6 +272,6 @@ func (s *Set) outcome() Outcome {
 	s.dirty, s.fed, s.dirt = s.dirty[:0], s.fed[:0], s.dirt[:0]
 	return Outcome{
 		Turned: turned, Alarms: s.alarms, Actions: s.actions, Changed: s.changed,
-		Derived: s.derived, Filtered: s.filtered, Thinned: s.thinned,
+		Derived: s.derived, Filtered: s.filtered, Thinned: s.thinned, Restored: s.restored, Given: s.given,
 	}
 }

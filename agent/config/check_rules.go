@@ -224,6 +224,8 @@ func (c *checker) checkDo(path string, list []Do, schema lang.Schema) {
 			c.Add(at, twoAlarms, "", "write one alarm a rule: it carries the rule's name")
 		case do.Set != nil:
 			c.checkSet(at+".set", do.Set)
+		case do.Snapshot != nil:
+			c.checkSnapshot(at+".snapshot", do.Snapshot, schema)
 		default:
 			if f, ok := do.filter(); ok {
 				c.checkFilter(at+"."+kinds[0], &f, schema)

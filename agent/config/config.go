@@ -67,6 +67,7 @@ type Do struct {
 	Drop     *Drop     `yaml:"drop" check:"alone" doc:"readings that go no further, while the rule is active; rules judge them before"`
 	Thin     *Thin     `yaml:"thin" check:"alone" doc:"one reading of each channel stands for those of a time, while the rule is active"`
 	Deadband *Deadband `yaml:"deadband" check:"alone" doc:"readings go on when they are new, while the rule is active"`
+	Snapshot *Snapshot `yaml:"snapshot" check:"alone" doc:"what drop, thin and deadband take around the time at which the rule becomes active goes on after all"`
 }
 
 // Alarm is the alarm of a rule.
@@ -177,6 +178,9 @@ func (c *Config) RuleList() ([]rules.Rule, error) {
 		for _, do := range r.Do {
 			if f, ok := do.filter(); ok {
 				rule.Filters = append(rule.Filters, f)
+			}
+			if do.Snapshot != nil {
+				rule.Snapshots = append(rule.Snapshots, do.Snapshot.running())
 			}
 			if do.Alarm != nil {
 				rule.Severity, rule.Text = rules.Severity(do.Alarm.Severity), do.Alarm.Text

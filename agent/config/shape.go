@@ -122,7 +122,7 @@ func (do *Do) kinds() (names []string) {
 	for _, k := range [...]struct {
 		name string
 		is   bool
-	}{{"alarm", do.Alarm != nil}, {"set", do.Set != nil}, {"derive", do.Derive != nil}, {"drop", do.Drop != nil}, {"thin", do.Thin != nil}, {"deadband", do.Deadband != nil}} {
+	}{{"alarm", do.Alarm != nil}, {"set", do.Set != nil}, {"derive", do.Derive != nil}, {"drop", do.Drop != nil}, {"thin", do.Thin != nil}, {"deadband", do.Deadband != nil}, {"snapshot", do.Snapshot != nil}} {
 		if k.is {
 			names = append(names, k.name)
 		}

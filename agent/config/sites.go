@@ -83,6 +83,8 @@ const (
 	filterChannel strict.Site = "device %s reports no channel %s"
 	emptyPattern  strict.Site = "no channel is called like this"
 	badBy         strict.Site = "no distance"
+	snapEmpty     strict.Site = "snapshot of no time"
+	snapIdle      strict.Site = "no rule drops, thins out or holds back readings of this channel: all are stored anyway"
 	noWhen        strict.Site = "condition is missing"
 	badValue      strict.Site = "expression cannot be used: %s"
 	deriveConst   strict.Site = "names no channel"

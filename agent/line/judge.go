@@ -55,6 +55,7 @@ type judge struct {
 	starts   uint64               // of rules, so far
 	late     atomic.Uint64        // readings that rules did not look at
 	lateOf   uint64               // those of rules that late has
+	owed     owed                 // what snapshots gave out, until entries hold it
 
 	mu     sync.Mutex // guards asked, wants, stands and counts
 	asked  []buffer.Declaration
@@ -126,11 +127,12 @@ func (j *judge) elapse() error {
 	now := tidegate.Record{Time: clock.Wall, Boot: clock.Boot, Quality: clock.Quality()}
 	out, ok := past.Elapse(j.rules, &now)
 	if !ok {
-		return nil
+		return j.pay()
 	}
 	alarms := j.follow(&out, &now)
 	actions := slices.Clone(out.Actions)
-	if err := j.put(0, nil, append(j.cleared, alarms...), j.input); err != nil {
+	j.owe(&out, &now)
+	if err := j.put(tidegate.ClassReading, j.repay(tidegate.ClassReading, nil), append(j.cleared, alarms...), j.input); err != nil {
 		return err
 	}
 	for _, a := range actions {
@@ -221,6 +223,7 @@ func (j *judge) take(payload []byte, next box.Place) error {
 			actions = append(actions, out.Actions...)
 			derived = append(derived, out.Derived...) // which are the Set's until it is used again
 			j.book(&out)
+			j.owe(&out, rec)
 		})
 		if len(rec.Readings) > 0 {
 			kept = append(kept, *rec)
@@ -231,6 +234,7 @@ func (j *judge) take(payload []byte, next box.Place) error {
 			kept = append(kept, behind)
 		}
 	}
+	kept = j.repay(class, kept)
 	j.kept = kept
 	if n := j.rules.Late(); n != j.lateOf {
 		j.late.Add(n - j.lateOf)
@@ -258,7 +262,7 @@ func (j *judge) declare() error {
 
 // waits reports whether something is to be declared that no entry holds yet.
 func (j *judge) waits() bool {
-	return len(j.declared) > 0 || len(j.cleared) > 0 || j.pendingDrops() != buffer.Drops{}
+	return len(j.declared) > 0 || len(j.cleared) > 0 || len(j.owed.list) > 0 || j.pendingDrops() != buffer.Drops{}
 }
 
 // settle is the end of an orderly stop, when judge and store run no more: what found no room in ring 2 is declared now that there
@@ -342,60 +346,5 @@ func (j *judge) published(e *entry, d1, d2 box.Drops) {
 		if r := &e.runs[i]; isLive(r.class) {
 			j.queue.Put(r.frame(e.epoch))
 		}
-	}
-}
-
-// addGaps adds to e the gap of what the rings dropped, and what was asked to be declared, numbered from next on; it returns the number behind.
-func (j *judge) addGaps(e *entry, next uint64, d1, d2 box.Drops) uint64 {
-	now := j.clock()
-	e.declared = append(e.declared, j.declared[:min(len(j.declared), maxDeclared)]...)
-	for i := range e.declared {
-		if e.declared[i].T1 == 0 {
-			e.declared[i].T1 = now.Wall.UnixMilli()
-		}
-	}
-	p := j.pendingOf(d1, d2)
-	if n := min(p.Reads, j.numbers.room()/2); n > 0 { // more Reads than the lease has numbers for share those
-		d := buffer.Declaration{
-			Epoch: e.epoch, Ranges: tidegate.Ranges{{First: next, Last: next + n - 1}}, Count: p.Readings, AtMost: p.Readings,
-			Cause: tidegate.CauseRingFull, T0: earliest(d1.First, d2.First), T1: max(d1.Last, d2.Last),
-		}
-		e.declared = append(e.declared, d)
-		e.drops1 = buffer.Drops{Reads: d1.Reads, Readings: d1.Readings}
-		e.drops2 = buffer.Drops{Reads: d2.Reads, Readings: d2.Readings}
-		next += n
-	}
-	if len(e.declared) == 0 {
-		return next
-	}
-	recs := gapRecord(e.declared, j.epochs, e.epoch, stamped{now.Wall, now.Boot, now.Quality()})
-	if len(recs) > 0 {
-		e.runs = append(e.runs, newRun(tidegate.ClassAudit, next, recs))
-	}
-	return next + uint64(len(recs))
-}
-
-func (j *judge) pendingOf(d1, d2 box.Drops) buffer.Drops {
-	return buffer.Drops{
-		Reads:    d1.Reads - j.drops1.Reads + d2.Reads - j.drops2.Reads,
-		Readings: d1.Readings - j.drops1.Readings + d2.Readings - j.drops2.Readings,
-	}
-}
-
-func earliest(a, b int64) int64 {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
-
-// drop counts what did not fit into ring 2.
-func (j *judge) drop(recs, alarms []tidegate.Record, input box.Place) {
-	n, readings := len(recs)+len(alarms), 0
-	for i := range recs {
-		readings += len(recs[i].Readings)
-	}
-	if n > 0 {
-		j.judged.Drop(n, readings, j.clock().Wall.UnixMilli(), input)
 	}
 }

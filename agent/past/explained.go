@@ -63,6 +63,7 @@ func Explained(x *rules.Stand, wall time.Time, boot time.Duration) status.RuleSt
 	for i := range x.Rule.Filters {
 		s.Does = append(s.Does, x.Rule.Filters[i].String())
 	}
+	s.Does = append(s.Does, snapshots(x, wall, boot)...)
 	return s
 }
 

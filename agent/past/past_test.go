@@ -16,6 +16,7 @@ import (
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/rules"
 	"github.com/tidegate-io/tidegate/rules/filter"
+	"github.com/tidegate-io/tidegate/rules/hold"
 	"github.com/tidegate-io/tidegate/rules/lang"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
@@ -83,7 +84,7 @@ func (s *shelf) start(x Start, list ...rules.Rule) {
 // put stores a record of class.
 func (s *shelf) put(class tidegate.Class, boot time.Duration, list ...tidegate.Reading) {
 	s.t.Helper()
-	rec := tidegate.Record{Number: s.place.Number, Class: class, Time: began.Add(boot), Boot: boot, Readings: list}
+	rec := tidegate.Record{Number: s.place.Number, Class: class, Time: began.Add(boot.Abs()), Boot: boot, Readings: list}
 	f := buffer.Frame{
 		Epoch: s.place.Epoch, Class: class, First: rec.Number, Last: rec.Number, Count: uint32(len(list)), T0: rec.Time.UnixMilli(), T1: rec.Time.UnixMilli(),
 		Body: frame.AppendRows(nil, []tidegate.Record{rec}),
@@ -247,6 +248,30 @@ func TestReplayNamesWhatIsNotStoredWhole(t *testing.T) {
 	wantTold(t, &r, "hot 1/0 same=false [2s..- would=true armed=false meter.temp=81 #2]")
 	r = s.replay(0, []rules.Rule{less}, hot(t, "meter.other > 80", 0))
 	wantNotes(t, &r)
+}
+
+// TestReplayLeavesOutWhatSnapshotsGave: rules saw it when it was read, in its order; what is stored of it comes behind all that, and would be new to them. It
+// counts as stored, and is no reboot.
+func TestReplayLeavesOutWhatSnapshotsGave(t *testing.T) {
+	armed := hot(t, "meter.temp > 80", 0)
+	armed.Snapshots = []hold.Snapshot{{Channels: []string{"meter.temp"}, Before: 5 * time.Minute}}
+	less := rules.Rule{Name: "less", Filters: []filter.Filter{{Do: filter.Deadband, Channels: []string{"meter.temp"}, By: 5}}}
+	s := newShelf(t)
+	s.start(Start{Fresh: true}, less, armed)
+	s.temp(time.Second, 79)
+	s.alarm(200*time.Second, true, 81)
+	var list []tidegate.Reading
+	for i, v := range []float64{79, 81, 90, 81} {
+		list = append(list, tidegate.Reading{Device: "meter", Channel: "temp", Value: tidegate.Float(v), Time: began.Add(time.Duration(50*(i+1)-5) * time.Second)})
+	}
+	s.put(tidegate.ClassReading, -200*time.Second, list...)
+	s.temp(201*time.Second, 70)
+	r := s.replay(0, []rules.Rule{less, armed}, armed)
+	wantTold(t, &r, "hot 0/1 same=false [3m20s..- would=false armed=true meter.temp=81 #0]")
+	wantNotes(t, &r, "stored of meter.temp (rule less) is not all")
+	if r.Records != 3 || r.Readings != 6 || r.Starts != 0 {
+		t.Errorf("%d records of %d readings, %d starts", r.Records, r.Readings, r.Starts)
+	}
 }
 
 // TestReplaySaysWhereItIsNotExact: each thing that makes it differ from what happened is told.
@@ -476,4 +501,30 @@ func FuzzDecodeStart(f *testing.F) {
 			t.Errorf("%+v becomes %+v, %v", s, again, err)
 		}
 	})
+}
+
+// TestExplainedSnapshots: what snapshots have, and what they gave out, in words.
+func TestExplainedSnapshots(t *testing.T) {
+	shot := hold.Snapshot{Channels: []string{"pump.*"}, Before: 30 * time.Second, After: 10 * time.Second}
+	zone := time.Local
+	time.Local = time.UTC
+	defer func() { time.Local = zone }()
+	for want, x := range map[string]hold.Stand{
+		"keep all of pump.* from 30s before to 10s after; it has 7 readings that filters took since 15:07:10": {Readings: 7, Reach: 30 * time.Second, Until: -1},
+		"keep all of pump.* from 30s before to 10s after; it has 7 readings that filters took since 15:07:10, and no room for older ones; all go on until 15:07:45": {
+			Readings: 7, Reach: 30 * time.Second, Until: 65 * time.Second, Cut: true,
+		},
+		"keep all of pump.* from 30s before to 10s after; it has 0 readings that filters took since 15:07:10; at 15:07:30 it gave out 9": {
+			Reach: 30 * time.Second, Until: 59 * time.Second, Last: hold.Given{At: 50 * time.Second, Readings: 9, Reach: 20 * time.Second},
+		},
+		"keep all of pump.* from 30s before to 10s after; it has 0 readings that filters took since 15:07:10; at 15:07:30 it gave out 9 since 15:07:01, as there was no room for older ones": {
+			Reach: 30 * time.Second, Until: 59 * time.Second, Last: hold.Given{At: 50 * time.Second, Readings: 9, Reach: 21 * time.Second, Cut: true},
+		},
+	} {
+		x.Snapshot = shot
+		s := Explained(&rules.Stand{Snapshots: []hold.Stand{x}}, began.Add(time.Minute), time.Minute)
+		if len(s.Does) != 1 || s.Does[0] != want {
+			t.Errorf("got  %q\nwant %q", s.Does, want)
+		}
+	}
 }

@@ -48,7 +48,7 @@ func Replay(ctx context.Context, o Options) (status.Replay, error) {
 func tried(list []rules.Rule) []rules.Rule {
 	list = slices.Clone(list)
 	for i := range list {
-		list[i].Filters = nil
+		list[i].Filters, list[i].Snapshots = nil, nil
 		if list[i].When != nil && list[i].Severity == "" {
 			list[i].Severity = rules.SeverityInfo
 		}
@@ -152,15 +152,19 @@ func (r *replay) missing(epoch uint32, in tidegate.Range) tidegate.Ranges {
 
 // reading lets rules judge a stored record.
 func (r *replay) reading(rec *tidegate.Record, at buffer.Place) error {
+	isRestored := rec.IsRestored()
+	rec.Boot = rec.Boot.Abs()
 	if err := r.start(rec, at); err != nil {
 		return err
 	}
 	if r.records == 0 {
 		r.first, r.from = at, rec.Time
 	}
-	r.flush(rec.Boot - Grace)
-	r.waiting = r.waiting[:0]
-	Judge(r.set, rec, func(out rules.Outcome) { r.report.would(&out, rec.Time, rec.Boot, at.Number) })
+	if !isRestored {
+		r.flush(rec.Boot - Grace)
+		r.waiting = r.waiting[:0]
+		Judge(r.set, rec, func(out rules.Outcome) { r.report.would(&out, rec.Time, rec.Boot, at.Number) })
+	}
 	base := rec.Time.Add(-rec.Boot)
 	if !r.base.IsZero() && base.Sub(r.base).Abs() > time.Second {
 		r.steps++

@@ -70,6 +70,8 @@ type want struct {
 	Raised  string                    `yaml:"raised" doc:"the rule that raises its alarm"`
 	Cleared string                    `yaml:"cleared" doc:"the rule that clears its alarm"`
 	Set     map[string]tidegate.Value `yaml:"set" doc:"outputs that are set, with their values"`
+	// Snapshot is looked at only in cases that have it.
+	Snapshot map[string]tidegate.Value `yaml:"snapshot" doc:"channels of which snapshots give readings out, with how many"`
 }
 
 // A Result says what became of the cases of one file.
@@ -156,7 +158,7 @@ func (c *checker) run(name string, text []byte, configured func() (*config.Confi
 // try runs one case.
 func (c *checker) try(i int, list []rules.Rule) (Case, error) {
 	w := &c.file.Cases[i]
-	p := plan{list: chosen(list, w.Only, func(r rules.Rule) string { return r.Name }), arrivals: c.arrivals(i), start: w.began(), end: w.end()}
+	p := plan{list: chosen(list, w.Only, func(r rules.Rule) string { return r.Name }), arrivals: c.arrivals(i), start: w.began(), end: w.end(), counts: w.counts()}
 	line, _ := c.Position(c.path(i))
 	out := Case{Name: w.Name, Line: line, Readings: p.readings()}
 	plain, err := p.run(false, nil)
@@ -173,6 +175,9 @@ func (c *checker) try(i int, list []rules.Rule) (Case, error) {
 		}
 		var same []expected
 		for _, e := range plain.events {
+			if e.given { // a restart forgets what is kept
+				continue
+			}
 			same = append(same, expected{event: e, until: e.at})
 		}
 		if out.Restarted = match(same, again.events); differ(out.Restarted) == 0 {

@@ -31,7 +31,7 @@ rules:
     for: 30s
     clear: m.t < 75
     do: [{alarm: {severity: error, text: hot}}, {set: {channel: fan.relay, value: true, on_clear: false, priority: 2}}]
-  - {name: quiet, when: d.o, for: 5m, do: [{set: {channel: fan.relay, value: true, priority: 1}}]}
+  - {name: quiet, when: d.o, for: 5m, do: [{set: {channel: fan.relay, value: true, priority: 1}}, {drop: {channels: [s.x]}}, {snapshot: {channels: [s.x], before: 1m}}]}
 cases:
 %s`
 
@@ -57,10 +57,42 @@ func TestPage(t *testing.T) {
 		var out strings.Builder
 		t.Errorf("%v\n%s", r.Write(&out, false), &out)
 	}
-	for _, key := range append(own, "name", "start", "zone", "only", "steps", "want", "raised", "cleared", "set", "channels", "rules", "cases", "kind", "unit", "output") {
+	for _, key := range append(own, "name", "start", "zone", "only", "steps", "want", "raised", "cleared", "set", "snapshot", "channels", "rules", "cases", "kind", "unit", "output") {
 		if !regexp.MustCompile("`" + key + "`|(?m)^ *[-{]* *" + key + ":|[{ ]" + key + ":").MatchString(page) {
 			t.Errorf("the page does not have the key %s", key)
 		}
+	}
+}
+
+// TestSnapshots: what snapshots give out is counted by channel, in cases that say how much, and not behind restarts.
+func TestSnapshots(t *testing.T) {
+	const text = `channels: {m.t: {every: 1s}, m.p: {every: 1s}, d.o: {kind: bool}}
+rules:
+  - {name: less, do: [{thin: {channels: [m.*], every: 1h}}]}
+  - name: trip
+    when: d.o
+    do: [{alarm: {severity: info, text: tripped}}, {snapshot: {channels: [m.*], before: 10s, after: 5s}}]
+cases:
+  - name: counted
+    steps:
+      - {at: 0s, m.t: 1, m.p: 2, until: 100s}
+      - {at: 60500ms, d.o: true}
+    want:
+      - {at: 60500ms, raised: trip, snapshot: {m.t: %s, m.p: 10}}
+  - name: not counted
+    steps:
+      - {at: 0s, m.t: 1, until: 100s}
+      - {at: 60500ms, d.o: true}
+    want: [{at: 60500ms, raised: trip}]
+`
+	if r := try(t, fmt.Sprintf(text, "10")); !r.Good {
+		var out strings.Builder
+		t.Errorf("%v\n%s", r.Write(&out, false), &out)
+	}
+	r := try(t, fmt.Sprintf(text, "11"))
+	var out strings.Builder
+	if err := r.Write(&out, false); err != nil || r.Good || r.Cases[0].Restarted != nil || !strings.Contains(out.String(), "- 1m0.5s   snapshot of m.t 11\n          trip is active") || !strings.Contains(out.String(), "+ 1m0.5s   snapshot of m.t 10") {
+		t.Errorf("%v\n%s", err, &out)
 	}
 }
 

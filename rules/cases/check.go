@@ -49,6 +49,8 @@ const (
 	wantRule      strict.Site = "no rule of this name"
 	wantSilent    strict.Site = "rule %s has no alarm"
 	wantOutput    strict.Site = "no rule sets this channel"
+	wantGiven     strict.Site = "no rule has a snapshot of this channel"
+	wantNumber    strict.Site = "no number of readings"
 )
 
 // A checker holds a file of cases and checks it.
@@ -283,8 +285,8 @@ func (c *checker) channel(path, name string) bool {
 }
 
 func (c *checker) checkWant(w *want, path string, end span, tried []config.Rule) {
-	if w.Raised == "" && w.Cleared == "" && len(w.Set) == 0 && !c.Faulty(path) {
-		c.Add(path, nothingWanted, "", "write raised, cleared or set; a time at which nothing happens needs no line")
+	if w.Raised == "" && w.Cleared == "" && len(w.Set)+len(w.Snapshot) == 0 && !c.Faulty(path) {
+		c.Add(path, nothingWanted, "", "write raised, cleared, set or snapshot; a time at which nothing happens needs no line")
 	}
 	if w.Until != nil && *w.Until < w.At {
 		c.Add(path+".until", wantBefore, w.Until.String(), "write a later time", w.At)
@@ -312,6 +314,7 @@ func (c *checker) checkWant(w *want, path string, end span, tried []config.Rule)
 			c.Add(path+"."+key, wantSilent, "", "write what it sets, for instance set: {fan.relay: true}", name)
 		}
 	}
+	c.checkGiven(w, path, tried)
 	for name := range w.Set {
 		if !slices.Contains(outputs, name) {
 			c.Add(path+".set."+name, wantOutput, strict.Show(name), strict.DidYouMean(name, outputs, setHint(outputs)))

@@ -43,6 +43,7 @@ func (w *written) expected(list []rules.Rule) (out []expected) {
 			}
 			out = append(out, e)
 		}
+		out = append(out, one.given(e, list)...)
 	}
 	return out
 }

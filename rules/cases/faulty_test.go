@@ -98,12 +98,18 @@ t:10:131: cases[0].steps[1].to: has no effect without until; write until when`,
 	},
 	{
 		`{name: a, steps: [{at: 5s, m.t: 1}], want: [{at: 1s}, {at: 2s, until: 1s, raised: hto}, {at: 3s, raised: quiet}, {at: 6s, cleared: hot}, {at: 4s, set: {fan.rely: true}}]}`,
-		`t:10:49: cases[0].want[0]: nothing is wanted; write raised, cleared or set; a time at which nothing happens needs no line
+		`t:10:49: cases[0].want[0]: nothing is wanted; write raised, cleared, set or snapshot; a time at which nothing happens needs no line
 t:10:75: cases[0].want[1].until: before at, 2s (got 1s); write a later time
 t:10:87: cases[0].want[1].raised: no rule of this name (got hto); did you mean "hot"?
 t:10:110: cases[0].want[2].raised: rule quiet has no alarm; write what it sets, for instance set: {fan.relay: true}
 t:10:123: cases[0].want[3].at: after the last step, at 5s (got 6s); let time pass: add the step {at: 6s}
 t:10:167: cases[0].want[4].set.fan.rely: no rule sets this channel (got fan.rely); did you mean "fan.relay"?`,
+	},
+	{
+		`{name: a, steps: [{at: 5s, m.t: 1}], want: [{at: 1s, snapshot: {m.x: 1, s.x: 0}}, {at: 2s, snapshot: {s.x: true}}]}`,
+		`t:10:74: cases[0].want[0].snapshot.m.x: no rule has a snapshot of this channel (got m.x); write a channel that a snapshot names, or stands for with *
+t:10:82: cases[0].want[0].snapshot.s.x: no number of readings (got 0); write how many come, 1 or more; what is not given out is left out
+t:10:112: cases[0].want[1].snapshot.s.x: no number of readings (got true); write how many come, 1 or more; what is not given out is left out`,
 	},
 	{
 		`{name: a, only: [quiet], steps: [{at: 5s, m.t: 1}], want: [{at: 1s, raised: hot}]}`,

@@ -96,6 +96,7 @@ type plan struct {
 	arrivals []arrival
 	start    time.Time
 	end      time.Duration
+	counts   bool // what snapshots give out is counted
 }
 
 func (p *plan) readings() (n int) {
@@ -111,6 +112,7 @@ type event struct {
 	what  string // "raised overheat", "cleared overheat", "set fan.relay"
 	value tidegate.Value
 	rules []string // that it concerns
+	given bool     // by a snapshot
 }
 
 // text returns e for people.
@@ -132,13 +134,14 @@ type run struct {
 	looks  time.Duration     // boot time at which the gateway was started
 	stored map[string][]byte // state, as the gateway stores it
 	events []event
+	counts bool
 	broken string
 }
 
 // run lets the case happen. With restarts, all is stored and restored before readings; a restart then takes no time. Each of lines that has a Sign
 // gets what its rules look at then.
 func (p *plan) run(restarts bool, lines []Line) (*run, error) {
-	r := &run{plan: p, stored: map[string][]byte{}}
+	r := &run{plan: p, stored: map[string][]byte{}, counts: p.counts && !restarts}
 	var err error
 	if r.set, err = rules.New(p.list, 0); err != nil {
 		return nil, err
@@ -209,6 +212,7 @@ func (r *run) note(at time.Duration, out *rules.Outcome) {
 		a := &out.Actions[i]
 		r.events = append(r.events, event{at: at, what: "set " + a.Device + "." + a.Channel, value: a.Value, rules: []string{a.Rule}})
 	}
+	r.noteGiven(out)
 	for _, s := range out.Changed {
 		if s.Body == nil {
 			delete(r.stored, s.Key)

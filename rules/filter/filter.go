@@ -107,6 +107,29 @@ func Match(pattern, name string) bool {
 	return strings.HasSuffix(name, last)
 }
 
+// Meet reports whether there can be a channel that both patterns stand for.
+func Meet(p, q string) bool {
+	row := make([]bool, len(q)+1) // of what is read of p so far: with which beginnings of q it meets
+	for j := range row {
+		row[j] = strings.Trim(q[:j], "*") == ""
+	}
+	for i := range len(p) {
+		corner := row[0] // of the row before
+		row[0] = row[0] && p[i] == '*'
+		for j := range len(q) {
+			above := row[j+1]
+			switch {
+			case p[i] == '*' || q[j] == '*':
+				row[j+1] = above || row[j]
+			default:
+				row[j+1] = corner && p[i] == q[j]
+			}
+			corner = above
+		}
+	}
+	return row[len(q)]
+}
+
 // A Lane is what a Filter keeps of one channel. The zero Lane has let nothing through.
 type Lane struct {
 	has   bool           // something went through since the turn began
@@ -167,6 +190,38 @@ func (l *Lane) Pass(f *Filter, turn uint64, rd *tidegate.Reading, at time.Durati
 	l.n, l.sum, l.value = 0, 0, tidegate.Value{}
 	l.went(f, at, span)
 	return true, true
+}
+
+// Follows reports whether something went through since the turn began.
+func (l *Lane) Follows(turn uint64) bool { return l.has && l.turn == turn }
+
+// Force notes that rd, read at boot time at, went through whatever f says: a deadband goes on from it. What is thinned out goes on as if it had not: those of
+// before still want one that stands for them. changed: what is to be stored is another.
+func (l *Lane) Force(f *Filter, turn uint64, rd *tidegate.Reading, at time.Duration) (changed bool) {
+	fault := uint32(0)
+	if rd.Fault != "" {
+		h := fnv.New32a()
+		h.Write([]byte(rd.Fault)) // a hash takes all bytes
+		fault = h.Sum32() | 1
+	}
+	switch {
+	case f.Do == Drop:
+		return false
+	case !l.Follows(turn):
+		*l = Lane{turn: turn}
+	case f.Do == Thin:
+		changed = l.fault != fault
+		l.fault = fault
+		return rd.Fault == "" && l.gather(f, rd.Value) && f.As != Last || changed
+	case at < l.at:
+		return false
+	}
+	if f.Do == Deadband && rd.Fault == "" {
+		l.value = identity(rd.Value)
+	}
+	l.went(f, at, 0)
+	l.fault = fault
+	return true
 }
 
 // went notes that something went through.

@@ -3,10 +3,12 @@ package filter
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"pgregory.net/rapid"
 )
 
 func TestMatch(t *testing.T) {
@@ -62,6 +64,22 @@ func FuzzRestore(f *testing.F) {
 		for _, x := range []*Filter{deadband, average} {
 			now := rd
 			l.Pass(x, 1, &now, time.Hour)
+		}
+	})
+}
+
+// TestMeetAgainstMatch: two patterns meet when both match one of all names up to eight letters of two.
+func TestMeetAgainstMatch(t *testing.T) {
+	names := []string{""}
+	for i := 0; len(names[i]) < 8; i++ {
+		names = append(names, names[i]+"a", names[i]+"b")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		draw := rapid.StringOfN(rapid.SampledFrom([]rune("ab*")), 0, 4, 4)
+		p, q := draw.Draw(t, "p"), draw.Draw(t, "q")
+		want := slices.ContainsFunc(names, func(name string) bool { return Match(p, name) && Match(q, name) })
+		if got := Meet(p, q); got != want {
+			t.Fatalf("Meet(%q, %q) = %v", p, q, got)
 		}
 	})
 }
