@@ -62,7 +62,7 @@ func run() error {
 	p := plan{
 		seed: *seed, runs: *runs, only: *only, warm: 30 * time.Second, measure: time.Duration(*seconds) * time.Second, outage: 60 * time.Second,
 		kill: 30 * time.Second, after: 40 * time.Second, catchUp: 180 * time.Second,
-		idleRuns: 2, judgeRuns: 5, judgeSeconds: 3600, benchTime: 5 * time.Second,
+		idleRuns: 2, judgeRuns: 5, judgeSeconds: 3600, benchTime: 2 * time.Second,
 	}
 	if *short {
 		p.runs, p.warm, p.measure, p.outage, p.kill, p.after, p.catchUp = 1, 5*time.Second, 15*time.Second, 15*time.Second, 5*time.Second, 15*time.Second, 60*time.Second

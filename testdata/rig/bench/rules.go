@@ -79,7 +79,7 @@ func benchmarks(ctx context.Context, root string, p plan) (map[[2]string][]float
 		names[name] = true
 	}
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^("+strings.Join(slices.Sorted(maps.Keys(names)), "|")+")$", "-cpu", "1",
-		"-count", strconv.Itoa(p.judgeRuns), "-benchtime", p.benchTime.String(), "./rules")
+		"-count", strconv.Itoa(p.judgeRuns), "-benchtime", p.benchTime.String(), "-timeout", "1h", "./rules")
 	cmd.Dir, cmd.Stderr = root, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
