@@ -19,6 +19,8 @@ type Bus struct {
 	busy    atomic.Int64 // nanoseconds in Do, for Busy
 	recent  ring         // has a lock of its own
 	explain atomic.Pointer[func(out bool, b []byte) string]
+	// isSecret: Dump shows nothing; see Meter.IsSecret.
+	isSecret atomic.Bool
 
 	turn     chan struct{} // holds one token: whoever has it may use port, failed and failure
 	failed   time.Time     // when the port was last not to be opened; owned by the holder of the token
@@ -77,6 +79,9 @@ func (b *Bus) Join(ctx context.Context) error {
 	u := &user{name: "another device", done: ctx.Done()}
 	if m, ok := ctx.Value(meterKey{}).(*Meter); ok && m.Device != "" {
 		u.name = "device " + m.Device
+		if m.IsSecret {
+			b.isSecret.Store(true)
+		}
 	}
 	b.users = append(b.users, u)
 	b.count.Store(int32(len(b.users)))

@@ -9,6 +9,8 @@ import (
 // A Meter adds up what the calls of Bus.Do with one ctx took of their buses. It is safe for concurrent use.
 type Meter struct {
 	Device string // whose meter it is, for messages; not changed while it is in use
+	// IsSecret: what the device says is for no log, and so is what goes over its buses: Dump shows nothing of these any more. Not changed either.
+	IsSecret bool
 
 	mu    sync.Mutex // guards total and bus
 	total Use

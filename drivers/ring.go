@@ -117,8 +117,12 @@ func (b *Bus) Recent() []Traffic { return b.recent.all() }
 // Speaks tells how the bytes on b are put into words, as Driver.Explain does, for Dump.
 func (b *Bus) Speaks(explain func(out bool, b []byte) string) { b.explain.Store(&explain) }
 
-// Dump returns the last few pieces that went over b, oldest first, one line each: how long ago, which way, the bytes, and what they are.
+// Dump returns the last few pieces that went over b, oldest first, one line each: how long ago, which way, the bytes, and what they are. It
+// shows nothing of a bus that a device with a secret Meter has joined.
 func (b *Bus) Dump() []string {
+	if b.isSecret.Load() {
+		return nil
+	}
 	list := b.Recent()
 	list = list[max(0, len(list)-dumpPieces):]
 	explain := b.explain.Load()

@@ -185,5 +185,10 @@ func TestDump(t *testing.T) {
 		if got[0] != "1.500s ago > 09" || !strings.HasSuffix(got[11], " and 8 more (40 times ab)") {
 			t.Errorf("got %q", got)
 		}
+		for secret, want := range []int{dumpPieces, 0} { // of the bus of others, too
+			if err := b.Join(WithMeter(t.Context(), &Meter{Device: "door", IsSecret: secret == 1})); err != nil || len(b.Dump()) != want {
+				t.Errorf("%v, %q", err, b.Dump())
+			}
+		}
 	})
 }
