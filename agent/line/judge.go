@@ -59,7 +59,7 @@ type judge struct {
 
 	mu     sync.Mutex // guards asked, wants, stands and counts
 	asked  []buffer.Declaration
-	wants  []func() error // run by the judge between two entries
+	wants  []want         // run by the judge between two entries
 	stands []rules.Status // how the rules stood when one last changed
 	counts Counts         // those of the ledger, of what was put
 	wake   chan struct{}
@@ -75,14 +75,6 @@ func (j *judge) ask(list []buffer.Declaration) {
 	}
 	j.mu.Lock()
 	j.asked = append(j.asked, list...)
-	j.mu.Unlock()
-	j.signal()
-}
-
-// between runs f between two entries, in the order of the calls; any goroutine may call it.
-func (j *judge) between(f func() error) {
-	j.mu.Lock()
-	j.wants = append(j.wants, f)
 	j.mu.Unlock()
 	j.signal()
 }
@@ -182,21 +174,6 @@ func (j *judge) step() error {
 		j.input = next
 		j.read.Release(next)
 	}
-}
-
-// takeOver takes over what other goroutines left.
-func (j *judge) takeOver() error {
-	j.mu.Lock()
-	asked, wants := j.asked, j.wants
-	j.asked, j.wants = nil, nil
-	j.mu.Unlock()
-	j.declared = append(j.declared, asked...)
-	for _, f := range wants {
-		if err := f(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // take judges one entry of ring 1: a class and rows.

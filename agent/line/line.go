@@ -275,9 +275,10 @@ func (l *Line) Renumber(ctx context.Context) error {
 	}
 }
 
-// ReplaceRules puts set in place of the running rules, with their state, between two records.
+// ReplaceRules puts set in place of the running rules, with their state, between two records: behind all that stands in ring 1 now, whose units may be
+// others.
 func (l *Line) ReplaceRules(set *rules.Set) {
-	l.judge.between(func() error {
+	l.judge.after(l.o.Rings.Read.Head(), func() error {
 		out, err := set.Restore(l.judge.rules.State(), true)
 		if err != nil {
 			l.o.Log.Error("state of rules", "err", err)
