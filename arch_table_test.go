@@ -67,7 +67,8 @@ var theRules = ruleBook{
 		{what: "rules", where: []string{".", "rules/filter", "rules/hold", "rules/lang"}, why: "pure: no clock, device, network or disk"},
 		{what: "rules/filter", where: []string{"."}, why: "pure: which readings of a channel go on; knows no rule"},
 		{what: "rules/hold", where: []string{".", "rules/filter"}, why: "pure: what filters took, for a while; knows no rule"},
-		{what: "rules/lang", where: []string{".", "rules/window"}, why: "pure: text to conditions; knows no rule"},
+		{what: "rules/unit", where: []string{}, why: "pure: numbers from one unit to another; knows no reading and no rule"},
+		{what: "rules/lang", where: []string{".", "rules/unit", "rules/window"}, why: "pure: text to conditions; knows no rule"},
 		{what: "rules/lang/spot", where: []string{}, why: "pure: what stands at a place of a text"},
 		{what: "rules/rounds", where: []string{".", "rules/lang"}, why: "pure: which rules trigger which by what they set; judges nothing"},
 		{what: "rules/window", where: []string{}, why: "pure: numbers and times to sums; knows no reading and no rule"},
@@ -118,7 +119,7 @@ var theRules = ruleBook{
 			what: "agent/past", where: []string{".", "agent/status", "buffer", "rules", "rules/filter", "rules/lang", "sync/wire/frame"},
 			why: "what rules would have done with what is stored, by the way the judge goes; knows no device and no clock",
 		},
-		{what: "agent/config", where: []string{".", "drivers", "rules", "rules/filter", "rules/lang", "rules/rounds", "sync/profile", "sync/wire"}, why: "the whole configuration; drivers' blocks are decoded into their own Config"},
+		{what: "agent/config", where: []string{".", "drivers", "rules", "rules/filter", "rules/lang", "rules/rounds", "rules/unit", "sync/profile", "sync/wire"}, why: "the whole configuration; drivers' blocks are decoded into their own Config"},
 		{what: "agent/config/strict", where: []string{"."}, why: "YAML without surprises; knows no setting"},
 		{what: "agent/config/describe", where: []string{".", "drivers", "agent/config", "agent/config/strict", "rules"}, why: "schema and sample from the structs; the daemon does not need it"},
 		{

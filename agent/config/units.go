@@ -7,7 +7,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/config/strict"
-	"github.com/tidegate-io/tidegate/rules/lang"
+	"github.com/tidegate-io/tidegate/rules/unit"
 )
 
 // unitsAs are units by the names that people know them by.
@@ -15,13 +15,13 @@ var unitsAs = map[string]string{"°C": "Cel", "degC": "Cel", "Celsius": "Cel", "
 
 // UnitHint says what to write for a unit that is not registered for SenML: the registered one that is meant, or those of the same kind; other
 // where none is known.
-func UnitHint(unit, other string) string {
-	if as := unitsAs[unit]; as != "" {
+func UnitHint(symbol, other string) string {
+	if as := unitsAs[symbol]; as != "" {
 		return fmt.Sprintf("write %q", as)
 	}
-	kin := slices.DeleteFunc(lang.Kin(unit), func(u string) bool { _, ok := tidegate.UnitMeaning(u); return !ok })
+	kin := slices.DeleteFunc(unit.Kin(symbol), func(u string) bool { _, ok := tidegate.UnitMeaning(u); return !ok })
 	if len(kin) > 0 {
 		return other + ", and rules convert it; registered of its kind: " + strings.Join(kin, ", ")
 	}
-	return strict.DidYouMean(unit, tidegate.Units(), other)
+	return strict.DidYouMean(symbol, tidegate.Units(), other)
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
+
+	"github.com/tidegate-io/tidegate/rules/unit"
 )
 
 // comparison compares numbers, yes and no, or texts.
@@ -68,7 +70,7 @@ func (c *checker) sameUnit(a, b node, verb string) bool {
 	hint := "name channels of one unit"
 	if b.span != 0 {
 		hint = "write the number alone, in " + a.unit
-	} else if _, err := conversion(b.unit, a.unit); err == nil {
+	} else if _, err := unit.Convert(b.unit, a.unit); err == nil {
 		hint = fmt.Sprintf("write to(%s, %q)", c.show(b), a.unit)
 	}
 	c.fault(b.at, fmt.Sprintf("%s is in %s and is %s with %s in %s", c.show(a), a.unit, verb, c.show(b), b.unit), hint)

@@ -9,6 +9,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/unit"
 	"github.com/tidegate-io/tidegate/rules/window"
 )
 
@@ -200,9 +201,9 @@ func sqrt(c *checker, f *function, call *ast.CallNode) node {
 	return out
 }
 
-// kinHint says which units a number in unit can be converted to.
-func kinHint(unit string) string {
-	if kin := Kin(unit); len(kin) > 0 {
+// kinHint says which units a number in the unit from can be converted to.
+func kinHint(from string) string {
+	if kin := unit.Kin(from); len(kin) > 0 {
 		return "units are " + strings.Join(kin, ", ")
 	}
 	return "calculate with numbers instead"
@@ -212,23 +213,23 @@ func convert(c *checker, _ *function, call *ast.CallNode) node {
 	if len(call.Arguments) != 2 {
 		return node{}
 	}
-	arg, unit := c.numeric(call.Arguments[0]), c.node(call.Arguments[1])
-	if arg.kind == kindNone || unit.kind == kindNone {
+	arg, into := c.numeric(call.Arguments[0]), c.node(call.Arguments[1])
+	if arg.kind == kindNone || into.kind == kindNone {
 		return node{}
 	}
-	if unit.kind != kindText || !unit.isConst {
-		return c.fault(unit.at, "a unit in quotes is wanted", `write it like to(boiler.pressure, "bar")`)
+	if into.kind != kindText || !into.isConst {
+		return c.fault(into.at, "a unit in quotes is wanted", `write it like to(boiler.pressure, "bar")`)
 	}
-	to, _ := unit.text(nil)
+	to, _ := into.text(nil)
 	if arg.unit == "" {
 		return c.fault(arg.at, "unit of "+c.show(arg)+" is not known", "calculate with numbers instead")
 	}
-	m, err := conversion(arg.unit, to)
+	m, err := unit.Convert(arg.unit, to)
 	if err != nil {
-		return c.fault(unit.at, err.Error(), kinHint(arg.unit))
+		return c.fault(into.at, err.Error(), kinHint(arg.unit))
 	}
 	number := arg.number
-	out := node{kind: kindNumber, unit: to, number: func(x *Instance) float64 { return number(x)*m.factor + m.offset }}
+	out := node{kind: kindNumber, unit: to, number: func(x *Instance) float64 { return m.Of(number(x)) }}
 	return out.with(arg, arg)
 }
 

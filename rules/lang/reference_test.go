@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/unit"
 )
 
 var update = flag.Bool("update", false, "write the reference into rules/README.md")
@@ -27,10 +28,8 @@ func TestReference(t *testing.T) {
 	}
 	b.WriteString("\n`to` knows these units, and converts within a row:\n\n")
 	kinds := map[string]string{}
-	for unit := range measures {
-		if m := measures[unit]; kinds[m.dimension] == "" {
-			kinds[m.dimension] = fmt.Sprintf("- %s: `%s`\n", m.dimension, strings.Join(Kin(unit), " "))
-		}
+	for _, u := range unit.All() {
+		kinds[unit.Dimension(u)] = fmt.Sprintf("- %s: `%s`\n", unit.Dimension(u), strings.Join(unit.Kin(u), " "))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		b.WriteString(kinds[kind])
