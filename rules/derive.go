@@ -43,7 +43,7 @@ type feed struct {
 }
 
 // shapes reports whether r does something that needs no condition.
-func (r *Rule) shapes() bool { return len(r.Derives)+len(r.Filters) > 0 }
+func (r *Rule) shapes() bool { return len(r.Derives)+len(r.Filters)+len(r.Intake) > 0 }
 
 func (r *Rule) checkDerives() error {
 	for i := range r.Derives {
@@ -65,7 +65,7 @@ func (s *Set) startDerives(r *rule, byChannel map[string]*cell, start time.Durat
 	for i := range r.Derives {
 		d := &derive{Derive: r.Derives[i], rule: r}
 		h := fnv.New32a()
-		fmt.Fprintf(h, "%s\x00%s", d.Name(), d.Value.Text) // a hash takes all bytes
+		fmt.Fprintf(h, "%s\x00%s", d.Name(), d.Value.Identity()) // a hash takes all bytes
 		d.mark = h.Sum32()
 		var cells []*lang.Cell
 		for j, in := range d.Value.Inputs {

@@ -12,10 +12,10 @@ import (
 func (r Rule) Fingerprint() uint32 {
 	when, clear := "", ""
 	if r.When != nil {
-		when = r.When.Text
+		when = r.When.Identity()
 	}
 	if r.Clear != nil {
-		clear = r.Clear.Text
+		clear = r.Clear.Identity()
 	}
 	return textMark(fmt.Sprintf("%s\x00%s\x00%d\x00%s", r.Name, when, r.For, clear))
 }

@@ -100,8 +100,9 @@ func (s *Set) Restore(states []State, sameBoot bool) (Outcome, error) {
 func (s *Set) forget(key string) { s.changed = append(s.changed, State{Key: key}) }
 
 func (s *Set) restoreCell(name string, state State, sameBoot bool) error {
+	name, _, _ = strings.Cut(name, "#")
 	c := s.byChannel(name)
-	if c == nil || !c.isKept || !sameBoot {
+	if c == nil || !c.isKept || !sameBoot || c.stored != state.Key {
 		s.forget(state.Key)
 		return nil
 	}
@@ -160,9 +161,9 @@ func (r *rule) kept(of byte, mark uint32) *lang.Instance {
 				return d.x
 			}
 		}
-	case of == 'w' && r.when != nil && mark == textMark(r.When.Text):
+	case of == 'w' && r.when != nil && mark == textMark(r.When.Identity()):
 		return r.when
-	case of == 'c' && r.clear != nil && mark == textMark(r.Clear.Text):
+	case of == 'c' && r.clear != nil && mark == textMark(r.Clear.Identity()):
 		return r.clear
 	}
 	return nil

@@ -35,6 +35,7 @@ type Rule struct {
 	Derives   []Derive        // channels that it works out while it is active
 	Filters   []filter.Filter // what of the readings goes on while it is active
 	Snapshots []Snapshot      // what of that is wanted after all, around the instant at which it becomes active
+	Intake    []string        // what is done to readings before they are judged, in words: by others
 }
 
 // An Output is a channel that a rule sets.
@@ -221,11 +222,11 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 		s.byName[r.Name] = own
 		if r.When != nil {
 			own.when = s.start(own, r.When, byChannel)
-			own.keep(own.when, 'w', textMark(r.When.Text))
+			own.keep(own.when, 'w', textMark(r.When.Identity()))
 		}
 		if r.Clear != nil {
 			own.clear = s.start(own, r.Clear, byChannel)
-			own.keep(own.clear, 'c', textMark(r.Clear.Text))
+			own.keep(own.clear, 'c', textMark(r.Clear.Identity()))
 		}
 		own.timed = r.When != nil && r.When.Timed() || r.Clear != nil && r.Clear.Timed()
 		own.keeps = len(own.keepers) > 0
@@ -267,7 +268,7 @@ func (s *Set) start(r *rule, p *lang.Program, byChannel map[string]*cell) *lang.
 func (s *Set) cell(p *lang.Program, in lang.Input, byChannel map[string]*cell) *cell {
 	c := byChannel[in.Channel]
 	if c == nil {
-		c = &cell{Cell: *lang.NewCell(), name: in.Channel, stored: "/" + in.Channel}
+		c = &cell{Cell: *lang.NewCell(), name: in.Channel, stored: cellKey(in)}
 		byChannel[in.Channel] = c
 		s.enter(c)
 	}
@@ -356,7 +357,7 @@ func (s *Set) GoOn(at time.Duration) {
 func (s *Set) Continue(before *Set) {
 	for device, list := range s.cells {
 		for name, c := range list {
-			if old := before.cells[device][name]; old != nil && old.heard > c.heard {
+			if old := before.cells[device][name]; old != nil && old.stored == c.stored && old.heard > c.heard {
 				c.Cell, c.heard = old.Cell, old.heard
 				if c.isKept && !c.dirty {
 					c.dirty = true

@@ -44,7 +44,7 @@ func fingerprint(r Rule) uint32 {
 	if r.When == nil {
 		return 0
 	}
-	return textMark(fmt.Sprintf("%s\x00%d", r.When.Text, r.For))
+	return textMark(fmt.Sprintf("%s\x00%d", r.When.Identity(), r.For))
 }
 
 func (r *rule) appendState(b []byte) []byte {
@@ -121,6 +121,14 @@ func textMark(text string) uint32 {
 func parseKey(rest string) (p part, mark uint32, ok bool) {
 	n, err := fmt.Sscanf(rest, "%c%08x.%d.%d", &p.of, &mark, &p.slot, &p.part)
 	return p, mark, err == nil && n == 4 && (p.of == 'w' || p.of == 'c' || p.of == 'd')
+}
+
+// cellKey is where what is known of a channel is stored: another place where its values mean something else than before.
+func cellKey(in lang.Input) string {
+	if in.Mark != 0 {
+		return fmt.Sprintf("/%s#%08x", in.Channel, in.Mark)
+	}
+	return "/" + in.Channel
 }
 
 // longestKept is how many bytes of a text or of a fault are kept of a channel.

@@ -26,6 +26,7 @@ type Filter struct {
 	As        Summary       // thin: which
 	By        float64       // deadband: a number goes through when it is so far from the last that did; 0 = when it is another one
 	Heartbeat time.Duration // deadband: after that time one goes through all the same; 0 = never
+	Intake    uint32        // what becomes of the channels before: with another one it begins anew; 0 = nothing
 }
 
 // Doing says what a Filter does.
@@ -80,6 +81,9 @@ func (f *Filter) String() string {
 func (f *Filter) Mark() uint32 {
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%d %d %d %v %d", f.Do, f.Every, f.As, f.By, f.Heartbeat) // a hash takes all bytes
+	if f.Intake != 0 {
+		fmt.Fprintf(h, " %d", f.Intake)
+	}
 	return h.Sum32()
 }
 

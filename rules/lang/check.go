@@ -122,7 +122,7 @@ func (c *checker) channel(lit literal, at, end int) node {
 		if i == MaxInputs {
 			return c.fault(at, fmt.Sprintf("more than %d channels", MaxInputs), "write several rules")
 		}
-		c.prog.Inputs = append(c.prog.Inputs, Input{Channel: lit.channel})
+		c.prog.Inputs = append(c.prog.Inputs, Input{Channel: lit.channel, Mark: ch.Mark})
 	}
 	out := node{unit: ch.Unit, inputs: 1 << i, input: i, at: at, end: end, atom: lit.channel}
 	switch ch.Kind {

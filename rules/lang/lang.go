@@ -11,6 +11,7 @@ package lang
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -67,6 +68,7 @@ type Channel struct {
 	Kind  tidegate.Kind // KindNone = not known beforehand
 	Unit  string        // "" = none, or not known
 	Every time.Duration // usual interval between its readings; 0 = the device speaks when it has something to say
+	Mark  uint32        // what was kept of the channel when it had another one is not of the same kind or unit; 0 = it is as the device reports it
 }
 
 // A Schema says which channels there are.
@@ -122,7 +124,29 @@ type Program struct {
 // An Input is a channel that a Program looks at.
 type Input struct {
 	Channel string
-	Faults  bool // its faults count too: fault(channel) stands somewhere
+	Mark    uint32 // as in Channel
+	Faults  bool   // its faults count too: fault(channel) stands somewhere
+}
+
+// Mark tells what p looks at: it is another one when that of a channel is; 0 = all are as devices report them.
+func (p *Program) Mark() uint32 {
+	h, isMarked := fnv.New32a(), false
+	for _, in := range p.Inputs {
+		fmt.Fprintf(h, "%08x", in.Mark) // a hash takes all bytes
+		isMarked = isMarked || in.Mark != 0
+	}
+	if !isMarked {
+		return 0
+	}
+	return h.Sum32() | 1
+}
+
+// Identity tells p from what would keep something else: its text, and the Mark where it has one.
+func (p *Program) Identity() string {
+	if m := p.Mark(); m != 0 {
+		return fmt.Sprintf("%s\x00%08x", p.Text, m)
+	}
+	return p.Text
 }
 
 // Compile reads text. It returns all that is wrong with it, in the order of the text; then there is no Program.
