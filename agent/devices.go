@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,7 @@ func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, be
 		out: d.out, board: a.board, log: a.log, hung: new(atomic.Int64), poke: make(chan struct{}, 1),
 		state: status.Device{Name: c.Name, Driver: c.Driver, State: "off"},
 	}
+	d.reader.intake = a.intakeOf(c)
 	d.reader.host = a.memory.Host(a.parts.Host, c.Name, d.reader.forgot)
 	if before != nil {
 		d.out.Inherit(before.out)
@@ -59,9 +61,9 @@ func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, be
 	return d
 }
 
-// keepOutputs says which devices go on under next with the settings that they have under cfg: their outputs stay as they are meanwhile. Those
-// of the others go to their safe states, as they may be others of the machine from now on, or nobody's.
-func (a *Agent) keepOutputs(cfg, next *config.Config) {
+// keepOutputs says which devices of changed go on under next with the settings that they have under cfg: their outputs stay as they are meanwhile.
+// Those of the others go to their safe states, as they may be others of the machine from now on, or nobody's.
+func (a *Agent) keepOutputs(cfg, next *config.Config, changed []string) {
 	for i := range next.Devices {
 		n := &next.Devices[i]
 		for j := range cfg.Devices {
@@ -70,7 +72,7 @@ func (a *Agent) keepOutputs(cfg, next *config.Config) {
 				continue
 			}
 			a.mu.Lock()
-			if d := a.devices[c.Name]; d != nil && c.Every != n.Every {
+			if d := a.devices[c.Name]; d != nil && slices.Contains(changed, c.Name) {
 				d.out.Keep()
 			}
 			a.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/output"
 	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/rules/intake"
 )
 
 const (
@@ -52,7 +53,7 @@ func (a *Agent) Drive(ctx context.Context, name, text string) (status.Output, er
 		s.Why = err.Error()
 		return s, nil
 	}
-	s.ReadBack, s.Agrees = output.JSON(back), output.Agree(v, back)
+	s.ReadBack, s.Agrees = output.JSON(d.reader.seen(ch.Name, back)), output.Agree(v, back)
 	return s, nil
 }
 
@@ -140,6 +141,9 @@ func (r *reader) answerLocked(look func(channel string) (x report, ok bool)) {
 func (r *reader) reportOf(list []tidegate.Reading, channel string) (x report, ok bool) {
 	for i := range list {
 		if y := &list[i]; y.Channel == channel && y.Fault != "" {
+			if r.intake.HidesOf(channel) {
+				return report{err: errors.New("not read back: " + intake.HiddenFault)}, true
+			}
 			return report{err: errors.New("not read back: " + y.Fault)}, true
 		} else if y.Channel == channel {
 			return report{value: y.Value}, true

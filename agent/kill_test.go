@@ -31,6 +31,10 @@ func TestMain(m *testing.M) {
 		fmt.Println(runKilled(dir)) // it is killed before it comes here
 		os.Exit(1)
 	}
+	if dir := os.Getenv(secretDir); dir != "" {
+		fmt.Println(runSecret(dir)) // it is killed before it comes here
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

@@ -9,12 +9,13 @@ import (
 	"github.com/tidegate-io/tidegate/agent/status"
 )
 
-// note keeps counts and newest values for the status.
-func (r *reader) note(list []tidegate.Reading, now clock.Stamp) {
+// note keeps counts and newest values for the status. raw is list as the driver has returned it: whether an output is what it was set to
+// shows there.
+func (r *reader) note(list, raw []tidegate.Reading, now clock.Stamp) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.outs) > 0 {
-		r.answerLocked(func(channel string) (report, bool) { return r.reportOf(list, channel) })
+		r.answerLocked(func(channel string) (report, bool) { return r.reportOf(raw, channel) })
 	}
 	s := &r.state
 	s.LastRead = status.Time{Time: now.Wall}

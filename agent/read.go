@@ -19,6 +19,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/rules"
+	"github.com/tidegate-io/tidegate/rules/intake"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
 
@@ -63,6 +64,7 @@ type reader struct {
 	ring   *box.Ring
 	clock  func() clock.Stamp
 	out    *output.Output // outputs of the device
+	intake *intake.Chain  // what becomes of its readings before anything else sees them; guarded by say
 	board  *board
 	log    *slog.Logger
 
@@ -79,6 +81,7 @@ type reader struct {
 	saidAt   time.Duration
 	told     map[string]told    // faults of channels, while they last
 	news     []tidegate.Reading // reused
+	taken    []tidegate.Reading // reused
 	left     bool               // nothing more may be put: see leave
 	sluice   sluice             // bounds what is put
 
@@ -95,7 +98,7 @@ type reader struct {
 
 // run reads until ctx is done.
 func (r *reader) run(ctx context.Context) {
-	r.meter.Device = r.name
+	r.meter.Device, r.meter.IsSecret = r.name, r.intake.Hides()
 	for ctx.Err() == nil {
 		err := r.try(drivers.WithMeter(ctx, &r.meter))
 		if ctx.Err() != nil {
@@ -119,6 +122,7 @@ func (r *reader) session(ctx, life context.Context, own *session) (err error) {
 	defer r.exit(own)
 	defer func() {
 		if p := recover(); p != nil {
+			p = r.intake.Said(p)
 			r.log.Error("driver panicked", "device", r.name, "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("%w: %v: %w", errPanic, p, drivers.ErrGone)
 		}
@@ -127,19 +131,14 @@ func (r *reader) session(ctx, life context.Context, own *session) (err error) {
 	opening := context.AfterFunc(ctx, own.end) // nothing is driven yet: it need not end well
 	dev, err := r.config.Open(life, r.host)
 	if err != nil {
-		return fmt.Errorf("open: %w", err)
+		return fmt.Errorf("open: %w", r.intake.Error(err))
 	}
-	defer func() {
-		r.enter(own, readMost)
-		if e := dev.Close(); e != nil {
-			r.log.Debug("close device", "device", r.name, "err", e)
-		}
-	}()
+	defer r.shut(own, dev)
 	if !r.exit(own) || !opening() {
 		return nil
 	}
 	if s, ok := dev.(drivers.Setter); ok {
-		r.out.Attach(s)
+		r.out.Attach(r.quiet(s))
 		defer func() {
 			if r.exit(own) {
 				r.out.Detach()
@@ -257,8 +256,9 @@ func (r *reader) put(list []tidegate.Reading) {
 		}
 	}
 	sound(list)
-	r.putLocked(r.newsLocked(list, now), now)
-	r.note(list, now)
+	taken := r.takeIn(list)
+	r.putLocked(r.newsLocked(taken, now), now)
+	r.note(taken, list, now)
 }
 
 // sound makes faults of readings whose channels have no names: they would become parts of topics, and of payloads.

@@ -41,7 +41,7 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 		}
 		a.sync.Store(int64(next.Buffer.Sync))
 	}
-	a.keepOutputs(cfg, next)
+	a.keepOutputs(cfg, next, ch.DevicesChanged)
 	before := a.stopSome(slices.Concat(ch.DevicesRemoved, ch.DevicesChanged))
 	began := map[string]*device{}
 	a.mu.Lock()

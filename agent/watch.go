@@ -58,13 +58,14 @@ func (r *reader) read(ctx context.Context, dev drivers.Device) (list []tidegate.
 	r.mu.Lock()
 	r.begun++
 	r.mu.Unlock()
-	if most == 0 {
-		return dev.Read(ctx)
+	limited := ctx
+	if most > 0 {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, most)
+		defer cancel()
 	}
-	limited, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
 	list, err = dev.Read(limited)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+	if err = r.intake.Error(err); err != nil && limited.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("no answer within %v: %w", most, err)
 	}
 	return list, err

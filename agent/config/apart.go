@@ -8,14 +8,18 @@ import (
 // Apart returns a configuration of the devices of c with other rules: list, which was decoded under the key `rules` of doc. What is wrong with
 // them is noted in doc, as Load does. c is a loaded configuration, or one of devices with their names, intervals and channels only.
 func (c *Config) Apart(doc *strict.Doc, list []Rule) *Config {
-	out := &Config{Devices: c.Devices, Rules: list}
+	return c.apart(doc, &Config{Devices: c.Devices, Rules: list})
+}
+
+func (c *Config) apart(doc *strict.Doc, out *Config) *Config {
 	check := checker{Doc: doc, cfg: out, channels: c.channels()}
 	check.checkRules()
 	return out
 }
 
 // WithRules returns the devices of c, a loaded configuration, with the rules of text: YAML with `rules` as in the configuration. Other keys are
-// not looked at, so that a file of cases or another configuration will do. name stands for the file in faults. Faults and error are as Load's.
+// not looked at, so that a file of cases or another configuration will do. The rules are for what is stored: that has been through the Intake of c,
+// which stays, and not through what they say of it. name stands for the file in faults. Faults and error are as Load's.
 func (c *Config) WithRules(name string, text []byte) (out *Config, faults []Fault, err error) {
 	doc := strict.New(name)
 	var block struct {
@@ -23,7 +27,7 @@ func (c *Config) WithRules(name string, text []byte) (out *Config, faults []Faul
 	}
 	doc.Parse(text)
 	if doc.Decode(&block, func(_ any, path string, _ func(string) string) (any, bool) { return nil, path == "" }) {
-		out = c.Apart(doc, block.Rules)
+		out = c.apart(doc, &Config{Devices: c.Devices, Rules: block.Rules, given: c})
 	}
 	return finish(out, doc)
 }

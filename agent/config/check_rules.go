@@ -14,6 +14,7 @@ import (
 
 func (c *checker) checkRules() {
 	names := map[string]int{}
+	c.checkIntake()
 	schema := c.cfg.schema(c.channels, c.partly)
 	derived := c.cfg.derived(schema)
 	list := make([]rules.Rule, len(c.cfg.Rules))

@@ -31,6 +31,7 @@ type Config struct {
 	Buffer     Buffer      `yaml:"buffer" doc:"the queue on disk"`
 	Uplink     *Uplink     `yaml:"uplink" doc:"where readings go"` // nil after Load: it is the only one of Uplinks
 	Uplinks    []Uplink    `yaml:"uplinks" doc:"instead of uplink: several, each with a name, a cursor and an account of its own"`
+	given      *Config     // the rules are only tried on what a gateway with that configuration has stored; nil = they are its own
 }
 
 // Gateway says who a gateway is.
@@ -68,6 +69,9 @@ type Do struct {
 	Thin     *Thin     `yaml:"thin" check:"alone" doc:"one reading of each channel stands for those of a time, while the rule is active"`
 	Deadband *Deadband `yaml:"deadband" check:"alone" doc:"readings go on when they are new, while the rule is active"`
 	Snapshot *Snapshot `yaml:"snapshot" check:"alone" doc:"what drop, thin and deadband take around the time at which the rule becomes active goes on after all"`
+	Redact   *Redact   `yaml:"redact" check:"alone" doc:"a text in the place of values, before anything sees them; in a rule without when"`
+	Hash     *Hash     `yaml:"hash" check:"alone" doc:"a keyed hash in the place of values, before anything sees them; in a rule without when"`
+	Convert  *Convert  `yaml:"convert" check:"alone" doc:"numbers in another unit, before anything sees them; in a rule without when"`
 }
 
 // Alarm is the alarm of a rule.
@@ -176,7 +180,11 @@ func (c *Config) RuleList() ([]rules.Rule, error) {
 			}
 		}
 		for _, do := range r.Do {
+			if s, ok := do.intake(); ok {
+				rule.Intake = append(rule.Intake, s.String())
+			}
 			if f, ok := do.filter(); ok {
+				f.Intake = intakeMark(&f, schema)
 				rule.Filters = append(rule.Filters, f)
 			}
 			if do.Snapshot != nil {
@@ -204,9 +212,9 @@ func (c *Config) RuleList() ([]rules.Rule, error) {
 	return list, nil
 }
 
-// schema returns what rules know of the channels of devices: those that the drivers list, and any channel of a device of which not all are
+// reported returns what is known of the channels that devices report: those that the drivers list, and any channel of a device of which not all are
 // known.
-func (c *Config) schema(channels map[string][]drivers.Channel, partly map[string]bool) lang.Schema {
+func (c *Config) reported(channels map[string][]drivers.Channel, partly map[string]bool) lang.Schema {
 	s := lang.Schema{Channels: map[string]lang.Channel{}, Open: func(name string) bool {
 		device, _ := c.cut(name)
 		list, ok := channels[device]

@@ -43,7 +43,8 @@ func Diff(running, next *Config) (changes Changes, needRestart []string) {
 			by[d.Name] = struct {
 				Device   Device
 				Settings any
-			}{d, d.Settings}
+				Intake   string
+			}{d, d.Settings, c.IntakeOf(&d).Mark()}
 		}
 		return names, by
 	}

@@ -106,6 +106,9 @@ func (c *checker) matches(pattern string, known lang.Schema) bool {
 
 // needsWhen reports whether r does something that begins with a condition.
 func (r *Rule) needsWhen() bool {
+	if r.isIntake() {
+		return false
+	}
 	if len(r.Do) == 0 || r.For != 0 || r.Clear != "" {
 		return true
 	}
@@ -122,7 +125,11 @@ func (do *Do) kinds() (names []string) {
 	for _, k := range [...]struct {
 		name string
 		is   bool
-	}{{"alarm", do.Alarm != nil}, {"set", do.Set != nil}, {"derive", do.Derive != nil}, {"drop", do.Drop != nil}, {"thin", do.Thin != nil}, {"deadband", do.Deadband != nil}, {"snapshot", do.Snapshot != nil}} {
+	}{
+		{"alarm", do.Alarm != nil}, {"set", do.Set != nil}, {"derive", do.Derive != nil}, {"drop", do.Drop != nil}, {"thin", do.Thin != nil},
+		{"deadband", do.Deadband != nil}, {"snapshot", do.Snapshot != nil}, {"redact", do.Redact != nil}, {"hash", do.Hash != nil},
+		{"convert", do.Convert != nil},
+	} {
 		if k.is {
 			names = append(names, k.name)
 		}
@@ -177,7 +184,7 @@ func (c *Config) derived(s lang.Schema) []*expression {
 		if e.faults = e.compile(s); e.prog == nil || byName[e.of.Channel] != e {
 			return
 		}
-		ch := lang.Channel{Name: e.of.Channel, Kind: e.prog.Kind, Unit: e.unit()}
+		ch := lang.Channel{Name: e.of.Channel, Kind: e.prog.Kind, Unit: e.unit(), Mark: e.prog.Mark()}
 		for _, in := range e.prog.Inputs {
 			ch.Every = max(ch.Every, s.Channels[in.Channel].Every)
 		}

@@ -64,6 +64,7 @@ func Explained(x *rules.Stand, wall time.Time, boot time.Duration) status.RuleSt
 		s.Does = append(s.Does, x.Rule.Filters[i].String())
 	}
 	s.Does = append(s.Does, snapshots(x, wall, boot)...)
+	s.Does = append(s.Does, x.Rule.Intake...)
 	return s
 }
 

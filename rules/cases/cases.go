@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/config/strict"
 	"github.com/tidegate-io/tidegate/rules"
+	"github.com/tidegate-io/tidegate/rules/intake"
 )
 
 // Limits of one file.
@@ -158,7 +159,13 @@ func (c *checker) run(name string, text []byte, configured func() (*config.Confi
 // try runs one case.
 func (c *checker) try(i int, list []rules.Rule) (Case, error) {
 	w := &c.file.Cases[i]
-	p := plan{list: chosen(list, w.Only, func(r rules.Rule) string { return r.Name }), arrivals: c.arrivals(i), start: w.began(), end: w.end(), counts: w.counts()}
+	p := plan{
+		list: chosen(list, w.Only, func(r rules.Rule) string { return r.Name }), arrivals: c.arrivals(i), start: w.began(), end: w.end(), counts: w.counts(),
+		intake: map[string]*intake.Chain{},
+	}
+	for i := range c.cfg.Devices {
+		p.intake[c.cfg.Devices[i].Name] = c.cfg.IntakeOf(&c.cfg.Devices[i])
+	}
 	line, _ := c.Position(c.path(i))
 	out := Case{Name: w.Name, Line: line, Readings: p.readings()}
 	plain, err := p.run(false, nil)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/rules"
+	"github.com/tidegate-io/tidegate/rules/intake"
 )
 
 // Bounds of one run.
@@ -93,6 +94,7 @@ func (a *arrival) readings(device string) (out []tidegate.Reading) {
 // A plan is a case, ready to run.
 type plan struct {
 	list     []rules.Rule
+	intake   map[string]*intake.Chain // by device, what becomes of its readings before rules see them
 	arrivals []arrival
 	start    time.Time
 	end      time.Duration
@@ -164,7 +166,9 @@ func (p *plan) run(restarts bool, lines []Line) (*run, error) {
 		}
 		for _, device := range a.asked {
 			boot := a.at - time.Duration(a.step.Late) - r.began
-			rec := tidegate.Record{Class: tidegate.ClassReading, Time: p.start.Add(a.at - time.Duration(a.step.Late)), Boot: boot, Readings: a.readings(device)}
+			reads := a.readings(device)
+			r.intake[device].Apply(reads)
+			rec := tidegate.Record{Class: tidegate.ClassReading, Time: p.start.Add(a.at - time.Duration(a.step.Late)), Boot: boot, Readings: reads}
 			out := r.set.Apply(&rec)
 			r.note(a.at, &out)
 		}

@@ -35,8 +35,8 @@ func readCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "read DEVICE",
 		Short: "Read one device of the configuration, through its real driver",
-		Long: "Read one device of the configuration, through its real driver, without the gateway. A serial port that the running gateway has is\n" +
-			"refused: stop it first. Exit status: 0 all channels good, 1 a fault.",
+		Long: "Read one device of the configuration, through its real driver, without the gateway: what the device says, before any rule redacts, hashes or\n" +
+			"converts it. A serial port that the running gateway has is refused: stop it first. Exit status: 0 all channels good, 1 a fault.",
 		Args: func(_ *cobra.Command, args []string) error { return oneDevice(o, args) },
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			cfg, err := o.load(io.Discard)
