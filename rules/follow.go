@@ -36,6 +36,7 @@ func (s *Set) fire(r *rule) {
 	s.open(r)
 	r.isOver = r.clear != nil && r.clear.Timed() && s.test(r.clear) == lang.Yes
 	s.touch(r)
+	s.pace(r)
 	if r.raised != 0 {
 		a := Alarm{Rule: r.Name, Raised: true, Severity: r.Severity, Text: r.Text, Boot: s.now}
 		a.Channel, a.Value = s.decided(r, r.When)
@@ -53,6 +54,7 @@ func (s *Set) end(r *rule) {
 	raised := r.raised
 	r.phase, r.raised = idle, 0
 	s.touch(r)
+	s.pace(r)
 	if raised != 0 {
 		a := Alarm{Rule: r.Name, Severity: severities[raised], Text: r.Text, Boot: s.now}
 		p := r.When

@@ -276,6 +276,7 @@ func (s *Set) park(r *rule) {
 	r.parked = fmt.Sprintf("looked at more than %d bytes of text for one reading", lang.MaxSteps)
 	s.touch(r)
 	s.plan(r)
+	s.pace(r)
 }
 
 // isOver reports whether an active rule ends. w is what When says now. Clear counts when a channel of it was heard; by time alone, it has to

@@ -94,6 +94,9 @@ func (s *Set) Restore(states []State, sameBoot bool) (Outcome, error) {
 	for _, r := range s.rules {
 		s.plan(r)
 	}
+	for _, p := range s.paced {
+		p.force = p.look()
+	}
 	return s.outcome(), errors.Join(errs...)
 }
 
@@ -193,4 +196,26 @@ func (s *Set) restoreRule(r *rule, state State, sameBoot bool) error {
 		}
 	}
 	return err
+}
+
+// Continue says that a restored Set takes over from before, whose state it has, while channels are read on: what is pending waits for a reading only
+// where it did before, and what channels said last is known.
+func (s *Set) Continue(before *Set) {
+	for device, list := range s.cells {
+		for name, c := range list {
+			if old := before.cells[device][name]; old != nil && old.stored == c.stored && old.heard > c.heard {
+				c.Cell, c.heard = old.Cell, old.heard
+				if c.isKept && !c.dirty {
+					c.dirty = true
+					s.dirt = append(s.dirt, c)
+				}
+			}
+		}
+	}
+	for _, r := range s.rules {
+		if old := before.byName[r.Name]; old != nil {
+			r.isBlind = r.isBlind && old.isBlind
+		}
+		s.plan(r)
+	}
 }

@@ -35,6 +35,7 @@ type Rule struct {
 	Derives   []Derive        // channels that it works out while it is active
 	Filters   []filter.Filter // what of the readings goes on while it is active
 	Snapshots []Snapshot      // what of that is wanted after all, around the instant at which it becomes active
+	Intervals []Interval      // how often devices are read while it is active; of several active rules the shortest of a device counts
 	Intake    []string        // what is done to readings before they are judged, in words: by others
 }
 
@@ -89,8 +90,10 @@ type Outcome struct {
 	Given    []Given            // the snapshots that they are of
 	Alarms   []Alarm            // raised or cleared, in order
 	Actions  []Action           // outputs to set, in order
-	Changed  []State            // what is stored is no longer what it was, each key once
-	Turned   bool               // what Status says is no longer what it was
+	// Intervals are how often devices are to be read from now on, each device once.
+	Intervals []Interval
+	Changed   []State // what is stored is no longer what it was, each key once
+	Turned    bool    // what Status says is no longer what it was
 }
 
 // A Set judges records by its rules, one record after the other. It is not safe for concurrent use.
@@ -129,6 +132,10 @@ type Set struct {
 	laneCount         int
 	laneDirt          []*lane
 	filtered, thinned int // of the record
+
+	paced     []*paced // in the order in which rules name them
+	byDevice  map[string]*paced
+	intervals []Interval // the last Outcome's memory
 
 	hold     *hold.Hold // nil = there are no snapshots
 	opened   []*view    // snapshots whose rules became active
@@ -195,6 +202,7 @@ type rule struct {
 	keepers []keeper
 	derives []*derive
 	views   []*view
+	paces   []*paced      // what its Intervals are of
 	since   time.Duration // pending: boot time at which When began to hold
 
 	Rule
@@ -208,7 +216,10 @@ type rule struct {
 // New returns a Set of rules in their initial state, or says everything that is wrong with them. start is the boot time from which on it
 // looks: what was silent before is not missing.
 func New(list []Rule, start time.Duration) (*Set, error) {
-	s := &Set{byName: make(map[string]*rule, len(list)), cells: map[string]map[string]*cell{}, listed: map[string][]*cell{}, last: &cell{}, begun: start, turn: 1}
+	s := &Set{
+		byName: make(map[string]*rule, len(list)), cells: map[string]map[string]*cell{}, listed: map[string][]*cell{}, last: &cell{},
+		byDevice: map[string]*paced{}, begun: start, turn: 1,
+	}
 	byChannel := map[string]*cell{}
 	var errs []error
 	for _, r := range list {
@@ -233,6 +244,7 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 		s.startDerives(own, byChannel, start)
 		s.startFilters(own)
 		s.startSnapshots(own)
+		s.startIntervals(own)
 		s.plan(own)
 	}
 	if err := s.rank(list, byChannel); err != nil {
@@ -301,7 +313,7 @@ func (s *Set) check(r Rule) error {
 	if s.byName[r.Name] != nil {
 		return errors.New("name stands twice")
 	}
-	if r.When == nil && (r.For != 0 || r.Clear != nil || r.Severity != "" || len(r.Outputs)+len(r.Snapshots) > 0 || !r.shapes()) {
+	if r.When == nil && (r.For != 0 || r.Clear != nil || r.Severity != "" || len(r.Outputs)+len(r.Snapshots)+len(r.Intervals) > 0 || !r.shapes()) {
 		return errors.New("condition `when` is missing")
 	}
 	if r.For < 0 {
@@ -318,7 +330,7 @@ func (s *Set) check(r Rule) error {
 			return fmt.Errorf("output %s.%s has no value", o.Device, o.Channel)
 		}
 	}
-	return errors.Join(r.checkDerives(), r.checkFilters(), r.checkSnapshots())
+	return errors.Join(r.checkDerives(), r.checkFilters(), r.checkSnapshots(), r.checkIntervals())
 }
 
 // A Status says how one rule stands, for people.
@@ -348,28 +360,6 @@ func (r *rule) status() Status {
 func (s *Set) GoOn(at time.Duration) {
 	s.begun = max(s.begun, at)
 	for _, r := range s.rules {
-		s.plan(r)
-	}
-}
-
-// Continue says that a restored Set takes over from before, whose state it has, while channels are read on: what is pending waits for a reading only
-// where it did before, and what channels said last is known.
-func (s *Set) Continue(before *Set) {
-	for device, list := range s.cells {
-		for name, c := range list {
-			if old := before.cells[device][name]; old != nil && old.stored == c.stored && old.heard > c.heard {
-				c.Cell, c.heard = old.Cell, old.heard
-				if c.isKept && !c.dirty {
-					c.dirty = true
-					s.dirt = append(s.dirt, c)
-				}
-			}
-		}
-	}
-	for _, r := range s.rules {
-		if old := before.byName[r.Name]; old != nil {
-			r.isBlind = r.isBlind && old.isBlind
-		}
 		s.plan(r)
 	}
 }

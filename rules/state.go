@@ -225,7 +225,7 @@ func (s *Set) State() []State {
 // reset makes the memory of the last Outcome free for the next.
 func (s *Set) reset() {
 	clear(s.changed)
-	s.filtered, s.thinned = 0, 0
+	s.filtered, s.thinned, s.intervals = 0, 0, s.intervals[:0]
 	s.rest()
 	s.alarms, s.actions, s.derived, s.changed, s.bodies = s.alarms[:0], s.actions[:0], s.derived[:0], s.changed[:0], s.bodies[:0]
 }
@@ -280,6 +280,6 @@ func (s *Set) outcome() Outcome {
 	s.dirty, s.fed, s.dirt = s.dirty[:0], s.fed[:0], s.dirt[:0]
 	return Outcome{
 		Turned: turned, Alarms: s.alarms, Actions: s.actions, Changed: s.changed,
-		Derived: s.derived, Filtered: s.filtered, Thinned: s.thinned, Restored: s.restored, Given: s.given,
+		Derived: s.derived, Filtered: s.filtered, Thinned: s.thinned, Restored: s.restored, Given: s.given, Intervals: s.intervals,
 	}
 }
