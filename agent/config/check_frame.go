@@ -181,6 +181,7 @@ func (c *checker) checkDevice(path string, dev *Device) {
 	if dev.Every == 0 {
 		dev.Every = usual
 	} else if usual == 0 {
+		dev.Every = 0
 		c.Warn(path+".every", everIgnored, "", "leave it out", driver.Name)
 	}
 	decoded := !c.Faulty(path)

@@ -117,6 +117,7 @@ func (c *checker) condition(path, text string, schema lang.Schema) *lang.Program
 	}
 	p, faults := lang.Compile(text, lang.Condition, schema)
 	c.addLang(path, lang.Condition, faults)
+	c.addDoubts(path, p)
 	return p
 }
 
@@ -227,6 +228,8 @@ func (c *checker) checkDo(path string, list []Do, schema lang.Schema) {
 			c.checkSet(at+".set", do.Set)
 		case do.Snapshot != nil:
 			c.checkSnapshot(at+".snapshot", do.Snapshot, schema)
+		case do.Interval != nil:
+			c.checkInterval(at+".interval", list, i)
 		default:
 			if f, ok := do.filter(); ok {
 				c.checkFilter(at+"."+kinds[0], &f, schema)

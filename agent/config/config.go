@@ -64,6 +64,7 @@ type Rule struct {
 type Do struct {
 	Alarm    *Alarm    `yaml:"alarm" check:"alone" doc:"raises an alarm, cleared when the rule ends"`
 	Set      *Set      `yaml:"set" check:"alone" doc:"sets an output"`
+	Interval *Interval `yaml:"interval" check:"alone" doc:"reads a device at another interval, while the rule is active"`
 	Derive   *Derive   `yaml:"derive" check:"alone" doc:"works out a channel from others while the rule is active; always, where it has no when"`
 	Drop     *Drop     `yaml:"drop" check:"alone" doc:"readings that go no further, while the rule is active; rules judge them before"`
 	Thin     *Thin     `yaml:"thin" check:"alone" doc:"one reading of each channel stands for those of a time, while the rule is active"`
@@ -193,6 +194,9 @@ func (c *Config) RuleList() ([]rules.Rule, error) {
 			if do.Alarm != nil {
 				rule.Severity, rule.Text = rules.Severity(do.Alarm.Severity), do.Alarm.Text
 			}
+			if x := do.Interval; x != nil {
+				rule.Intervals = append(rule.Intervals, rules.Interval{Device: x.Device, Every: x.Every})
+			}
 			if do.Set != nil {
 				device, channel := c.cut(do.Set.Channel)
 				rule.Outputs = append(rule.Outputs, rules.Output{Device: device, Channel: channel, Value: do.Set.Value, OnClear: do.Set.OnClear})
@@ -220,11 +224,12 @@ func (c *Config) reported(channels map[string][]drivers.Channel, partly map[stri
 		list, ok := channels[device]
 		return ok && len(list) == 0 || partly[device]
 	}}
+	bounds := c.Intervals()
 	for i := range c.Devices {
 		d := &c.Devices[i]
 		for _, ch := range channels[d.Name] {
 			name := d.Name + "." + ch.Name
-			s.Channels[name] = lang.Channel{Name: name, Kind: ch.Kind, Unit: ch.Unit, Every: d.Every}
+			s.Channels[name] = lang.Channel{Name: name, Kind: ch.Kind, Unit: ch.Unit, Every: d.Every, Slowest: bounds[d.Name].Longest}
 		}
 	}
 	return s

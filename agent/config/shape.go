@@ -126,9 +126,9 @@ func (do *Do) kinds() (names []string) {
 		name string
 		is   bool
 	}{
-		{"alarm", do.Alarm != nil}, {"set", do.Set != nil}, {"derive", do.Derive != nil}, {"drop", do.Drop != nil}, {"thin", do.Thin != nil},
-		{"deadband", do.Deadband != nil}, {"snapshot", do.Snapshot != nil}, {"redact", do.Redact != nil}, {"hash", do.Hash != nil},
-		{"convert", do.Convert != nil},
+		{"alarm", do.Alarm != nil}, {"set", do.Set != nil}, {"interval", do.Interval != nil}, {"derive", do.Derive != nil}, {"drop", do.Drop != nil},
+		{"thin", do.Thin != nil}, {"deadband", do.Deadband != nil}, {"snapshot", do.Snapshot != nil}, {"redact", do.Redact != nil},
+		{"hash", do.Hash != nil}, {"convert", do.Convert != nil},
 	} {
 		if k.is {
 			names = append(names, k.name)
@@ -187,6 +187,7 @@ func (c *Config) derived(s lang.Schema) []*expression {
 		ch := lang.Channel{Name: e.of.Channel, Kind: e.prog.Kind, Unit: e.unit(), Mark: e.prog.Mark()}
 		for _, in := range e.prog.Inputs {
 			ch.Every = max(ch.Every, s.Channels[in.Channel].Every)
+			ch.Slowest = max(ch.Slowest, s.Channels[in.Channel].Slowest)
 		}
 		s.Channels[e.of.Channel] = ch
 	}
@@ -248,6 +249,7 @@ func (c *checker) checkDerived(derived []*expression, list []rules.Rule) {
 func (c *checker) checkDerive(e *expression, first map[string]string) {
 	name := e.of.Channel
 	c.addLang(e.path+".value", lang.Value, e.faults)
+	c.addDoubts(e.path+".value", e.prog)
 	if e.prog != nil && len(e.prog.Inputs) == 0 {
 		c.Add(e.path+".value", deriveConst, strict.Show(e.of.Value), "name a channel: it is worked out whenever that is read")
 	}

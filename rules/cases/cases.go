@@ -73,6 +73,8 @@ type want struct {
 	Set     map[string]tidegate.Value `yaml:"set" doc:"outputs that are set, with their values"`
 	// Snapshot is looked at only in cases that have it.
 	Snapshot map[string]tidegate.Value `yaml:"snapshot" doc:"channels of which snapshots give readings out, with how many"`
+	// Interval is by device.
+	Interval map[string]pace `yaml:"interval" doc:"devices that are read at another interval from then on, for instance {meter1: 100ms}; own = at their own again"`
 }
 
 // A Result says what became of the cases of one file.
@@ -98,7 +100,7 @@ type Line struct {
 	At    float64 `json:"at_s"`             // seconds since the case began
 	Until float64 `json:"until_s"`          // the latest time at which it was wanted; At where it is one time
 	Sign  string  `json:"sign"`             // "" as wanted, "-" wanted and did not happen, "+" happened and was not wanted
-	What  string  `json:"what"`             // "raised overheat", "cleared overheat", "set fan.relay true"
+	What  string  `json:"what"`             // "raised overheat", "cleared overheat", "set fan.relay true", "interval meter1 100ms"
 	Rules []Look  `json:"looked,omitempty"` // what the rules that it concerns looked at then; only with a Sign
 }
 

@@ -57,7 +57,7 @@ func TestPage(t *testing.T) {
 		var out strings.Builder
 		t.Errorf("%v\n%s", r.Write(&out, false), &out)
 	}
-	for _, key := range append(own, "name", "start", "zone", "only", "steps", "want", "raised", "cleared", "set", "snapshot", "channels", "rules", "cases", "kind", "unit", "output") {
+	for _, key := range append(own, "name", "start", "zone", "only", "steps", "want", "raised", "cleared", "set", "interval", "snapshot", "channels", "rules", "cases", "kind", "unit", "output") {
 		if !regexp.MustCompile("`" + key + "`|(?m)^ *[-{]* *" + key + ":|[{ ]" + key + ":").MatchString(page) {
 			t.Errorf("the page does not have the key %s", key)
 		}
@@ -155,6 +155,62 @@ t: 1 of 2 cases as wanted
 		if !strings.Contains(string(b), part) {
 			t.Errorf("%s\nis not in\n%s", part, b)
 		}
+	}
+}
+
+// TestIntervals: what becomes of the intervals of devices is wanted and told like the rest.
+func TestIntervals(t *testing.T) {
+	const text = `channels: {m.t: {every: 10s}, n.t: {every: 1h}}
+rules:
+  - {name: hot, when: m.t > 80, do: [{interval: {device: m, every: 5s}}]}
+  - {name: warm, when: m.t > 60, do: [{interval: {device: m, every: 5s}}, {interval: {device: n, every: 1m}}]}
+  - {name: hotter, when: m.t > 90, do: [{interval: {device: m, every: 500ms}}]}
+cases:
+  - name: good
+    steps:
+      - {at: 0s, m.t: 70}
+      - {at: 10s, m.t: 85}
+      - {at: 15s, m.t: 95, until: 20s, every: 500ms}
+      - {at: 21s, m.t: 82}
+      - {at: 22s, restart: machine}
+      - {at: 30s, m.t: 20}
+    want:
+      - {at: 0s, interval: {m: 5s, n: 1m}}
+      - {at: 15s, interval: {m: 500ms}}
+      - {at: 21s, interval: {m: 5s}}
+      - {at: 30s, interval: {m: own, n: own}}
+  - name: bad
+    only: [warm, hot]
+    steps:
+      - {at: 0s, m.t: 70}
+      - {at: 30s, m.t: 20}
+    want:
+      - {at: 0s, interval: {m: 6s, n: 1m}}
+`
+	var out strings.Builder
+	if err := try(t, text).Write(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	const want = `ok    good
+FAIL  bad (t:20)
+      - wanted, + happened
+      - 0s       interval m 6s
+          hot is idle at 0s; when: m.t > 80
+            m.t = 70, just read
+          warm is active at 0s; when: m.t > 60
+            m.t = 70, just read
+      + 0s       interval m 5s
+        0s       interval n 1m
+      + 30s      interval m own
+          hot is idle at 30s; when: m.t > 80
+            m.t = 20, just read
+          warm is idle at 30s; when: m.t > 60
+            m.t = 20, just read
+      + 30s      interval n own
+t: 1 of 2 cases as wanted
+`
+	if got := out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 

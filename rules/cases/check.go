@@ -51,6 +51,7 @@ const (
 	wantOutput    strict.Site = "no rule sets this channel"
 	wantGiven     strict.Site = "no rule has a snapshot of this channel"
 	wantNumber    strict.Site = "no number of readings"
+	wantDevice    strict.Site = "no rule has an interval for this device"
 )
 
 // A checker holds a file of cases and checks it.
@@ -285,8 +286,8 @@ func (c *checker) channel(path, name string) bool {
 }
 
 func (c *checker) checkWant(w *want, path string, end span, tried []config.Rule) {
-	if w.Raised == "" && w.Cleared == "" && len(w.Set)+len(w.Snapshot) == 0 && !c.Faulty(path) {
-		c.Add(path, nothingWanted, "", "write raised, cleared, set or snapshot; a time at which nothing happens needs no line")
+	if w.Raised == "" && w.Cleared == "" && len(w.Set)+len(w.Interval)+len(w.Snapshot) == 0 && !c.Faulty(path) {
+		c.Add(path, nothingWanted, "", "write raised, cleared, set, interval or snapshot; a time at which nothing happens needs no line")
 	}
 	if w.Until != nil && *w.Until < w.At {
 		c.Add(path+".until", wantBefore, w.Until.String(), "write a later time", w.At)
@@ -320,6 +321,7 @@ func (c *checker) checkWant(w *want, path string, end span, tried []config.Rule)
 			c.Add(path+".set."+name, wantOutput, strict.Show(name), strict.DidYouMean(name, outputs, setHint(outputs)))
 		}
 	}
+	c.checkPaces(w, path, tried)
 }
 
 // setHint says what rules set.

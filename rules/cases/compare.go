@@ -43,6 +43,9 @@ func (w *written) expected(list []rules.Rule) (out []expected) {
 			}
 			out = append(out, e)
 		}
+		for _, device := range slices.Sorted(maps.Keys(one.Interval)) {
+			out = append(out, expected{event: newPace(e.at, device, one.Interval[device], list), until: e.until})
+		}
 		out = append(out, one.given(e, list)...)
 	}
 	return out

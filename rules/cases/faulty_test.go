@@ -3,6 +3,24 @@ package cases
 // faulty are files that cannot be used, or one of their cases, and what is said of them.
 var faulty = []struct{ text, want string }{
 	{
+		`channels: {m.t: {}, n.t: {every: 1s}}
+rules: [{name: r, when: m.t > 1, do: [{interval: {device: m, every: 100ms}}]}]
+cases: [{name: a, steps: [{at: 0s, m.t: 1}], want: [{at: 0s, interval: {m: 0s}}, {at: 0s, interval: {m: 100}}, {at: 0s, interval: {m: ever}}]}]`,
+		`t:3:76: cases[0].want[0].interval.m: an interval is wanted (got 0s); write it like 100ms, or own where the device is read at its own again
+t:3:105: cases[0].want[1].interval.m: an interval is wanted (got 100); write it like 100ms, or own where the device is read at its own again
+t:3:135: cases[0].want[2].interval.m: an interval is wanted (got ever); write it like 100ms, or own where the device is read at its own again`,
+	},
+	{
+		`channels: {m.t: {}, n.t: {every: 1s}}
+rules: [{name: r, when: m.t > 1, do: [{interval: {device: m, every: 100ms}}]}]
+cases: [{name: a, steps: [{at: 0s, m.t: 1}], want: [{at: 0s, interval: {n: 100ms, m: own}}]}]`,
+		`t:3:76: cases[0].want[0].interval.n: no rule has an interval for this device (got n); did you mean "m"?`,
+	},
+	{
+		`{name: a, steps: [{at: 0s, m.t: 1}], want: [{at: 0s, interval: {m: 1s}}]}`,
+		`t:10:72: cases[0].want[0].interval.m: no rule has an interval for this device (got m); none of the rules has one`,
+	},
+	{
 		`{name: a, steps: [{at: 0s}], wnat: []}`,
 		`t:10:5: cases[0].want: key is missing; write what is to come of it, for instance - {at: 31s, raised: overheat}, or [] for nothing
 t:10:34: cases[0].wnat: unknown key; did you mean "want"?`,
@@ -98,7 +116,7 @@ t:10:131: cases[0].steps[1].to: has no effect without until; write until when`,
 	},
 	{
 		`{name: a, steps: [{at: 5s, m.t: 1}], want: [{at: 1s}, {at: 2s, until: 1s, raised: hto}, {at: 3s, raised: quiet}, {at: 6s, cleared: hot}, {at: 4s, set: {fan.rely: true}}]}`,
-		`t:10:49: cases[0].want[0]: nothing is wanted; write raised, cleared, set or snapshot; a time at which nothing happens needs no line
+		`t:10:49: cases[0].want[0]: nothing is wanted; write raised, cleared, set, interval or snapshot; a time at which nothing happens needs no line
 t:10:75: cases[0].want[1].until: before at, 2s (got 1s); write a later time
 t:10:87: cases[0].want[1].raised: no rule of this name (got hto); did you mean "hot"?
 t:10:110: cases[0].want[2].raised: rule quiet has no alarm; write what it sets, for instance set: {fan.relay: true}

@@ -108,10 +108,10 @@ func (p *plan) readings() (n int) {
 	return n
 }
 
-// An event is what happened: an alarm was raised or cleared, or an output was set.
+// An event is what happened: an alarm was raised or cleared, an output was set, or a device is read at another interval.
 type event struct {
 	at    time.Duration
-	what  string // "raised overheat", "cleared overheat", "set fan.relay"
+	what  string // "raised overheat", "cleared overheat", "set fan.relay", "interval meter1 100ms"
 	value tidegate.Value
 	rules []string // that it concerns
 	given bool     // by a snapshot
@@ -135,6 +135,7 @@ type run struct {
 	began  time.Duration     // time of the case at which boot time was 0
 	looks  time.Duration     // boot time at which the gateway was started
 	stored map[string][]byte // state, as the gateway stores it
+	paces  map[string]pace   // intervals of devices that are not read at their own
 	events []event
 	counts bool
 	broken string
@@ -143,7 +144,7 @@ type run struct {
 // run lets the case happen. With restarts, all is stored and restored before readings; a restart then takes no time. Each of lines that has a Sign
 // gets what its rules look at then.
 func (p *plan) run(restarts bool, lines []Line) (*run, error) {
-	r := &run{plan: p, stored: map[string][]byte{}, counts: p.counts && !restarts}
+	r := &run{plan: p, stored: map[string][]byte{}, paces: map[string]pace{}, counts: p.counts && !restarts}
 	var err error
 	if r.set, err = rules.New(p.list, 0); err != nil {
 		return nil, err
@@ -215,6 +216,12 @@ func (r *run) note(at time.Duration, out *rules.Outcome) {
 	for i := range out.Actions {
 		a := &out.Actions[i]
 		r.events = append(r.events, event{at: at, what: "set " + a.Device + "." + a.Channel, value: a.Value, rules: []string{a.Rule}})
+	}
+	for _, x := range out.Intervals {
+		if every := pace(x.Every); every != r.paces[x.Device] { // not only for another rule
+			r.paces[x.Device] = every
+			r.events = append(r.events, newPace(at, x.Device, every, r.list))
+		}
 	}
 	r.noteGiven(out)
 	for _, s := range out.Changed {

@@ -1,8 +1,10 @@
 package lang
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,7 +49,7 @@ var functions = [...]function{
 	{"prev", "number", "number", "value before the newest one", "meter1.temp - prev(meter1.temp) > 5", prev},
 	{"changed", "channel", "yes or no", "the newest value is another one than the value before", "changed(plc.mode)", changed},
 	{"stuck", "channel, time", "yes or no", "values have come for so long and were all the same", "stuck(meter1.temp, 10m)", stuck},
-	{"missing", "channel, time or 3x", "yes or no", "no value has come for so long, or for so many of the device's intervals; faults are no values", "missing(meter1.temp, 3x)", missing},
+	{"missing", "channel, time or 3x", "yes or no", "no value has come for so long, or for so many of the device's own intervals; faults are no values", "missing(meter1.temp, 3x)", missing},
 	{"fault", "channel", "yes or no", "the newest reading is a fault", "fault(meter1.temp)", faulty},
 	{"integral", "number, or number, time", "number times seconds", "sum of value times time (W becomes J) since the rule is there; values further apart than the time, 10m where none is given, add nothing", `to(integral(meter1.power), "kWh")`, integral},
 	{"total", "number", "number", "sum of all values since the rule is there", "total(counter.pulses)", total},
@@ -130,11 +132,16 @@ func missing(c *checker, _ *function, call *ast.CallNode) node {
 	arg := c.node(call.Arguments[1])
 	span := arg.span
 	if arg.times > 0 {
-		every := c.schema.Channels[c.prog.Inputs[ch.input].Channel].Every
-		if every == 0 {
+		of := c.schema.Channels[c.prog.Inputs[ch.input].Channel]
+		if of.Every == 0 {
 			return c.fault(arg.at, "the device reports when it has something to say: it has no interval", "write a length of time, for instance 5m")
 		}
-		span = time.Duration(arg.times) * every
+		if span = time.Duration(arg.times) * of.Every; of.Slowest >= span {
+			c.prog.Doubts = append(c.prog.Doubts, &Fault{
+				Col: c.src.col(arg.at), Got: strconv.Itoa(arg.times) + "x", Hint: "write a longer time, or a higher count",
+				Problem: fmt.Sprintf("that is %v of the device's own interval, and a rule has it read every %v", span, of.Slowest),
+			})
+		}
 	}
 	if arg.kind != kindNone && span == 0 {
 		return c.fault(arg.at, "a length of time or a count is wanted", "write it like 30s or 3x")

@@ -69,6 +69,8 @@ type Channel struct {
 	Unit  string        // "" = none, or not known
 	Every time.Duration // usual interval between its readings; 0 = the device speaks when it has something to say
 	Mark  uint32        // what was kept of the channel when it had another one is not of the same kind or unit; 0 = it is as the device reports it
+	// Slowest is the longest interval that a rule may bring, of a channel that has one.
+	Slowest time.Duration
 }
 
 // A Schema says which channels there are.
@@ -112,6 +114,7 @@ type Program struct {
 	Kind   tidegate.Kind // of what it gives: float, yes/no or text; KindNone = that of the channel it names
 	Unit   string        // of a number; "" = none, or not known
 	Clock  bool          // it looks at the time of day
+	Doubts []*Fault      // what may hold though nothing is wrong; it runs all the same
 
 	top   node
 	slots []slotSpec

@@ -105,8 +105,17 @@ func (d *Doc) AddWithin(path string, col int, site Site, got, hint string, args 
 
 // Warn notes a warning about the value at path.
 func (d *Doc) Warn(path string, site Site, got, hint string, args ...any) {
+	d.warn(func() { d.Add(path, site, got, hint, args...) })
+}
+
+// WarnWithin notes a warning about the character col, from 1, of the text at path.
+func (d *Doc) WarnWithin(path string, col int, site Site, got, hint string, args ...any) {
+	d.warn(func() { d.AddWithin(path, col, site, got, hint, args...) })
+}
+
+func (d *Doc) warn(add func()) {
 	before := len(d.faults)
-	d.Add(path, site, got, hint, args...)
+	add()
 	if len(d.faults) > before {
 		d.faults[before].Warning = true
 	}
