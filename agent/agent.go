@@ -58,7 +58,8 @@ type Agent struct {
 	mu      sync.Mutex // guards all below
 	cfg     *config.Config
 	opened  *opened
-	devices map[string]*device // by name
+	devices map[string]*device        // by name
+	paces   map[string]rules.Interval // what rules ask for, by device
 	uplinks []*uplink
 	drops   drops
 	memory  *memory.Keeper
@@ -85,7 +86,7 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 	case parts.Compactors < 0:
 		parts.Compactors = 0
 	}
-	a := &Agent{parts: parts, log: parts.Log, cfg: cfg, devices: map[string]*device{}, started: time.Now()}
+	a := &Agent{parts: parts, log: parts.Log, cfg: cfg, devices: map[string]*device{}, paces: map[string]rules.Interval{}, started: time.Now()}
 	a.open, a.shut = context.WithCancel(context.Background())
 	a.lock = output.NewInterlock()
 	a.lock.Replace(locksOf(cfg))
@@ -223,7 +224,7 @@ func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool, began time.Du
 		names = append(names, a.cfg.Uplinks[i].Name)
 	}
 	n, err := line.New(line.Options{
-		Rings: l.rings, Queue: l.queue, Lease: l.lease, Last: last, Leased: leased, State: l.state, Rules: set, Act: a.act,
+		Rings: l.rings, Queue: l.queue, Lease: l.lease, Last: last, Leased: leased, State: l.state, Rules: set, Act: a.act, Pace: a.pace,
 		Clock: a.parts.Clock, Log: a.log, Sync: &a.sync, Trouble: a.storeTrouble, AtMost: a.atMost, PerRecord: a.perRecord(),
 		Uplinks: names,
 	})

@@ -39,7 +39,7 @@ func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, be
 	})
 	d.reader = &reader{
 		name: c.Name, driver: c.Driver, config: c.Settings, every: c.Every, ring: l.rings.Read, clock: a.parts.Clock,
-		out: d.out, board: a.board, log: a.log, hung: new(atomic.Int64), poke: make(chan struct{}, 1),
+		out: d.out, board: a.board, log: a.log, hung: new(atomic.Int64), poke: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		state: status.Device{Name: c.Name, Driver: c.Driver, State: "off"},
 	}
 	d.reader.intake = a.intakeOf(c)
@@ -50,6 +50,7 @@ func (a *Agent) startReader(ctx context.Context, l *opened, c *config.Device, be
 	}
 	a.mu.Lock()
 	a.devices[c.Name] = d
+	d.reader.ask(a.paces[c.Name].Every)
 	a.mu.Unlock()
 	go func() {
 		defer close(d.done)

@@ -38,10 +38,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// killedConfig is a device that is read 500 times a second and raises an alarm each 50th time, and an uplink that leads nowhere.
+// killedConfig is a device that a rule has read 500 times a second since its first Read, with an alarm each 50th time, and an uplink that leads nowhere.
 const killedConfig = `
-devices: [{name: a, driver: counter, every: 2ms}]
+devices: [{name: a, driver: counter, every: 24h}]
 rules:
+  - {name: quick, when: a.n == 1, clear: a.n == -1, do: [{interval: {device: a, every: 2ms}}]}
   - {name: tens, when: a.phase >= 25, do: [{alarm: {severity: info, text: half}}]}
   - {name: sum, do: [{derive: {channel: b.n, value: total(a.n)}}, {derive: {channel: b.half, value: a.phase >= 25}}]}
   - name: less

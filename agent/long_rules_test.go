@@ -71,7 +71,7 @@ func TestALongWeekend(t *testing.T) {
 			return tidegate.Float(no)
 		}
 		devices := []drivers.Driver{{
-			Name: "plant", Channels: []drivers.Channel{
+			Name: "plant", Every: 10 * time.Second, Channels: []drivers.Channel{
 				{Name: "temp", Kind: tidegate.KindFloat},
 				{Name: "door", Kind: tidegate.KindBool},
 				{Name: "load", Kind: tidegate.KindFloat},
@@ -89,7 +89,7 @@ func TestALongWeekend(t *testing.T) {
 				}, nil
 			}),
 		}, {
-			Name: "beat", Channels: []drivers.Channel{{Name: "n", Kind: tidegate.KindInt}},
+			Name: "beat", Every: 10 * time.Second, Channels: []drivers.Channel{{Name: "n", Kind: tidegate.KindInt}},
 			New: following(func(context.Context) ([]tidegate.Reading, error) {
 				if within(2*time.Hour, 2*time.Hour+20*time.Minute) {
 					return nil, errors.New("no answer")

@@ -60,6 +60,7 @@ func (r *reader) status() status.Device {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.state
+	s.EveryS = r.interval().Seconds()
 	s.Hung = int(r.hung.Load()) + r.out.Hung()
 	for i := range r.newest {
 		x := &r.newest[i]

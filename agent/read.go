@@ -59,7 +59,7 @@ type reader struct {
 	name   string
 	driver string
 	config drivers.Config
-	every  time.Duration // 0 = Read waits for the device itself
+	every  time.Duration // its own interval; 0 = Read waits for the device itself
 	host   drivers.Host
 	ring   *box.Ring
 	clock  func() clock.Stamp
@@ -74,6 +74,8 @@ type reader struct {
 	hung     *atomic.Int64 // calls that were given up and have not returned yet; shared with whoever reads the device after a reload
 	meter    drivers.Meter // what the device takes of its buses
 	poke     chan struct{} // has room for one: read at once, whatever the schedule says
+	asked    atomic.Int64  // interval that rules ask for, nanoseconds; 0 = none
+	moved    chan struct{} // has room for one: asked is another one
 
 	say      sync.Mutex // guards what follows; held while something is put into the ring
 	buf      []byte     // reused
@@ -107,7 +109,7 @@ func (r *reader) run(ctx context.Context) {
 		err, off := r.blame(err)
 		if !off {
 			r.fault(err)
-			wait(ctx, r.pause(err))
+			r.idle(ctx, err)
 		}
 		for ; off && ctx.Err() == nil; off = r.isOff() {
 			r.report("off", "device_off", err)
@@ -147,8 +149,9 @@ func (r *reader) session(ctx, life context.Context, own *session) (err error) {
 	}
 	next := time.Now()
 	for {
-		r.enter(own, r.most())
-		list, err := r.read(ctx, dev)
+		most := r.most()
+		r.enter(own, most)
+		list, err := r.read(ctx, dev, most)
 		if !r.exit(own) {
 			return nil
 		}
@@ -163,7 +166,7 @@ func (r *reader) session(ctx, life context.Context, own *session) (err error) {
 			return err
 		case err != nil:
 			r.fault(err)
-			wait(ctx, r.pause(err))
+			r.idle(ctx, err)
 			next = time.Now()
 			continue
 		}
@@ -174,62 +177,32 @@ func (r *reader) session(ctx, life context.Context, own *session) (err error) {
 	}
 }
 
-// rest waits after a Read that went well and brought n readings, and returns when the next was due.
-func (r *reader) rest(ctx context.Context, last time.Time, n int) (next time.Time) {
-	if r.every > 0 {
-		next = r.due(last)
-		t := time.NewTimer(time.Until(next))
-		defer t.Stop()
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		case <-r.poke:
-			return last // one Read more; the grid stays
-		}
-	} else if n == 0 {
-		wait(ctx, firstPause) // a driver that neither waits nor reports must not spin
-	}
-	return next
-}
-
-// due returns the next time on the device's grid. Times that were missed are left out, not made up for.
-func (r *reader) due(last time.Time) time.Time {
-	next := last.Add(r.every)
-	if late := time.Since(next); late > 0 {
-		next = next.Add(late / r.every * r.every)
-		if late%r.every > 0 && late > r.every {
-			next = next.Add(r.every)
-		}
-	}
-	return next
-}
-
 // pause returns how long to wait after the last call of the driver, which failed with err. What counts is how long it had a bus that
-// others wait for; waiting for their turns costs them nothing.
-func (r *reader) pause(err error) time.Duration {
+// others wait for; waiting for their turns costs them nothing. follows: it is the interval, and follows it.
+func (r *reader) pause(err error) (d time.Duration, follows bool) {
 	use := r.meter.Take()
 	r.failures++
 	grown := firstPause << min(r.failures-1, 15)
 	quick := min(grown, quickPause)
 	switch {
 	case errors.Is(err, errPanic):
-		return min(panicFirst<<min(2*(r.failures-1), 6), panicPause)
+		return min(panicFirst<<min(2*(r.failures-1), 6), panicPause), false
 	case errors.Is(err, errHung):
-		return quickPause
+		return quickPause, false
 	case r.failures == 1 && errors.Is(err, drivers.ErrGone):
-		return quick // perhaps it is there again at once
+		return quick, false // perhaps it is there again at once
 	case r.failures == 1:
-		return max(quick, r.every)
+		return max(quick, r.interval()), true
 	case r.every == 0:
-		return quick // its Read waits for the device, which costs the bus nothing
+		return quick, false // its Read waits for the device, which costs the bus nothing
 	case use.IsShared:
-		return max(quick, min(idleShare*use.Held, longPause))
+		return max(quick, min(idleShare*use.Held, longPause)), false
 	case use.Turns == 0: // no bus of ours, or it did not get it
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		use.Held = r.took
 	}
-	return max(quick, min(idleShare*use.Held, solePause))
+	return max(quick, min(idleShare*use.Held, solePause)), false
 }
 
 func wait(ctx context.Context, d time.Duration) {

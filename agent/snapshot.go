@@ -30,7 +30,9 @@ func (a *Agent) Status() status.Status {
 	for i := range cfg.Devices {
 		c := &cfg.Devices[i]
 		if d := a.devices[c.Name]; d != nil {
-			s.Devices = append(s.Devices, d.reader.status())
+			one := d.reader.status()
+			one.EveryRule = a.paces[c.Name].Rule
+			s.Devices = append(s.Devices, one)
 			waits, unsures := d.out.Waiting()
 			a.board.set("output_waits", c.Name, len(waits) > 0, strings.Join(waits, "; "))
 			a.board.set("output_unsure", c.Name, len(unsures) > 0, strings.Join(unsures, "; "))

@@ -268,10 +268,10 @@ func (a *Agent) atMost(p *buffer.Position) uint64 {
 
 // nominalRate returns the readings per second that the configuration asks for, as far as it says.
 func (a *Agent) nominalRate() float64 {
-	sum := 0.0
+	sum, bounds := 0.0, a.cfg.Intervals()
 	for i := range a.cfg.Devices {
 		d := &a.cfg.Devices[i]
-		every := d.Every
+		every := bounds[d.Name].Shortest
 		if every <= 0 {
 			every = 100 * time.Millisecond // a talker: ten lines a second
 		}

@@ -50,11 +50,10 @@ func (r *reader) try(ctx context.Context) error {
 	}
 }
 
-// read reads dev once, within the time that a Read may take.
-func (r *reader) read(ctx context.Context, dev drivers.Device) (list []tidegate.Reading, err error) {
+// read reads dev once, within the time most; 0 = as long as it likes.
+func (r *reader) read(ctx context.Context, dev drivers.Device, most time.Duration) (list []tidegate.Reading, err error) {
 	began := time.Now()
 	defer func() { r.out.See(began, list) }()
-	most := r.most()
 	r.mu.Lock()
 	r.begun++
 	r.mu.Unlock()
@@ -76,7 +75,7 @@ func (r *reader) most() time.Duration {
 	if r.every == 0 {
 		return 0
 	}
-	return max(readMost, 10*r.every)
+	return max(readMost, 10*r.interval())
 }
 
 // enter notes that a call of the driver begins, which may take as long as limit; 0 = as long as it likes.

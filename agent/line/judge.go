@@ -32,8 +32,9 @@ type judge struct {
 	numbers      *numbers
 	rules        *rules.Set
 	queue        visible
-	act          func(rules.Action) // drives an output; it does not wait
-	urgent       func()             // tells the store that an alarm or a gap waits
+	act          func(rules.Action)   // drives an output; it does not wait
+	pace         func(rules.Interval) // has a device read at another interval; it does not wait
+	urgent       func()               // tells the store that an alarm or a gap waits
 	clock        func() clock.Stamp
 	log          *slog.Logger
 	beat         *atomic.Int64 // when it last went round, Unix nanoseconds
@@ -46,9 +47,10 @@ type judge struct {
 	input    box.Place
 	drops1   buffer.Drops // declared so far
 	drops2   buffer.Drops
-	changed  []rules.State  // rule state that no entry carries yet
-	bodies   []byte         // reused: memory of changed
-	places   map[string]int // where a key stands in changed; nil = it was empty before what is noted now
+	changed  []rules.State    // rule state that no entry carries yet
+	bodies   []byte           // reused: memory of changed
+	places   map[string]int   // where a key stands in changed; nil = it was empty before what is noted now
+	paces    []rules.Interval // not told yet
 	epochs   map[uint32]buffer.Epoch
 	declared []buffer.Declaration // to be declared by the next entry
 	cleared  []tidegate.Record    // alarms that end without a reading, for the next entry
@@ -130,6 +132,7 @@ func (j *judge) elapse() error {
 	for _, a := range actions {
 		j.act(a)
 	}
+	j.pacing()
 	return nil
 }
 
@@ -145,6 +148,7 @@ func (j *judge) follow(out *rules.Outcome, rec *tidegate.Record) (alarms []tideg
 		alarms = append(alarms, tidegate.Record{Class: tidegate.ClassAlarm, Time: wall, Boot: boot, Quality: rec.Quality, Readings: []tidegate.Reading{r}})
 	}
 	j.noteStates(out.Changed...)
+	j.paces = append(j.paces, out.Intervals...)
 	if out.Turned {
 		j.noteStatus()
 	}
@@ -226,6 +230,7 @@ func (j *judge) take(payload []byte, next box.Place) error {
 	for _, a := range actions {
 		j.act(a)
 	}
+	j.pacing()
 	return nil
 }
 

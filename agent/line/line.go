@@ -29,6 +29,7 @@ type Options struct {
 	State     [16]byte    // id of the state directory
 	Rules     *rules.Set  // in their initial state
 	Act       func(rules.Action)
+	Pace      func(rules.Interval) // told how often a device is to be read, of those for which rules have an interval
 	Clock     func() clock.Stamp
 	Log       *slog.Logger
 	Sync      *atomic.Int64                      // buffer.sync, nanoseconds; may change
@@ -149,7 +150,7 @@ func (l *Line) join(p *plan, f *facts) error {
 	urgent := make(chan struct{}, 1)
 	l.judge = &judge{
 		read: l.o.Rings.Read, judged: l.o.Rings.Judged, numbers: l.numbers, rules: l.o.Rules, queue: l.o.Queue, clock: l.o.Clock,
-		log: l.o.Log, dec: dec1, act: l.o.Act, input: p.input, drops1: p.drops1, drops2: p.drops2, declared: p.declared,
+		log: l.o.Log, dec: dec1, act: l.o.Act, pace: l.o.Pace, input: p.input, drops1: p.drops1, drops2: p.drops2, declared: p.declared,
 		epochs: l.o.Queue.Epochs(), wake: make(chan struct{}, 1), beat: &l.judged, urgent: func() { signal(urgent) },
 	}
 	l.store = &store{
@@ -200,6 +201,7 @@ func (l *Line) restoreRules(f *facts) {
 	for _, d := range l.o.Rules.Demands() {
 		l.o.Act(d)
 	}
+	l.pace(nil, l.o.Rules)
 }
 
 func signal(c chan struct{}) {
@@ -284,6 +286,7 @@ func (l *Line) ReplaceRules(set *rules.Set) {
 			l.o.Log.Error("state of rules", "err", err)
 		}
 		set.Continue(l.judge.rules)
+		l.pace(l.judge.rules, set)
 		l.judge.rules, l.judge.lateOf = set, 0
 		l.judge.noteStart(past.Start{SameBoot: true, Reads: true})
 		l.judge.adopt(out)

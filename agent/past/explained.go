@@ -57,6 +57,9 @@ func Explained(x *rules.Stand, wall time.Time, boot time.Duration) status.RuleSt
 			s.Does[len(s.Does)-1] += ", and to " + end + " when it ends"
 		}
 	}
+	for _, i := range x.Rule.Intervals {
+		s.Does = append(s.Does, fmt.Sprintf("read %s every %v", i.Device, i.Every))
+	}
 	for _, d := range x.Rule.Derives {
 		s.Does = append(s.Does, fmt.Sprintf("derive %s as %s", d.Name(), d.Value.Text))
 	}

@@ -528,3 +528,19 @@ func TestExplainedSnapshots(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainedDoes: what a rule does stands there in words.
+func TestExplainedDoes(t *testing.T) {
+	rule := hot(t, "meter.temp > 80", 0)
+	rule.Outputs = []rules.Output{{Device: "fan", Channel: "relay", Value: tidegate.Bool(true), OnClear: tidegate.Bool(false)}}
+	rule.Intervals = []rules.Interval{{Device: "meter", Every: 100 * time.Millisecond}, {Device: "other", Every: time.Minute}}
+	set, err := rules.New([]rules.Rule{rule}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, _ := set.Explain("hot")
+	const want = "alarm error: too hot; set fan.relay to true, and to false when it ends; read meter every 100ms; read other every 1m0s"
+	if s := Explained(&x, began, 0); strings.Join(s.Does, "; ") != want {
+		t.Errorf("got %q, want %s", s.Does, want)
+	}
+}

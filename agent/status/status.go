@@ -87,7 +87,9 @@ type Device struct {
 	Readings  uint64  `json:"readings"`
 	Faults    uint64  `json:"faults"`
 	LastError string  `json:"last_error"`
-	Hung      int     `json:"hung,omitempty"` // calls of the driver that do not return, and cannot be ended
+	EveryS    float64 `json:"every_s"`              // interval between its Reads now; 0 = it reports when it has something to say, or is not read
+	EveryRule string  `json:"every_rule,omitempty"` // the rule that asks for that interval; "" = it is the device's own
+	Hung      int     `json:"hung,omitempty"`       // calls of the driver that do not return, and cannot be ended
 	Values    []Value `json:"values,omitempty"`
 }
 

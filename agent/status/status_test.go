@@ -18,7 +18,7 @@ var promised = []string{
 	"queue.records", "queue.readings", "queue.bytes", "queue.kept_bytes", "queue.disk_bytes", "queue.oldest_age_s", "queue.rejected", "queue.dropped", "queue.gaps",
 	"delivered.records", "delivered.readings", "delivered.bytes", "next_record", "confirmed_record",
 	"devices.name", "devices.driver", "devices.state", "devices.last_read", "devices.reads", "devices.readings", "devices.faults",
-	"devices.last_error",
+	"devices.last_error", "devices.every_s",
 	"rules.name", "rules.active", "rules.fired",
 	"conditions.code", "conditions.severity", "conditions.title", "conditions.remedy", "conditions.since",
 	"update.slot", "update.version", "update.trial", "update.last_result",

@@ -67,7 +67,7 @@ func TestBrowserShowsTheGateway(t *testing.T) {
 		"Error the store does not take records input/output error → replace the card (for 60 min)",
 		"Warning cloud: the uplink is down; readings are buffered → check network, address and credentials (for 0 s)",
 		"produced 12 345", "delivered 12 000", "buffered 300", "set aside 5", "declared as gaps 40", "lost 0", "on disk 13 MB", "oldest buffered 5 min",
-		"boiler ok modbus · 12 000 readings · 1 s ago", "temp 71.5 °C", "power 1307.035 W", "energy 18 446 744 073 709 551 615 Wh", "disk 271 GB", "year 2026", "tiny -0.000001234568", "pump ✕ illegal data address", "door true",
+		"boiler ok modbus · every 0.1 s by rule closely · 12 000 readings · 1 s ago", "temp 71.5 °C", "power 1307.035 W", "energy 18 446 744 073 709 551 615 Wh", "disk 271 GB", "year 2026", "tiny -0.000001234568", "pump ✕ illegal data address", "door true",
 		`<img src=x onerror=alert(1)>"} \ fault`, "serialtext · 0 readings · 17 faults open /dev/ttyUSB1: no such file or directory",
 		"cloud down for 5 min · 61 batches · 100 kB mqtts://broker.example.org:8883 connection refused",
 		"overheat boiler too hot active fired 3 times", "dry pending fired once", "door idle fired 0 times",

@@ -84,6 +84,7 @@ func writeMetrics(b *bytes.Buffer, s *status.Status) {
 		{"tidegate_device_readings_total", "Readings of the device.", func(d *status.Device) float64 { return float64(d.Readings) }},
 		{"tidegate_device_faults_total", "Faults of the device.", func(d *status.Device) float64 { return float64(d.Faults) }},
 		{"tidegate_device_hung", "Calls of the device's driver that do not return.", func(d *status.Device) float64 { return float64(d.Hung) }},
+		{"tidegate_device_interval_seconds", "Interval between Reads now, 0 where the device reports by itself.", func(d *status.Device) float64 { return d.EveryS }},
 		{"tidegate_device_ok", "1 while the device is read without faults.", func(d *status.Device) float64 { return flag(d.State == "ok") }},
 	} {
 		kind := "counter"

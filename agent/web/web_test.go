@@ -69,6 +69,7 @@ func sampleStatus() status.Status {
 		Devices: []status.Device{
 			{
 				Name: "boiler", Driver: "modbus", State: "ok", LastRead: status.Time{Time: t0.Add(-time.Second)}, Reads: 3000, Readings: 12000,
+				EveryS: 0.1, EveryRule: "closely",
 				Values: []status.Value{
 					{Channel: "temp", Value: "71.5", Unit: "Cel", Time: t0},
 					{Channel: "power", Value: "1307.0347900390625", Unit: "W", Time: t0},

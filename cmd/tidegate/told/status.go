@@ -21,6 +21,9 @@ func Status(out io.Writer, s *status.Status) error {
 	Accounts(w, s)
 	for _, d := range s.Devices {
 		fmt.Fprintf(w, "device\t%s\t%s: %d reads, %d readings, %d faults", d.Name, d.State, d.Reads, d.Readings, d.Faults)
+		if d.EveryRule != "" {
+			fmt.Fprintf(w, "; read every %v by rule %s", time.Duration(d.EveryS*1e9).Round(time.Microsecond), d.EveryRule)
+		}
 		if d.LastError != "" {
 			fmt.Fprintf(w, "; %s", d.LastError)
 		}

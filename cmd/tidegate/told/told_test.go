@@ -87,3 +87,19 @@ func TestShort(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusOfIntervals: a device that is read at the interval of a rule is said to be, and by which.
+func TestStatusOfIntervals(t *testing.T) {
+	s := status.Status{Devices: []status.Device{
+		{Name: "meter1", State: "ok", Reads: 7, Readings: 14, EveryS: 0.1, EveryRule: "closely"}, {Name: "meter2", State: "ok", EveryS: 1},
+	}}
+	var b strings.Builder
+	if err := Status(&b, &s); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"ok: 7 reads, 14 readings, 0 faults; read every 100ms by rule closely\n", "ok: 0 reads, 0 readings, 0 faults\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("got\n%swant %s", b.String(), want)
+		}
+	}
+}
