@@ -204,10 +204,14 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 	if err != nil {
 		return err
 	}
+	each, err := frame.NewDecoder() // of another goroutine
+	if err != nil {
+		return err
+	}
 	q, err := buffer.Open(buffer.Options{
 		Dir: a.cfg.StateDir, MaxBytes: int64(a.cfg.Buffer.MaxBytes), Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log, SetAside: setAside,
 		Compactors: a.parts.Compactors, Statfs: a.parts.Statfs, Version: a.parts.Version, Count: frame.Count,
-		Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
+		Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
 	})
 	if err != nil {
 		return fmt.Errorf("%w%s", err, remedy(err))

@@ -42,6 +42,9 @@ func (q *Queue) commit(c *Commit) error {
 		return err
 	}
 	started := time.Now()
+	for i := range c.Frames {
+		q.shareOut(&c.Frames[i])
+	}
 	for i := range c.Declared {
 		if err := q.settleDeclared(&c.Declared[i]); err != nil {
 			return fmt.Errorf("declare %s: %w", c.Declared[i].Cause, err)
@@ -72,7 +75,8 @@ type write struct {
 	totals  stored.Totals
 	saved   []cursorSave // in the order of q.cursors
 	epochs  map[uint32]Epoch
-	forget  []uint32 // epochs
+	forget  []uint32           // epochs
+	away    map[string]Tallies // by uplink: what of the frames is meant for another one only
 }
 
 // cursorSave is what a transaction does with one cursor.
@@ -80,6 +84,7 @@ type cursorSave struct {
 	written bool
 	changes uint64
 	ahead   bool
+	routed  Tallies
 	done    map[stored.Stream]tidegate.Ranges
 }
 
@@ -90,13 +95,13 @@ func (w *write) put(key, value []byte) {
 
 // planLocked works out the transaction of c. It changes nothing that the same plan would not find again after a failure.
 func (q *Queue) planLocked(c *Commit) *write {
-	w := &write{touched: map[stored.Segment]*segment{}, totals: q.totals, epochs: map[uint32]Epoch{}}
+	w := &write{touched: map[stored.Segment]*segment{}, totals: q.totals, epochs: map[uint32]Epoch{}, away: map[string]Tallies{}}
 	for i := range c.Frames {
 		f := &c.Frames[i]
 		s := q.segmentFor(w, f)
 		value := stored.AppendFrame(make([]byte, 0, stored.HeaderSize+len(f.Body)), f)
 		key := s.FrameKey(f.First)
-		next := &segment{Segment: s.Segment, Index: s.With(f, len(key)+len(value))}
+		next := &segment{Segment: s.Segment, Index: q.share(w, f, s.With(f, len(key)+len(value)))}
 		next.Closed = next.Bytes >= q.segmentSize() || len(next.Runs) >= maxRuns
 		w.touched[s.Segment] = next
 		w.put(key, value)
@@ -118,10 +123,15 @@ func (q *Queue) planLocked(c *Commit) *write {
 	}
 	q.planEpochs(w, c)
 	for _, cur := range q.cursors {
-		s := cursorSave{changes: cur.changes, written: cur.changes != cur.savedChanges || cur.ahead}
+		s := cursorSave{changes: cur.changes, written: cur.changes != cur.savedChanges || cur.ahead, routed: cur.routed}
+		for class, t := range w.away[cur.name] {
+			s.routed[class].Add(t)
+			s.written = s.written || t.Records > 0
+		}
 		if s.written {
 			var state stored.Cursor
 			state, s.ahead = cur.stateLocked(Place{c.Position.Epoch, c.Position.Next})
+			state.Routed = s.routed
 			s.done = state.Done
 			w.put(stored.MetaKey(stored.MetaCursor, cur.name), state.Encode())
 		}
@@ -253,7 +263,7 @@ func (q *Queue) applyLocked(c *Commit, w *write) {
 	}
 	for i, cur := range q.cursors {
 		if s := &w.saved[i]; s.written {
-			cur.savedChanges, cur.ahead, cur.saved = s.changes, s.ahead, s.done
+			cur.savedChanges, cur.ahead, cur.saved, cur.routed = s.changes, s.ahead, s.done, s.routed
 		}
 	}
 	for _, e := range w.forget {

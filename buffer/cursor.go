@@ -21,6 +21,7 @@ type Cursor struct {
 	delivered Tallies
 	rejected  Tallies
 	declared  Tallies
+	routed    Tallies // committed, and meant for another uplink only
 	before    Tallies // produced before the uplink was added, and gone by then
 	buffered  Tallies // held and not done; counted on its own, so that the account can be checked
 
@@ -51,6 +52,14 @@ func (c *Cursor) Next(class tidegate.Class, from Place, maxBytes int) ([]Look, e
 	if uint64(class) >= stored.Classes || !forUplinks(class) {
 		return nil, nil
 	}
+	out, err := c.next(class, from, maxBytes)
+	if err == nil {
+		err = c.mark(class, out)
+	}
+	return out, err
+}
+
+func (c *Cursor) next(class tidegate.Class, from Place, maxBytes int) ([]Look, error) {
 	var out []Look
 	for room := maxBytes; ; {
 		c.q.mu.Lock()
@@ -193,7 +202,7 @@ func (c *Cursor) compactLocked() {
 		out := done[:1:1]
 		var runs tidegate.Ranges
 		for _, s := range c.q.segments[st.Class] {
-			if s.Epoch == st.Epoch {
+			if s.Epoch == st.Epoch && s.Last() > done[0].Last && s.First() < done[len(done)-1].First {
 				runs = append(runs, s.Runs...)
 			}
 		}
@@ -227,7 +236,7 @@ func (c *Cursor) stateLocked(p Place) (s stored.Cursor, ahead bool) {
 	c.compactLocked()
 	s = stored.Cursor{
 		Done: make(map[stored.Stream]tidegate.Ranges, len(c.done)), Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared,
-		Before: c.before, Acked: slices.Sorted(maps.Keys(c.q.acked)),
+		Before: c.before, Acked: slices.Sorted(maps.Keys(c.q.acked)), Routed: c.routed,
 	}
 	for st, done := range c.done {
 		done = done.Clone()
@@ -253,7 +262,10 @@ func (c *Cursor) stateLocked(p Place) (s stored.Cursor, ahead bool) {
 			}
 			ahead = true
 			var x part
-			if err := c.q.countIn(&x, &f, &done); err != nil {
+			if !forUplinks(f.Class) {
+				continue
+			}
+			if err := c.countIn(&x, &f, &done); err != nil {
 				c.q.o.Log.Error("count what is not committed", "err", err)
 			}
 			s.Delivered[class].Sub(x.Tally)

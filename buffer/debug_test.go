@@ -27,8 +27,9 @@ func TestDebugStaysAndHoldsNothingUp(t *testing.T) {
 		if s.Buffered != (Tallies{}) || s.Confirmed != 30 || s.Oldest != 0 {
 			t.Errorf("buffered %v, confirmed %d, oldest %d; want nothing, 30 and 0", s.Buffered, s.Confirmed, s.Oldest)
 		}
-		if want := (Tally{Records: 10, Readings: 20}); s.Produced.Device() != want || s.Delivered.Device() != want {
-			t.Errorf("produced %v, delivered %v, want %v", s.Produced.Device(), s.Delivered.Device(), want)
+		all, sent, kept := Tally{Records: 30, Readings: 40}, Tally{Records: 10, Readings: 20}, Tally{Records: 20, Readings: 20}
+		if s.Produced.Device() != all || s.Delivered.Device() != sent || s.Routed.Device() != kept {
+			t.Errorf("produced %v, delivered %v, routed %v; want %v, %v, %v", s.Produced.Device(), s.Delivered.Device(), s.Routed.Device(), all, sent, kept)
 		}
 		closeQueue(t, q)
 		q = open(t, o)

@@ -21,12 +21,9 @@ func (q *Queue) Requests() []Declaration {
 	clear(q.hurt)
 	q.mu.Unlock()
 	for i := range hurt {
-		l, err := q.lossOf(&hurt[i])
-		if err != nil {
+		if err := q.askDamaged(&hurt[i]); err != nil {
 			q.o.Log.Error("look for what is damaged", "err", err)
-			continue
 		}
-		q.askDamaged(&hurt[i], &l)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -35,14 +32,26 @@ func (q *Queue) Requests() []Declaration {
 	return out
 }
 
-func (q *Queue) askDamaged(s *segment, l *loss) {
+func (q *Queue) askDamaged(s *segment) error {
+	losses := make([]loss, len(q.cursors))
+	for i, c := range q.cursors {
+		if i > 0 && len(s.Shares) == 0 {
+			losses[i] = losses[0] // all is meant for all
+			continue
+		}
+		var err error
+		if losses[i], err = c.lossOf(s); err != nil {
+			return err
+		}
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if live := q.segmentLocked(s.Segment); live == nil || live.Dropping {
-		return // it was dropped while it was looked at
+		return nil // it was dropped while it was looked at
 	}
 	var asked []Declaration
-	for _, c := range q.cursors {
+	for i, c := range q.cursors {
+		l := &losses[i]
 		want := l.ranges.Clone()
 		for _, not := range []tidegate.Ranges{c.done[s.stream()], c.hidden[s.Epoch]} {
 			for _, r := range not {
@@ -53,15 +62,16 @@ func (q *Queue) askDamaged(s *segment, l *loss) {
 			continue
 		}
 		d := Declaration{
-			Uplink: c.name, Epoch: s.Epoch, Ranges: want, AtMost: l.readings, Cause: tidegate.CauseDamaged, T0: s.T0, T1: s.T1,
+			Uplink: c.name, Epoch: s.Epoch, Ranges: want, AtMost: l.Readings, Cause: tidegate.CauseDamaged, T0: s.T0, T1: s.T1,
 		}
 		if want.Len() == l.ranges.Len() {
-			d.Count = l.readings
+			d.Count = l.Readings
 		}
 		c.hideLocked(s.Epoch, want)
 		asked = append(asked, d)
 	}
 	q.askLocked(asked)
+	return nil
 }
 
 // askLocked asks for the declarations, one of each cursor. Where all are the same one is enough.
@@ -90,6 +100,9 @@ func (q *Queue) askOverflow(s *segment) error {
 	for _, c := range q.cursors {
 		q.mu.Lock()
 		want := s.without(c.done[s.stream()], c.hidden[s.Epoch], 0)
+		if len(want) > 0 { // so that what is to be told lies between what is stored, and a gap is not cut at it
+			want.AddAll(c.untoldLocked(s.Epoch, tidegate.Range{Last: s.Last()}, c.hidden[s.Epoch]))
+		}
 		q.mu.Unlock()
 		if len(want) == 0 {
 			continue

@@ -14,6 +14,7 @@ type (
 	Declaration = stored.Declaration
 	Tally       = stored.Tally
 	Tallies     = stored.Tallies
+	Share       = stored.Share
 )
 
 // ErrDamaged is wrapped where stored bytes are not what was written.
@@ -38,4 +39,7 @@ type Look struct {
 	Frame
 	EpochID string          // the name of the epoch on the wire
 	Want    tidegate.Ranges // those of its records that the cursor still wants, in rising order; never empty
+	Away    uint32          // readings in Want that are meant for another uplink only
+	Idle    bool            // all of Want is
+	Skip    tidegate.Ranges // numbers, up to Last, of records of class debug that the far side was not told to skip yet; not all where they are many
 }

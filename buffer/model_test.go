@@ -39,12 +39,18 @@ const (
 
 func (f fate) String() string { return [...]string{"waits", "delivered", "rejected", "declared"}[f] }
 
+// mine reports whether the uplink is to get the record.
+func (r *modelRecord) mine(uplink string) bool {
+	return r.class != tidegate.ClassDebug && (r.uplink == "" || r.uplink == uplink)
+}
+
 // modelRecord is a record that was committed or Put.
 type modelRecord struct {
 	id
 	class    tidegate.Class
 	readings int
-	shown    bool // it was Put
+	uplink   string // the only one it is meant for
+	shown    bool   // it was Put
 }
 
 // modelUplink is what one uplink has.
@@ -95,8 +101,12 @@ func (m *model) produce(t *rapid.T) {
 		m.at += int64(n)
 		for range n {
 			c := rapid.IntRange(1, 5).Draw(t, "readings")
-			f.Body = append(f.Body, byte(c))
 			f.Count += uint32(c)
+			if class != tidegate.ClassDebug && rapid.IntRange(0, 2).Draw(t, "routed") == 0 {
+				c |= rapid.IntRange(1, len(testUplinks)-1).Draw(t, "uplink") << 4
+				f.Apart = true
+			}
+			f.Body = append(f.Body, byte(c))
 		}
 		if rapid.Bool().Draw(t, "long") {
 			f.Body = append(f.Body, make([]byte, 300)...)
@@ -104,7 +114,7 @@ func (m *model) produce(t *rapid.T) {
 		m.next += uint64(n)
 		live := class == tidegate.ClassReading || class == tidegate.ClassDebug
 		for i := range n {
-			r := &modelRecord{id{m.epoch, f.First + uint64(i)}, class, int(f.Body[i]), live}
+			r := &modelRecord{id{m.epoch, f.First + uint64(i)}, class, int(f.Body[i] & 15), testUplinks[f.Body[i]>>4], live}
 			m.records[r.id] = r
 		}
 		if live {
@@ -129,7 +139,7 @@ func (m *model) commit(t *rapid.T) {
 		if k := len(c.Frames) - 1; k >= 0 && len(c.Frames[k].Body) < 100 {
 			if p := &c.Frames[k]; p.Class == f.Class && p.Epoch == f.Epoch && p.Last+1 == f.First && uint64(len(p.Body)) == p.Records() {
 				p.Body = append(slices.Clone(p.Body), f.Body...)
-				p.Last, p.Count, p.T1 = f.Last, p.Count+f.Count, f.T1
+				p.Last, p.Count, p.T1, p.Apart = f.Last, p.Count+f.Count, f.T1, p.Apart || f.Apart
 				continue
 			}
 		}
@@ -189,12 +199,14 @@ func (m *model) ask() []Declaration {
 				for n := r.First; n <= r.Last; n++ {
 					x := m.records[id{d.Epoch, n}]
 					switch {
-					case x == nil || x.class == tidegate.ClassDebug:
+					case x == nil:
 						m.t.Fatalf("%s: asked to declare record %d of epoch %d, which is not held", d.Cause, n, d.Epoch)
 					case u.fate[x.id] != waits:
 						m.t.Fatalf("%s: asked to declare record %d of epoch %d, which is %s for %s", d.Cause, n, d.Epoch, u.fate[x.id], name)
 					}
-					readings += uint64(x.readings)
+					if x.mine(name) {
+						readings += uint64(x.readings)
+					}
 					u.hidden[x.id] = true
 				}
 			}
@@ -249,6 +261,7 @@ func (m *model) look(name string, class tidegate.Class, room int) {
 		m.t.Fatal(err)
 	}
 	var got []id
+	told, upTo := map[id]bool{}, map[uint32]uint64{}
 	for at := (Place{}); ; {
 		looks, err := c.Next(class, at, room)
 		if err != nil {
@@ -261,20 +274,57 @@ func (m *model) look(name string, class tidegate.Class, room int) {
 			if l.EpochID != m.name(l.Epoch).ID {
 				m.t.Fatalf("epoch is called %q, want %q", l.EpochID, m.name(l.Epoch).ID)
 			}
+			away := 0
 			for _, r := range l.Want {
 				for n := r.First; n <= r.Last; n++ {
 					i := id{l.Epoch, n}
-					if x := m.records[i]; x != nil && int(l.Body[n-l.First]) != x.readings {
+					if x := m.records[i]; x != nil && int(l.Body[n-l.First]&15) != x.readings {
 						m.t.Fatalf("record %v has %d readings, want %d", i, l.Body[n-l.First], x.readings)
+					} else if x != nil && !x.mine(name) {
+						away += x.readings
 					}
 					got = append(got, i)
 				}
 			}
+			if int(l.Away) != away {
+				m.t.Fatalf("%s: %d readings of %v are away, want %d", name, l.Away, l.Want, away)
+			}
+			for _, r := range l.Skip {
+				for n := r.First; n <= r.Last; n++ {
+					if n > l.Last {
+						m.t.Fatalf("%s: is to skip %d, behind %d", name, n, l.Last)
+					}
+					told[id{l.Epoch, n}] = true
+				}
+			}
+			upTo[l.Epoch] = l.Last
 			at = Place{l.Epoch, l.Last + 1}
 		}
 	}
 	if want := m.wanted(m.uplinks[name], class); !slices.Equal(got, want) {
 		m.t.Fatalf("%s shows of %s\n%v, want\n%v", name, class, got, want)
+	}
+	m.skips(name, class, told, upTo)
+}
+
+// skips compares what a cursor says that the far side is to skip with what it was not told yet.
+func (m *model) skips(name string, class tidegate.Class, told map[id]bool, upTo map[uint32]uint64) {
+	u := m.uplinks[name]
+	want := 0
+	for i, x := range m.records {
+		untold := x.class == tidegate.ClassDebug && x.shown && u.fate[i] == waits && !u.hidden[i]
+		if told[i] && !untold {
+			m.t.Fatalf("%s: is to skip %v, which is of class %s and %s", name, i, x.class, u.fate[i])
+		}
+		if untold && i.number <= upTo[i.epoch] {
+			want++
+			if class == tidegate.ClassReading && !told[i] {
+				m.t.Fatalf("%s is not told to skip %v", name, i)
+			}
+		}
+	}
+	if len(told) > want {
+		m.t.Fatalf("%s: is to skip %d numbers, want at most %d", name, len(told), want)
 	}
 }
 
@@ -373,11 +423,16 @@ func (m *model) check(*rapid.T) {
 	for _, cs := range st.Cursors {
 		u := m.uplinks[cs.Uplink]
 		var want [4]Tallies
+		var away Tallies
 		for i, r := range m.records {
-			if r.class != tidegate.ClassDebug && (r.shown || u.fate[i] != waits) {
-				t := &want[u.fate[i]]
-				t[r.class].Add(Tally{Records: 1, Readings: uint64(r.readings)})
+			if !r.shown && u.fate[i] == waits {
+				continue
 			}
+			t := &want[u.fate[i]]
+			if !r.mine(cs.Uplink) {
+				t = &away
+			}
+			t[r.class].Add(Tally{Records: 1, Readings: uint64(r.readings)})
 		}
 		for _, x := range []struct {
 			what      string
@@ -387,6 +442,7 @@ func (m *model) check(*rapid.T) {
 			{"delivered", cs.Delivered, want[delivered]},
 			{"rejected", cs.Rejected, want[rejected]},
 			{"declared", cs.Declared, want[declared]},
+			{"routed", cs.Routed, away},
 		} {
 			if x.got != x.want {
 				m.t.Fatalf("%s: %s is %v, want %v", cs.Uplink, x.what, x.got, x.want)
@@ -397,6 +453,7 @@ func (m *model) check(*rapid.T) {
 			sum.Add(cs.Delivered[class])
 			sum.Add(cs.Rejected[class])
 			sum.Add(cs.Declared[class])
+			sum.Add(cs.Routed[class])
 			if cs.Produced[class] != sum {
 				m.t.Fatalf("%s, class %d: produced %v, accounted for %v", cs.Uplink, class, cs.Produced[class], sum)
 			}

@@ -88,7 +88,7 @@ func (q *Queue) setLimit() {
 	var own int64
 	for class := range q.segments {
 		for _, s := range q.segments[class] {
-			own += s.Bytes
+			own += s.kept()
 		}
 	}
 	kept := min(q.limit, own+fixedBytes) // of the limit before, or on a small disk it would rise by what is over it
@@ -145,8 +145,12 @@ func (q *Queue) load() error {
 			return err
 		}
 	}
-	for name := range cursors {
-		q.o.Log.Info("uplink was removed: its account is closed", "uplink", name)
+	for name, st := range cursors {
+		n, err := q.orphaned(name, st.Done)
+		if err != nil {
+			return err
+		}
+		q.o.Log.Warn("uplink was removed: its account is closed, and what only it was to get goes nowhere", "uplink", name, "readings", n.Readings)
 		q.unmark = append(q.unmark, stored.MetaKey(stored.MetaCursor, name))
 	}
 	return nil
@@ -156,7 +160,7 @@ func (q *Queue) loadCursor(name string, st *stored.Cursor, known bool) error {
 	c := &Cursor{
 		q: q, name: name, wake: make(chan struct{}, 1), done: map[stored.Stream]tidegate.Ranges{}, saved: st.Done,
 		hidden:    map[uint32]tidegate.Ranges{},
-		delivered: st.Delivered, rejected: st.Rejected, declared: st.Declared, before: st.Before,
+		delivered: st.Delivered, rejected: st.Rejected, declared: st.Declared, before: st.Before, routed: st.Routed,
 	}
 	for s, r := range st.Done {
 		if _, known := q.epochs[s.Epoch]; known { // else it was forgotten
@@ -236,7 +240,7 @@ func (q *Queue) finishDrops() error {
 	var marked []*segment
 	for class := range q.segments {
 		for _, s := range q.segments[class] {
-			if s.Dropping {
+			if s.Dropping && !s.Gone {
 				marked = append(marked, s)
 			}
 		}

@@ -23,6 +23,8 @@ type Options struct {
 	SetAside bool          // a damaged store gives way to a new one: for who declares what was in it
 	// Count returns how many readings stand in n records of body after skip records.
 	Count func(body []byte, skip, n int) (int, error)
+	// Each calls f with every record of body: the only uplink it is meant for, "" = all, and its readings. It is called for frames that are Apart.
+	Each func(body []byte, f func(uplink string, readings int)) error
 	// Cut returns n records of body after skip records as a body of their own.
 	Cut func(body []byte, skip, n int) ([]byte, error)
 	// Statfs returns the free and the total bytes of the file system that holds dir; nil = the kernel's answer.
@@ -81,6 +83,7 @@ type Queue struct {
 	unmark   [][]byte                // keys to delete with the next commit: indexes of dropped segments, cursors of removed uplinks
 	aside    int64                   // bytes set aside
 	read     uint64                  // digest of the position that was read
+	apart    partition
 }
 
 // Position returns how far the store had followed the rings as of the last commit; its Time is 0 before the first one.
@@ -149,6 +152,9 @@ func (q *Queue) ordinalsLocked(id string) []uint32 {
 // Put makes frames visible to cursors, in order within their class: before they are durable, or after the commit that made them so.
 // Numbers rise within a class. The bodies are kept and must not change.
 func (q *Queue) Put(frames ...Frame) {
+	for i := range frames {
+		q.shareOut(&frames[i])
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range frames {
@@ -177,7 +183,7 @@ func (q *Queue) countLocked(f *Frame) {
 	for _, c := range q.cursors {
 		rest := c.done[stored.Stream{Class: f.Class, Epoch: f.Epoch}].Missing(r)
 		var p part
-		if err := q.countIn(&p, f, &rest); err != nil {
+		if err := c.countIn(&p, f, &rest); err != nil {
 			q.o.Log.Error("count what was put", "err", err)
 		}
 		c.buffered[f.Class].Add(p.Tally)

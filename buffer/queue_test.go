@@ -19,9 +19,21 @@ func testCount(body []byte, skip, n int) (int, error) {
 		if i >= len(body) {
 			return 0, errors.New("short body")
 		}
-		sum += int(body[i])
+		sum += int(body[i] & 15)
 	}
 	return sum, nil
+}
+
+// testUplinks are the uplinks that the upper half of a record's byte names, in frames that are Apart.
+var testUplinks = [...]string{"", "a", "b", "gone"}
+
+func testEach(body []byte, f func(uplink string, readings int)) error {
+	for _, b := range body {
+		if b != 0 { // what a long body is filled up with
+			f(testUplinks[b>>4], int(b&15))
+		}
+	}
+	return nil
 }
 
 func testCut(body []byte, skip, n int) ([]byte, error) { return slices.Clone(body[skip : skip+n]), nil }
@@ -32,7 +44,7 @@ func testOptions(dir string) Options {
 		panic(err)
 	}
 	return Options{
-		Dir: dir, MaxBytes: 256 << 20, Keep: time.Hour, Uplinks: []string{"a"}, Count: testCount, Cut: testCut, Compactors: 2, Version: "test",
+		Dir: dir, MaxBytes: 256 << 20, Keep: time.Hour, Uplinks: []string{"a"}, Count: testCount, Each: testEach, Cut: testCut, Compactors: 2, Version: "test",
 	}
 }
 

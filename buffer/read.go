@@ -90,37 +90,33 @@ func (q *Queue) noteHurt(s *segment) {
 	}
 }
 
-// A loss is what of a segment cannot be read.
+// A loss is what of a segment cannot be read, and how much of it was meant for the uplink.
 type loss struct {
-	ranges   tidegate.Ranges
-	readings uint64
+	Tally
+	ranges tidegate.Ranges
 }
 
 // lossOf reads all of s and returns what is missing.
-func (q *Queue) lossOf(s *segment) (l loss, err error) {
-	l.readings = s.Readings
-	l.ranges, err = q.walk(s, s.First(), func(f Frame, held tidegate.Ranges) bool {
-		n := uint64(f.Count)
-		if held.Len() != f.Records() {
-			n = 0
-			for _, r := range held {
-				x, err := q.o.Count(f.Body, int(r.First-f.First), int(r.Len()))
-				if err == nil { // the CRC held: it cannot fail but by a fault of the codec
-					n += uint64(x)
-				}
+func (c *Cursor) lossOf(s *segment) (l loss, err error) {
+	l.Tally = s.Mine(c.name)
+	l.ranges, err = c.q.walk(s, s.First(), func(f Frame, held tidegate.Ranges) bool {
+		for _, r := range held {
+			x, err := c.q.count(&f, r, c.name)
+			if err == nil { // the CRC held: it cannot fail but by a fault of the codec
+				l.Sub(Tally{Records: min(x.Records, l.Records), Readings: min(x.Readings, l.Readings)})
 			}
 		}
-		l.readings -= min(n, l.readings)
 		return true
 	})
 	return l, err
 }
 
-// share returns how many readings the numbers rs of l held. It is exact where rs is all of l, or where all its records hold equally many.
-func (l *loss) share(rs tidegate.Ranges) uint64 {
+// share returns how much of l the numbers rs held. It is exact where rs is all of l, or where all its records hold equally many, for the same uplinks.
+func (l *loss) share(rs tidegate.Ranges) Tally {
 	n, all := rs.Len(), l.ranges.Len()
 	if all == 0 {
-		return 0
+		return Tally{}
 	}
-	return l.readings/all*n + l.readings%all*n/all
+	of := func(v uint64) uint64 { return v/all*n + v%all*n/all }
+	return Tally{Records: of(l.Records), Readings: of(l.Readings)}
 }

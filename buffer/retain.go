@@ -22,6 +22,7 @@ func (q *Queue) Retain(now time.Time) error {
 	for {
 		tight := q.disk.Tight()
 		q.mu.Lock()
+		q.forgetToldLocked()
 		next, victim := q.dropLocked(now, tight)
 		q.mu.Unlock()
 		switch {
@@ -44,10 +45,13 @@ func (q *Queue) dropLocked(now time.Time, tight bool) (next, victim *segment) {
 	asked := false
 	for _, class := range dropOrder {
 		for _, s := range q.segments[class] {
+			if s.Gone {
+				continue
+			}
 			if s.Dropping {
 				return s, nil
 			}
-			total += s.Bytes
+			total += s.Bytes + runCost*int64(len(s.Runs)-1)
 			asked = asked || s.doomed
 			if s.doomed || !s.Closed && s.Epoch >= q.position.Epoch {
 				continue
@@ -118,6 +122,9 @@ func (q *Queue) drop(s *segment) error {
 	}
 	if err := q.disk.Drop(s.Key(stored.KeyFrame)); err != nil {
 		return fmt.Errorf("drop segment %s: %w", s.Segment, err)
+	}
+	if gone, err := q.leave(s); gone || err != nil {
+		return err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -36,7 +36,7 @@ func (s *segment) held(rs tidegate.Ranges) tidegate.Ranges {
 }
 
 // forUplinks reports whether uplinks want records of class. Those of class debug stay on the gateway: they are kept while there is room,
-// like what is delivered, and no cursor waits for them or counts them.
+// like what is delivered, and no cursor waits for them. Their far sides are told to skip the numbers, see told.go.
 func forUplinks(class tidegate.Class) bool { return class != tidegate.ClassDebug }
 
 // without returns the numbers of s, at or behind from, that are in neither set and that uplinks want.
@@ -78,4 +78,12 @@ func (q *Queue) segmentLocked(name stored.Segment) *segment {
 		}
 	}
 	return nil
+}
+
+// kept returns how many bytes the frames of s take.
+func (s *segment) kept() int64 {
+	if s.Gone {
+		return 0
+	}
+	return s.Bytes
 }

@@ -22,8 +22,8 @@ type Stats struct {
 	Segments  []SegmentStats
 }
 
-// CursorStats is the account of one uplink: Produced = Delivered + Buffered + Rejected + Declared, by class; without class debug, which
-// stays on the gateway.
+// CursorStats is the account of one uplink: Produced = Delivered + Buffered + Rejected + Declared + Routed, by class. What is Routed is meant for
+// another uplink only, or of class debug, which stays on the gateway; all others count what is meant for this one.
 type CursorStats struct {
 	Uplink    string
 	Produced  Tallies // Stats.Produced, less what was gone when the uplink was added
@@ -31,6 +31,7 @@ type CursorStats struct {
 	Buffered  Tallies
 	Rejected  Tallies
 	Declared  Tallies
+	Routed    Tallies
 	Confirmed uint64 // all numbers of the newest epoch up to here are done
 	Oldest    int64  // time of the oldest record not done, Unix milliseconds; 0 = none
 }
@@ -63,6 +64,9 @@ func (q *Queue) Stats() Stats {
 			}
 		}
 		for _, g := range q.segments[class] {
+			if g.Gone {
+				continue
+			}
 			s.Bytes += g.Bytes
 			s.Segments = append(s.Segments, SegmentStats{
 				Name: g.Segment.String(), First: g.First(), Last: g.Last(), Records: g.Records, Readings: g.Readings,
@@ -79,14 +83,13 @@ func (q *Queue) Stats() Stats {
 	for _, c := range q.cursors {
 		x := CursorStats{
 			Uplink: c.name, Produced: s.Produced, Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared, Buffered: c.buffered,
-			Confirmed: min(s.Highest, c.firstWantedLocked(s.Epoch, c.done)-1), Oldest: c.oldestLocked(),
+			Routed: c.routedLocked(), Confirmed: min(s.Highest, c.firstWantedLocked(s.Epoch, c.done)-1), Oldest: c.oldestLocked(),
 		}
 		for class := range x.Produced {
-			if !forUplinks(tidegate.Class(class)) {
-				x.Produced[class] = Tally{}
-				continue
-			}
 			x.Produced[class].Sub(c.before[class])
+			if !forUplinks(tidegate.Class(class)) {
+				x.Routed[class] = x.Produced[class]
+			}
 		}
 		s.Cursors = append(s.Cursors, x)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
-// A part is what was found of the numbers that were asked for, in one class.
+// A part is what was found of the numbers that were asked for, in one class: all numbers, and how much of them is meant for the uplink.
 type part struct {
 	Tally
 	ranges tidegate.Ranges
@@ -34,7 +34,7 @@ func (c *Cursor) find(e uint32, rs tidegate.Ranges) (found parts, err error) {
 	for class := range searches {
 		s := &searches[class]
 		for i := range s.frames {
-			if err := c.q.countIn(&found[class], &s.frames[i], &s.rest); err != nil {
+			if err := c.countIn(&found[class], &s.frames[i], &s.rest); err != nil {
 				return found, err
 			}
 		}
@@ -82,17 +82,13 @@ func (c *Cursor) searchLocked(st stored.Stream, rs tidegate.Ranges) (s search) {
 }
 
 // countIn counts what f holds of rest into p, and takes it out of rest.
-func (q *Queue) countIn(p *part, f *Frame, rest *tidegate.Ranges) error {
-	whole := tidegate.Range{First: f.First, Last: f.Last}
-	for _, r := range rest.Within(whole) {
-		n := int(f.Count)
-		if r != whole {
-			var err error
-			if n, err = q.o.Count(f.Body, int(r.First-f.First), int(r.Len())); err != nil {
-				return fmt.Errorf("count readings of records %d to %d: %w", r.First, r.Last, err)
-			}
+func (c *Cursor) countIn(p *part, f *Frame, rest *tidegate.Ranges) error {
+	for _, r := range rest.Within(tidegate.Range{First: f.First, Last: f.Last}) {
+		t, err := c.q.count(f, r, c.name)
+		if err != nil {
+			return fmt.Errorf("count readings of records %d to %d: %w", r.First, r.Last, err)
 		}
-		p.Add(Tally{Records: r.Len(), Readings: uint64(n)})
+		p.Add(t)
 		p.ranges.Add(r)
 		rest.Remove(r)
 	}
@@ -109,7 +105,7 @@ func (c *Cursor) findStored(p *part, s *segment, rest *tidegate.Ranges) error {
 		rest.Remove(r)
 	}
 	if need.Len() == s.Records {
-		p.Add(Tally{Records: s.Records, Readings: s.Readings})
+		p.Add(s.Mine(c.name))
 		p.ranges.AddAll(need)
 		return nil
 	}
@@ -117,7 +113,7 @@ func (c *Cursor) findStored(p *part, s *segment, rest *tidegate.Ranges) error {
 	last := need[len(need)-1].Last
 	_, err := c.q.walk(s, need[0].First, func(f Frame, _ tidegate.Ranges) bool {
 		if len(need.Within(tidegate.Range{First: f.First, Last: f.Last})) > 0 {
-			failed = c.q.countIn(p, &f, &need)
+			failed = c.countIn(p, &f, &need)
 			c.remember(f)
 		}
 		return failed == nil && f.Last < last
@@ -128,13 +124,13 @@ func (c *Cursor) findStored(p *part, s *segment, rest *tidegate.Ranges) error {
 	if err != nil || len(need) == 0 {
 		return err
 	}
-	l, err := c.q.lossOf(s)
+	l, err := c.lossOf(s)
 	if err != nil {
 		return err
 	}
 	need = intersection(need, l.ranges)
 	c.q.noteHurt(s)
-	p.Add(Tally{Records: need.Len(), Readings: l.share(need)})
+	p.Add(l.share(need))
 	p.ranges.AddAll(need)
 	return nil
 }
@@ -204,6 +200,10 @@ func (c *Cursor) settle(e uint32, rs tidegate.Ranges, t *Tallies) (some bool, er
 			c.done[st] = done
 			t[class].Add(p.Tally)
 			c.buffered[class].Sub(p.Tally)
+			c.changes++
+			some = true
+		}
+		if c.toldLocked(e, rs) {
 			c.changes++
 			some = true
 		}

@@ -48,8 +48,12 @@ type shelf struct {
 
 func newShelf(t *testing.T) *shelf {
 	t.Helper()
+	dec, err := frame.NewDecoder()
+	if err != nil {
+		t.Fatal(err)
+	}
 	q, err := buffer.Open(buffer.Options{
-		Dir: t.TempDir(), MaxBytes: buffer.MinBytes, Keep: time.Hour, Uplinks: []string{"a"}, Count: frame.Count, Log: slog.New(slog.DiscardHandler),
+		Dir: t.TempDir(), MaxBytes: buffer.MinBytes, Keep: time.Hour, Uplinks: []string{"a"}, Count: frame.Count, Each: dec.Each, Log: slog.New(slog.DiscardHandler),
 		Cut: func([]byte, int, int) ([]byte, error) { return nil, errors.New("not wanted here") },
 	})
 	if err != nil {

@@ -110,6 +110,7 @@ type Cursor struct {
 	Declared  Tallies
 	Before    Tallies  // produced before the uplink was added, and gone by then
 	Acked     []uint32 // epochs of which a record was acknowledged to any uplink
+	Routed    Tallies  // meant for another uplink only
 }
 
 // Encode returns the stored form of x.
@@ -128,6 +129,7 @@ func (x *Cursor) Encode() []byte {
 	for _, e := range x.Acked {
 		p.uint(uint64(e))
 	}
+	p.tallies(&x.Routed)
 	return p.seal()
 }
 
@@ -144,6 +146,9 @@ func DecodeCursor(b []byte) (x Cursor, err error) {
 	}
 	for range u.count() {
 		x.Acked = append(x.Acked, u.uint32())
+	}
+	if len(u.b) > 0 { // else a version stored it that routed nothing
+		x.Routed = u.tallies()
 	}
 	return x, u.done()
 }

@@ -12,11 +12,13 @@ import (
 type Frame struct {
 	Epoch  uint32 // ordinal of the epoch: rises by one with each new epoch of this state directory; see Queue.Epochs
 	Class  tidegate.Class
-	First  uint64 // number of its first record
-	Last   uint64 // number of its last record
-	Count  uint32 // readings in all its records
-	T0, T1 int64  // earliest and latest time of its records, Unix milliseconds
-	Body   []byte // the records, as sync/wire/frame encodes them
+	First  uint64  // number of its first record
+	Last   uint64  // number of its last record
+	Count  uint32  // readings in all its records
+	T0, T1 int64   // earliest and latest time of its records, Unix milliseconds
+	Apart  bool    // some of its records are meant for one uplink only
+	Shares []Share // of those, how much is meant for which; nil = not known. They are not stored
+	Body   []byte  // the records, as sync/wire/frame encodes them
 }
 
 // Records returns how many records f holds.
@@ -32,13 +34,16 @@ const HeaderSize = 48
 //
 //	0   u8   version, 1        16  u64  last number
 //	1   u8   class             24  u32  readings
-//	2   u16  0                 28  i64  t0, Unix ms
+//	2   u16  1 = Apart, else 0 28  i64  t0, Unix ms
 //	4   u32  epoch ordinal     36  i64  t1, Unix ms
 //	8   u64  first number      44  u32  CRC32C over bytes 0..43 and the body
 //	48  ...  body
 func AppendFrame(dst []byte, f *Frame) []byte {
 	at := len(dst)
 	dst = append(dst, version, byte(f.Class), 0, 0)
+	if f.Apart {
+		dst[at+3] = 1
+	}
 	dst = binary.BigEndian.AppendUint32(dst, f.Epoch)
 	dst = binary.BigEndian.AppendUint64(dst, f.First)
 	dst = binary.BigEndian.AppendUint64(dst, f.Last)
@@ -60,7 +65,7 @@ func ParseFrame(b []byte) (f Frame, err error) {
 	if got != want {
 		return f, fmt.Errorf("frame has CRC %#x, want %#x: %w", got, want, ErrDamaged)
 	}
-	if b[0] != version || b[2] != 0 || b[3] != 0 {
+	if b[0] != version || b[2] != 0 || b[3] > 1 {
 		return f, fmt.Errorf("frame has version %d, want %d: %w", b[0], version, ErrDamaged)
 	}
 	f = Frame{
@@ -71,6 +76,7 @@ func ParseFrame(b []byte) (f Frame, err error) {
 		Count: binary.BigEndian.Uint32(b[24:]),
 		T0:    int64(binary.BigEndian.Uint64(b[28:])),
 		T1:    int64(binary.BigEndian.Uint64(b[36:])),
+		Apart: b[3] == 1,
 		Body:  b[HeaderSize:],
 	}
 	if f.First == 0 || f.Last < f.First || uint64(f.Class) >= Classes {

@@ -1,8 +1,10 @@
 package stored
 
 import (
+	"cmp"
 	"encoding/binary"
 	"hash/fnv"
+	"slices"
 
 	"github.com/tidegate-io/tidegate"
 )
@@ -16,6 +18,34 @@ type Index struct {
 	T0, T1   int64 // Unix milliseconds
 	Closed   bool  // it takes no more frames
 	Dropping bool  // every uplink is done with it, and DropPrefix may have begun
+	Gone     bool  // class debug: its frames are dropped, and an uplink is still to be told which numbers it held
+	Shares   []Share
+}
+
+// A Share is how much of a segment is meant for one uplink only. A segment has each uplink once, in the order of their names.
+type Share struct {
+	Uplink string
+	Tally
+}
+
+// Mine returns how much of x is meant for the uplink.
+func (x *Index) Mine(uplink string) Tally {
+	t := Tally{Records: x.Records, Readings: x.Readings}
+	for _, s := range x.Shares {
+		if s.Uplink != uplink {
+			t.Sub(s.Tally)
+		}
+	}
+	return t
+}
+
+// AddShare adds what is meant for the uplink only.
+func (x *Index) AddShare(uplink string, t Tally) {
+	i, found := slices.BinarySearchFunc(x.Shares, uplink, func(s Share, name string) int { return cmp.Compare(s.Uplink, name) })
+	if !found {
+		x.Shares = slices.Insert(x.Shares, i, Share{Uplink: uplink})
+	}
+	x.Shares[i].Add(t)
 }
 
 // First returns the number of the first record.
@@ -67,12 +97,20 @@ func (x *Index) Encode() []byte {
 	if x.Dropping {
 		state |= 2
 	}
+	if x.Gone {
+		state |= 4
+	}
 	p.uint(state)
 	p.uint(x.Readings)
 	p.uint(uint64(x.Bytes))
 	p.int(x.T0)
 	p.int(x.T1)
 	p.ranges(x.Runs)
+	for _, s := range x.Shares {
+		p.text(s.Uplink)
+		p.uint(s.Records)
+		p.uint(s.Readings)
+	}
 	return p.seal()
 }
 
@@ -80,13 +118,21 @@ func (x *Index) Encode() []byte {
 func DecodeIndex(b []byte) (x Index, err error) {
 	u := unseal("index of a segment", b)
 	state := u.uint()
-	x.Closed, x.Dropping = state&1 != 0, state&2 != 0
+	x.Closed, x.Dropping, x.Gone = state&1 != 0, state&2 != 0, state&4 != 0
 	x.Readings, x.Bytes = u.uint(), int64(u.uint())
 	x.T0, x.T1 = u.int(), u.int()
 	x.Runs = u.ranges()
 	x.Records = x.Runs.Len()
 	if len(x.Runs) == 0 {
 		u.fail("no runs")
+	}
+	for last := ""; len(u.b) > 0; {
+		s := Share{u.text(), Tally{u.uint(), u.uint()}}
+		if s.Uplink <= last || s.Records > x.Records || s.Readings > x.Readings {
+			u.fail("shares of uplinks do not rise, or are more than all")
+		}
+		last = s.Uplink
+		x.Shares = append(x.Shares, s)
 	}
 	if err := u.done(); err != nil {
 		return Index{}, err

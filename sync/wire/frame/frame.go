@@ -73,6 +73,15 @@ func Count(body []byte, skip, n int) (readings int, err error) {
 	return readings, nil
 }
 
+// Each calls f with each record of body, in either form: the only uplink it is meant for, "" = all, and how many readings it has.
+func (d *Decoder) Each(body []byte, f func(uplink string, readings int)) error {
+	recs, err := d.Decode(nil, 0, 0, body)
+	for i := range recs {
+		f(recs[i].For, len(recs[i].Readings))
+	}
+	return err
+}
+
 // walk calls f for each run of records with equally many readings until f returns false or body ends.
 func walk(body []byte, f func(readings, records int) bool) error {
 	if len(body) == 0 {
