@@ -220,7 +220,7 @@ func (c *conn) choose(now time.Time) (l *lane, alone bool) {
 		return a, true
 	}
 	live, back := c.f.lanes[LaneData], c.f.lanes[LaneBackfill]
-	due := !live.empty() && (c.full(live) || !now.Before(live.oldest().Add(c.f.o.Every)))
+	due := !live.empty() && (c.full(live) || !now.Before(live.due()))
 	switch {
 	case due && !back.empty():
 		if c.f.share.Backlog() {
@@ -310,7 +310,7 @@ func (c *conn) deadline(now time.Time) (time.Time, error) {
 	}
 	room := c.win.Room(c.f.pack.Typical(), 0)
 	if live := c.f.lanes[LaneData]; !live.empty() && room && c.f.poison.alone() == nil && !c.quiet {
-		sooner(live.oldest().Add(c.f.o.Every))
+		sooner(live.due())
 	}
 	if at := c.f.poison.retryAt(); !at.IsZero() {
 		sooner(at)

@@ -32,12 +32,13 @@ type queue struct {
 	looks    int
 	badBody  map[uint64]bool
 	ackErr   error
+	debug    map[uint32]*tidegate.Ranges // numbers of records that stay on the gateway, by epoch
 }
 
 func newQueue() *queue {
 	return &queue{
 		done: map[string]*tidegate.Ranges{}, rejected: map[string]*tidegate.Ranges{}, changed: make(chan struct{}, 1),
-		next: 1, epoch: 1, badBody: map[uint64]bool{},
+		next: 1, epoch: 1, badBody: map[uint64]bool{}, debug: map[uint32]*tidegate.Ranges{},
 	}
 }
 
@@ -53,16 +54,19 @@ func (q *queue) putFor(class tidegate.Class, n, readings int, dest func(i int) s
 	defer q.mu.Unlock()
 	now := time.Now()
 	var recs []tidegate.Record
+	apart := false
 	for i := range n {
 		r := tidegate.Record{Number: q.next, Class: class, Time: now, For: dest(i)}
 		for j := range readings {
 			r.Readings = append(r.Readings, tidegate.Reading{Device: "d", Channel: fmt.Sprint("c", j), Value: tidegate.Uint(q.next)})
 		}
 		recs = append(recs, r)
+		apart = apart || r.For != ""
 		q.next++
 	}
 	q.recs = append(q.recs, recs)
 	k := buffer.Look{EpochID: epochName(q.epoch)}
+	k.Apart = apart
 	k.Epoch, k.Class, k.First, k.Last, k.Count = q.epoch, class, recs[0].Number, recs[n-1].Number, uint32(n*readings)
 	k.T0, k.T1, k.Body = now.UnixMilli(), now.UnixMilli(), []byte(fmt.Sprint(len(q.recs)-1))
 	q.frames[class] = append(q.frames[class], k)
@@ -100,9 +104,44 @@ func (q *queue) Next(class tidegate.Class, from buffer.Place, maxBytes int) ([]b
 			continue
 		}
 		size += 50
+		q.mark(&k)
 		out = append(out, k)
 	}
 	return out, nil
+}
+
+// keep gives n numbers to records that stay on the gateway.
+func (q *queue) keep(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	rangesOf(q.debug, q.epoch).Add(tidegate.Range{First: q.next, Last: q.next + uint64(n) - 1})
+	q.next += uint64(n)
+}
+
+// mark says of k what is not meant for uplink "cloud".
+func (q *queue) mark(k *buffer.Look) {
+	if rs := q.debug[k.Epoch]; rs != nil {
+		k.Skip = rs.Within(tidegate.Range{Last: k.Last})
+		if done := q.done[k.EpochID]; done != nil {
+			for _, r := range *done {
+				k.Skip.Remove(r)
+			}
+		}
+	}
+	var i int
+	if _, err := fmt.Sscan(string(k.Body), &i); err != nil || !k.Apart {
+		return
+	}
+	k.Idle = true
+	for _, r := range q.recs[i] {
+		switch {
+		case !k.Want.Contains(r.Number):
+		case r.For == "" || r.For == "cloud":
+			k.Idle = false
+		default:
+			k.Away += uint32(len(r.Readings))
+		}
+	}
 }
 
 func (q *queue) wanted(k *buffer.Look) tidegate.Ranges {
@@ -233,6 +272,7 @@ type far struct {
 	peak    int // most batches in flight
 	peakB   int // most bytes in flight
 	early   []Confirmation
+	ledger  *tidegate.Ranges // instead of has and order, for long lines of numbers of one epoch
 }
 
 func newFar(t testing.TB) *far { return &far{t: t, has: map[string]map[uint64]int{}} }
@@ -367,9 +407,19 @@ func (s *far) store(p parcel, lane Lane) {
 		s.has[p.Ep] = map[uint64]int{}
 	}
 	for _, n := range p.Nums {
+		if s.ledger != nil {
+			break
+		}
 		if s.has[p.Ep][n]++; s.has[p.Ep][n] == 1 {
 			s.order[lane] = append(s.order[lane], fmt.Sprintf("%6s/%09d", p.Ep, n))
 		}
+	}
+	if s.ledger != nil {
+		s.ledger.AddAll(p.Skip)
+		for _, n := range p.Nums {
+			s.ledger.Add(tidegate.Range{First: n, Last: n})
+		}
+		return
 	}
 	for _, r := range p.Skip {
 		for n := r.First; n <= r.Last; n++ {

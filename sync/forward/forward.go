@@ -83,6 +83,8 @@ const (
 	maxProbes      = 2                     // batches, beyond the usual, that go without a receipt after connections ended for want of one
 	maxUnsure      = 8192                  // runs of numbers remembered as sent and not settled, per epoch
 	holdBytes      = 512 << 10             // of bodies looked at and not sent, per lane
+	maxRecords     = 1 << 14               // records decoded and not sent, per lane, beyond the frame that reaches it
+	idleEvery      = 10 * time.Second      // longest time that live readings for other uplinks wait, where none is for this one
 )
 
 // A Forwarder brings the records of one cursor to one far side. Make it with New; Run it in one goroutine.

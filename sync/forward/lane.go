@@ -2,6 +2,7 @@ package forward
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
@@ -25,6 +26,7 @@ type lane struct {
 	ready int               // readings in recs
 	epoch uint32            // of recs
 	name  string            // of their epoch
+	aside tidegate.Ranges   // of the epoch: numbers that the far side is to be told to skip beside them
 	since time.Time         // when recs were looked at
 	tail  uint64            // number of the first record of the frame decoded last
 	seen  time.Time         // when that frame was looked at
@@ -51,6 +53,19 @@ func (l *lane) oldest() time.Time {
 		return l.since
 	}
 	return l.pend[0].seen
+}
+
+// idle reports whether nothing that l can send is meant for this uplink: there are only numbers to skip.
+func (l *lane) idle() bool {
+	return l.ready == 0 && !slices.ContainsFunc(l.pend, func(p pending) bool { return !p.Idle })
+}
+
+// due returns when l is to send what it has, whether it is full or not.
+func (l *lane) due() time.Time {
+	if l.idle() {
+		return l.oldest().Add(max(l.f.o.Every, idleEvery))
+	}
+	return l.oldest().Add(l.f.o.Every)
 }
 
 // place returns where the first record lies that l did not take yet.
@@ -84,7 +99,7 @@ func (l *lane) clear() {
 	clear(l.base[:cap(l.base)])
 	l.pend, l.bytes, l.count = l.pend[:0], 0, 0
 	l.base = l.base[:0]
-	l.recs, l.ready = nil, 0
+	l.recs, l.ready, l.aside = nil, 0, nil
 }
 
 // look fills l up to about so many readings; taken are the numbers that are on their way already.
@@ -136,7 +151,13 @@ func (l *lane) add(k *buffer.Look, c *conn) bool {
 	if len(want) > 0 {
 		p := pending{Look: *k, seen: time.Now()}
 		p.Count = uint32(uint64(k.Count) * want.Len() / max(k.Records(), 1))
-		p.Want = want
+		p.Count -= min(p.Count, uint32(uint64(k.Away)*want.Len()/k.Want.Len()))
+		p.Want, p.Skip = want, k.Skip.Clone()
+		if len(p.Skip) > 0 {
+			for _, r := range c.flying(k.Epoch).Within(tidegate.Range{First: p.Skip[0].First, Last: k.Last}) {
+				p.Skip.Remove(r)
+			}
+		}
 		l.pend = append(l.pend, p)
 		l.bytes += len(k.Body)
 		l.count += int(p.Count)
@@ -150,10 +171,13 @@ func (l *lane) add(k *buffer.Look, c *conn) bool {
 // decode makes records of pending frames until there are so many readings, as long as they are of one epoch. Frames whose body
 // cannot be decoded are set aside.
 func (l *lane) decode(want int) error {
-	for l.ready < want && len(l.pend) > 0 {
+	for l.ready < want && len(l.recs) < maxRecords && len(l.pend) > 0 {
 		p := &l.pend[0]
 		if len(l.recs) > 0 && p.Epoch != l.epoch {
 			return nil
+		}
+		if p.Epoch != l.epoch {
+			l.aside = nil
 		}
 		if len(l.recs) == 0 {
 			l.base, l.epoch, l.name, l.since = l.base[:0], p.Epoch, p.EpochID, p.seen
@@ -178,6 +202,7 @@ func (l *lane) open(p *pending) error {
 		l.base, taken = l.base[:n], 0
 	}
 	l.tail, l.seen = p.First, p.seen
+	l.aside.AddAll(p.Skip)
 	all, err := l.f.o.Decode(l.base, p.Class, p.First, p.Body)
 	if err == nil {
 		err = numbered(all[len(l.base):], p)
@@ -195,7 +220,10 @@ func (l *lane) open(p *pending) error {
 	for i := keep; i < len(all); i++ {
 		if p.Want.Contains(all[i].Number) {
 			all[keep] = all[i]
-			l.ready += len(all[i].Readings)
+			if !l.f.pack.IsFor(&all[keep]) {
+				all[keep].Readings = nil // only its number is told
+			}
+			l.ready += len(all[keep].Readings)
 			keep++
 		}
 	}
@@ -216,6 +244,13 @@ func numbered(recs []tidegate.Record, p *pending) error {
 		}
 	}
 	return nil
+}
+
+// told removes from what is to be told what was handed over.
+func (l *lane) told(rs tidegate.Ranges) {
+	for _, r := range rs {
+		l.aside.Remove(r)
+	}
 }
 
 // took removes the first n records, which were handed over or set aside.

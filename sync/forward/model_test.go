@@ -39,7 +39,7 @@ func drawPlan(rt *rapid.T) plan {
 		gzip:       rapid.Bool().Draw(rt, "gzip"),
 	}
 	for range rapid.IntRange(5, 40).Draw(rt, "steps") {
-		st := step{kind: rapid.SampledFrom([]string{"put", "put", "put", "put", "epoch", "pause", "pause", "cut", "off", "link", "refuse"}).
+		st := step{kind: rapid.SampledFrom([]string{"put", "put", "put", "put", "debug", "epoch", "pause", "pause", "cut", "off", "link", "refuse"}).
 			Draw(rt, "step")}
 		switch st.kind {
 		case "put":
@@ -48,6 +48,8 @@ func drawPlan(rt *rapid.T) plan {
 				tidegate.ClassAlarm, tidegate.ClassAudit,
 			}).Draw(rt, "class")
 			st.n, st.m = rapid.IntRange(1, 30).Draw(rt, "records"), rapid.IntRange(1, 30).Draw(rt, "readings")
+		case "debug":
+			st.n = rapid.IntRange(1, 30).Draw(rt, "numbers")
 		case "pause":
 			st.pause = rapid.SampledFrom([]time.Duration{ms, s, 20 * s, 5 * 60 * s}).Draw(rt, "pause")
 		case "cut":
@@ -91,6 +93,8 @@ func (p *plan) run(t *testing.T, rt *rapid.T) {
 				return ""
 			})
 			total += st.n
+		case "debug":
+			q.keep(st.n)
 		case "epoch":
 			q.newEpoch()
 		case "pause":
@@ -160,6 +164,9 @@ func (r *rig) receipts(on bool) {
 func (s *far) receiptOf(ep string) Confirmation {
 	c := Confirmation{Epoch: ep}
 	var has tidegate.Ranges
+	if s.ledger != nil {
+		has = s.ledger.Clone()
+	}
 	for n := range s.has[ep] {
 		has.Add(tidegate.Range{First: n, Last: n})
 	}
@@ -175,9 +182,14 @@ func (s *far) receiptOf(ep string) Confirmation {
 
 func (r *rig) verify(rt *rapid.T, total int, bad map[string]bool) {
 	delivered, rejected := 0, uint64(0)
-	for _, m := range r.s.has {
-		delivered += len(m)
+	for ep, m := range r.s.has {
+		for n := range m {
+			if !r.q.isDebug(ep, n) {
+				delivered++
+			}
+		}
 	}
+	r.toldAll(rt)
 	for ep, rs := range r.q.rejected {
 		rejected += rs.Len()
 		for _, x := range *rs {

@@ -27,7 +27,7 @@ func (c *conn) send(ctx context.Context, l *lane, alone bool) (bool, error) {
 	bound = f.poison.bound(l.place(), l.bound(bound))
 	limit := min(f.o.MaxPayload, c.win.Batch())
 	n := f.pack.Fits(l.recs[:bound], f.o.Readings, limit)
-	pl, n, err := f.pack.Pack(l.name, l.recs, n, limit)
+	pl, n, err := f.pack.Pack(l.name, l.recs, l.aside, n, limit)
 	if errors.Is(err, pack.ErrUnsendable) {
 		return true, c.setAside(l, err)
 	}
@@ -85,6 +85,7 @@ func (c *conn) took(l *lane, pl *pack.Payload, n int, alone bool) {
 		*before = (*before)[maxUnsure/2:]
 	}
 	f.share.Sent(l.lane, size, alone)
+	l.told(pl.Numbers)
 	l.took(n)
 	oldest := c.flights[0].at
 	f.stats.update(func(s *Stats) {

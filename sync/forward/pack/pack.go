@@ -42,7 +42,7 @@ type Payload struct {
 	Parts   [][]byte        // one, but for a record that is larger than what the far side takes; they are the caller's
 	Numbers tidegate.Ranges // of all records, skipped ones included
 	Count   int             // readings
-	Skipped uint64          // records
+	Skipped uint64          // numbers
 }
 
 // Size returns the bytes of all parts.
@@ -74,16 +74,28 @@ func (p *Packer) Fits(recs []tidegate.Record, readings, limit int) int {
 	return n
 }
 
+// maxAside is how many runs of aside one payload tells.
+const maxAside = 1000
+
+// IsFor reports whether r is meant for this uplink.
+func (p *Packer) IsFor(r *tidegate.Record) bool { return r.For == "" || r.For == p.Uplink }
+
 // Pack makes one payload of the first n records, or of fewer when they turn out larger than limit, or before compression than
 // wire.MaxBody, which is all that a far side takes; it returns how many. A single record is cut into parts when it is too large.
-func (p *Packer) Pack(epoch string, recs []tidegate.Record, n, limit int) (*Payload, int, error) {
+// The far side is also told to skip the numbers in aside that are below the last record, or the first of them where they are many.
+func (p *Packer) Pack(epoch string, recs []tidegate.Record, aside tidegate.Ranges, n, limit int) (*Payload, int, error) {
 	limit = min(limit, p.MaxPayload)
-	for {
+	for most := maxAside; ; {
 		out, pk := &Payload{}, wire.Pack{Gateway: p.Gateway, Epoch: epoch}
+		told := aside.Within(tidegate.Range{Last: recs[n-1].Number})
+		told = told[:min(len(told), most)]
+		pk.Skip.AddAll(told)
+		out.Numbers.AddAll(told)
+		out.Skipped = told.Len()
 		for i := range recs[:n] {
 			r := &recs[i]
 			out.Numbers.Add(tidegate.Range{First: r.Number, Last: r.Number})
-			if r.For != "" && r.For != p.Uplink {
+			if !p.IsFor(r) {
 				pk.Skip.Add(tidegate.Range{First: r.Number, Last: r.Number})
 				out.Skipped++
 				continue
@@ -107,6 +119,9 @@ func (p *Packer) Pack(epoch string, recs []tidegate.Record, n, limit int) (*Payl
 		case over <= 1 && (len(body) <= limit || n == 1 && len(body) <= p.MaxPayload):
 			out.Parts, p.last = [][]byte{bytes.Clone(body)}, len(body)
 			return out, n, nil
+		case n == 1 && len(told) > 0:
+			most = len(told) / 2
+			continue
 		case n == 1:
 			out.Parts, err = p.cut(&pk, len(body))
 			return out, 1, err

@@ -78,7 +78,7 @@ func TestPack(t *testing.T) {
 					c.change(c.recs)
 				}
 				p := Packer{Gateway: "gw", Uplink: "me", Gzip: zip, MaxPayload: c.max, Encode: text}
-				pl, took, err := p.Pack("ep", c.recs, c.n, c.limit)
+				pl, took, err := p.Pack("ep", c.recs, nil, c.n, c.limit)
 				if c.err != "" {
 					if err == nil || err.Error() != c.err || !errors.Is(err, ErrUnsendable) || took != c.took {
 						t.Errorf("took %d: %v, want %d: %s", took, err, c.took, c.err)
@@ -117,11 +117,50 @@ func TestPack(t *testing.T) {
 	}
 }
 
+// TestAside: what stays on the gateway is told with the records behind it, in a bounded number of runs, and less of it where there is no room.
+func TestAside(t *testing.T) {
+	recs := records(5, 2)
+	for i := range recs {
+		recs[i].Number = uint64(10 * (i + 1))
+	}
+	recs[3].For = "other"
+	var aside tidegate.Ranges
+	for n := uint64(1); n < 60; n += 2 {
+		aside.Add(tidegate.Range{First: n, Last: n})
+	}
+	aside.Add(tidegate.Range{First: 39, Last: 39})
+	var told tidegate.Ranges
+	p := Packer{Gateway: "gw", Uplink: "me", MaxPayload: 10_000, Encode: func(dst []byte, pk *wire.Pack) ([]byte, error) {
+		told = pk.Skip.Clone()
+		return text(append(dst, make([]byte, 20*len(pk.Skip))...), pk)
+	}}
+	pl, n, err := p.Pack("ep", recs, aside, 4, 10_000)
+	if err != nil || n != 4 || pl.Skipped != 21 || told.Len() != 21 || told.Contains(41) || !told.Covers(tidegate.Range{First: 39, Last: 40}) {
+		t.Errorf("took %d, skips %v (%d), %v; want 4, the odd numbers below 40 and 40", n, told, pl.Skipped, err)
+	}
+	if want := told.Len() + 3; pl.Numbers.Len() != want {
+		t.Errorf("numbers %v, want %d", pl.Numbers, want)
+	}
+	p.MaxPayload = 200
+	pl, n, err = p.Pack("ep", recs[4:], aside, 1, 200)
+	if err != nil || n != 1 || len(pl.Parts) != 1 || len(told) == 0 || len(told) > 9 || told[0].First != 1 || pl.Numbers.Len() != told.Len()+1 {
+		t.Errorf("where there is little room: took %d in %d parts, skips %v, numbers %v, %v", n, len(pl.Parts), told, pl.Numbers, err)
+	}
+	aside = nil
+	for n := range uint64(5000) {
+		aside.Add(tidegate.Range{First: 2*n + 1, Last: 2*n + 1})
+	}
+	recs[0].Number, p.MaxPayload = 20_000, 1<<20
+	if _, _, err := p.Pack("ep", recs[:1], aside, 1, 1<<20); err != nil || len(told) != maxAside {
+		t.Errorf("skips %d runs, %v; want %d", len(told), err, maxAside)
+	}
+}
+
 // TestPartsHoldEverythingOnce whatever the sizes are.
 func TestPartsHoldEverythingOnce(t *testing.T) {
 	for readings := 2; readings < 200; readings += 7 {
 		p := Packer{MaxPayload: 150, Encode: text}
-		pl, _, err := p.Pack("ep", records(1, readings), 1, 1<<20)
+		pl, _, err := p.Pack("ep", records(1, readings), nil, 1, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +196,7 @@ func TestDecompressedSize(t *testing.T) {
 		"just small enough": {long(15, 1), 15, 1},
 	} {
 		p := Packer{MaxPayload: 255 << 10, Gzip: true, Encode: text}
-		pl, n, err := p.Pack("ep", c.recs, len(c.recs), 1<<20)
+		pl, n, err := p.Pack("ep", c.recs, nil, len(c.recs), 1<<20)
 		if err != nil || n != c.took || len(pl.Parts) != c.parts {
 			t.Fatalf("%s: took %d in %d parts, %v; want %d and %d", name, n, len(pl.Parts), err, c.took, c.parts)
 		}
@@ -182,7 +221,7 @@ func TestFits(t *testing.T) {
 	if n := p.Fits(recs, 5, 10); n != 1 {
 		t.Errorf("%d records, want one at least", n)
 	}
-	if _, _, err := p.Pack("ep", recs, 20, 10000); err != nil {
+	if _, _, err := p.Pack("ep", recs, nil, 20, 10000); err != nil {
 		t.Fatal(err)
 	}
 	if n := p.Fits(recs, 1000, 1100); n < 9 || n > 10 {
