@@ -63,7 +63,11 @@ func runKilled(dir string) error {
 		return err
 	}
 	list := []drivers.Driver{counter.driver()}
-	text := "gateway: {id: gw-1}\nstate_dir: " + filepath.Join(dir, "state") + killedConfig
+	rest, err := os.ReadFile(filepath.Join(dir, "config"))
+	if err != nil {
+		return err
+	}
+	text := "gateway: {id: gw-1}\nstate_dir: " + filepath.Join(dir, "state") + string(rest)
 	cfg, _, err := config.Parse("child.yaml", []byte(text), list)
 	if err != nil {
 		return err
@@ -128,18 +132,32 @@ func (c *counter) driver() drivers.Driver {
 // but what was on its way from the device, nothing comes twice, each alarm once, and no gap is declared. What rules derive comes once, and what they
 // drop, thin out and hold back is counted to the reading, and what a snapshot gives out of that comes once.
 func TestKill(t *testing.T) {
+	const kills = 3
 	dir := tmpfs(t)
+	c, killedAt := killIt(t, dir, killedConfig, kills)
+	booted := new(clock.Clock).Now().Boot
+	bubble(t, func(t *testing.T) { judgeKilled(t, dir, c, killedAt, booted) })
+}
+
+// killIt runs a gateway of that configuration in dir, with the counter for a device, and kills it that often in mid-work.
+func killIt(t *testing.T, dir, configuration string, kills int) (c *counter, killedAt []uint64) {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := openCounter(dir)
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(configuration), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err = openCounter(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.file.Close()
-	const kills = 3
-	var killedAt []uint64
+	t.Cleanup(func() {
+		if err := c.file.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	for i := range kills {
 		before, err := c.answered()
 		if err != nil {
@@ -173,8 +191,7 @@ func TestKill(t *testing.T) {
 		}
 		killedAt = append(killedAt, at)
 	}
-	booted := new(clock.Clock).Now().Boot
-	bubble(t, func(t *testing.T) { judgeKilled(t, dir, c, killedAt, booted) })
+	return c, killedAt
 }
 
 // judgeKilled starts the gateway of dir once more, with a link, on a machine that was booted as long ago as booted says: boot time goes on.
@@ -182,13 +199,7 @@ func judgeKilled(t *testing.T, dir string, c *counter, kills []uint64, booted ti
 	b := newBroker(t)
 	f := newFar(t, b)
 	x := newBed(t, b, c.driver())
-	x.dir, x.parts.RingDir = filepath.Join(dir, "state"), filepath.Join(dir, "rings")
-	fake := x.parts.Clock
-	x.parts.Clock = func() clock.Stamp {
-		now := fake()
-		now.Boot += booted
-		return now
-	}
+	x.after(dir, booted)
 	g := x.start(killedConfig)
 	time.Sleep(10 * time.Second)
 	g.end()
@@ -231,6 +242,17 @@ func judgeKilled(t *testing.T, dir string, c *counter, kills []uint64, booted ti
 	}
 	if n := int(answered)/25 - 1; len(alarms) < n || len(alarms) > n+2 {
 		t.Errorf("%d alarms arrived, want about %d", len(alarms), n)
+	}
+}
+
+// after makes x go on in dir, where a gateway was killed, on a machine that was booted as long ago as booted says.
+func (x *bed) after(dir string, booted time.Duration) {
+	x.dir, x.parts.RingDir = filepath.Join(dir, "state"), filepath.Join(dir, "rings")
+	fake := x.parts.Clock
+	x.parts.Clock = func() clock.Stamp {
+		now := fake()
+		now.Boot += booted
+		return now
 	}
 }
 

@@ -71,9 +71,11 @@ func (o *Offline) Check(ctx context.Context) (status.Check, error) {
 	return checkOf(ctx, o.line.queue, line.StoredCounts(o.line.queue.Rules()))
 }
 
-// Buffered calls f with every record of class reading that the first uplink has not got yet, in order, until f returns an error.
+// Buffered calls f with every record of class reading that is meant for the first uplink, and that it has not got yet, in order, until f returns
+// an error.
 func (o *Offline) Buffered(f func(tidegate.Record) error) error {
-	c, err := o.line.queue.Cursor(o.agent.cfg.Uplinks[0].Name)
+	uplink := o.agent.cfg.Uplinks[0].Name
+	c, err := o.line.queue.Cursor(uplink)
 	if err != nil {
 		return err
 	}
@@ -93,7 +95,7 @@ func (o *Offline) Buffered(f func(tidegate.Record) error) error {
 				return fmt.Errorf("decode records %d to %d: %w", l.First, l.Last, err)
 			}
 			for _, r := range recs {
-				if !l.Want.Contains(r.Number) {
+				if !l.Want.Contains(r.Number) || r.For != "" && r.For != uplink {
 					continue
 				}
 				if err := f(r); err != nil {

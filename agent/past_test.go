@@ -25,7 +25,7 @@ import (
 	"github.com/tidegate-io/tidegate/drivers"
 )
 
-// manyRules watch a meter that is read each second, a tank each 7 s, and a door that speaks when it moves.
+// manyRules watch a meter that is read each second, a tank each 7 s, and a door that speaks when it moves. What these say goes several ways.
 const manyRules = `
 rules:
   - {name: hot, when: meter.temp > 60, for: 30s, clear: meter.temp < 40, do: [{alarm: {severity: error, text: hot}}]}
@@ -39,6 +39,9 @@ rules:
   - {name: gone, when: "fault(tank.level)", for: 5s, do: [{alarm: {severity: warning, text: gone}}]}
   - {name: third, when: "minute() in 3..4 or minute() in 33..34", for: 10s, do: [{alarm: {severity: info, text: third}}]}
   - {name: edge, when: door.open and meter.temp > 45, for: 2s, do: [{alarm: {severity: info, text: edge}}]}
+  - {name: drain, when: tank.flow > tank.level, do: [{alarm: {severity: info, text: drain}}]}
+  - {name: apart, when: meter.temp > 52, do: [{alarm: {severity: info, text: apart}}, {route: {channels: [tank.level, door.open], class: debug}}, {route: {channels: [meter.temp], uplink: uplink}}]}
+  - {name: flow, do: [{route: {channels: [tank.flow], uplink: uplink}}]}
 buffer: {sync: 1s}
 uplink: {url: "mqtt://broker.test", confirm: receipt}
 `
@@ -88,7 +91,8 @@ func (w *wild) drivers() []drivers.Driver {
 		if broken >= 0 {
 			return []tidegate.Reading{{Channel: "level", Fault: "no float"}}, nil
 		}
-		return []tidegate.Reading{{Channel: "level", Value: tidegate.Int(int64(w.roll(60)))}}, nil
+		flow := tidegate.Reading{Channel: "flow", Value: tidegate.Int(int64(w.roll(60)))}
+		return []tidegate.Reading{{Channel: "level", Value: tidegate.Int(int64(w.roll(60)))}, flow}, nil
 	}
 	door.read = func(ctx context.Context, _ int) ([]tidegate.Reading, error) {
 		select {
@@ -105,7 +109,7 @@ func (w *wild) drivers() []drivers.Driver {
 	}
 	m, k, d := meter.driver("meter", time.Second), tank.driver("tank", 7*time.Second), door.driver("door", 0)
 	m.Channels = append(m.Channels, channel("temp", tidegate.KindFloat))
-	k.Channels = append(k.Channels, channel("level", tidegate.KindInt))
+	k.Channels = append(k.Channels, channel("level", tidegate.KindInt), channel("flow", tidegate.KindInt))
 	d.Channels = append(d.Channels, channel("open", tidegate.KindBool))
 	return []drivers.Driver{m, k, d}
 }
@@ -229,7 +233,7 @@ func TestReplayIsWhatHappened(t *testing.T) {
 		}
 	}
 	t.Log("fired:", fired)
-	for _, name := range strings.Fields("hot high long dead silent mean both door gone third edge") {
+	for _, name := range strings.Fields("hot high long dead silent mean both door gone third edge drain apart") {
 		if fired[name] == 0 {
 			t.Errorf("rule %s never fired: it shows nothing", name)
 		}

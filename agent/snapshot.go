@@ -257,10 +257,10 @@ func accountOf(c *buffer.CursorStats, by line.Counts) status.Account {
 	all := c.Produced.Device().Readings
 	x := status.Account{
 		Produced: all + by.Filtered + by.Thinned - min(by.Derived, all+by.Filtered+by.Thinned), Derived: by.Derived,
-		Filtered: by.Filtered, Thinned: by.Thinned, Delivered: c.Delivered.Device().Readings, Buffered: c.Buffered.Device().Readings,
+		Filtered: by.Filtered, Thinned: by.Thinned, Routed: c.Routed.Device().Readings, Delivered: c.Delivered.Device().Readings, Buffered: c.Buffered.Device().Readings,
 		Rejected: c.Rejected.Device().Readings, DroppedDeclared: c.Declared.Device().Readings,
 	}
-	x.Lost = int64(all) - int64(x.Delivered+x.Buffered+x.Rejected+x.DroppedDeclared)
+	x.Lost = int64(all) - int64(x.Delivered+x.Buffered+x.Rejected+x.DroppedDeclared+x.Routed)
 	return x
 }
 

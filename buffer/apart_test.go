@@ -85,7 +85,7 @@ func TestAccountsOfRoutedRecords(t *testing.T) {
 // TestOverflowDeclaresWhatWasMeant: what is dropped counts for an uplink as far as it was meant for it; the gap is not cut where records of class debug lie
 // between, or those of another uplink, and what is delivered to the one uplink is not declared to it.
 func TestOverflowDeclaresWhatWasMeant(t *testing.T) {
-	o, q := twoUplinks(t, sizes{segment: 1, budget: 1 << 20, tail: 1})
+	o, q := twoUplinks(t, sizes{segment: 100, budget: 1 << 20, tail: 1}) // two frames
 	for i := range uint64(4) {
 		putAndCommit(t, q, apart(10*i+1, "ab.ab"), frame(tidegate.ClassDebug, 10*i+6, 10*i+10, 1))
 	}
@@ -101,8 +101,8 @@ func TestOverflowDeclaresWhatWasMeant(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, d := range q.Requests() {
-			if d.Uplink != "b" || len(d.Ranges) != 1 || d.Count != 3 {
-				t.Errorf("asked to declare %d readings in %v to %q, want 3 in one range to b", d.Count, d.Ranges, d.Uplink)
+			if d.Uplink != "b" || len(d.Ranges) != 1 || d.Count != 6 {
+				t.Errorf("asked to declare %d readings in %v to %q, want 6 in one range to b", d.Count, d.Ranges, d.Uplink)
 			}
 			commit(t, q, Commit{Position: Position{Epoch: 1, Next: 41}, Declared: []Declaration{d}})
 		}

@@ -45,8 +45,12 @@ func (s *Set) Apply(rec *tidegate.Record) Outcome {
 		list = s.shape(rec, list)
 		s.derived = s.shape(rec, s.derived)
 	}
+	if rec.Class == tidegate.ClassReading && s.routers != nil {
+		list = s.route(list, false)
+		s.derived = s.route(s.derived, true)
+	}
 	out := s.outcome()
-	out.Readings, out.Made = list, made
+	out.Readings, out.Made, out.Apart = list, made, s.routed()
 	return out
 }
 

@@ -26,7 +26,7 @@ const DeviceChannel = "_device"
 // A Rule is a condition with what follows from it.
 type Rule struct {
 	Name      string          // as tidegate.CheckName has it; unique within a Set
-	When      *lang.Program   // what makes it active; nil = it always is, and only derives and filters
+	When      *lang.Program   // what makes it active; nil = it always is, and derives, filters, routes
 	For       time.Duration   // for how long When must hold without a break before it does; 0 = at once
 	Clear     *lang.Program   // what ends it; nil = When no longer holds
 	Severity  Severity        // of the alarm that it raises; "" = it raises none
@@ -35,6 +35,7 @@ type Rule struct {
 	Derives   []Derive        // channels that it works out while it is active
 	Filters   []filter.Filter // what of the readings goes on while it is active
 	Snapshots []Snapshot      // what of that is wanted after all, around the instant at which it becomes active
+	Routes    []Route         // where it goes then
 	Intervals []Interval      // how often devices are read while it is active; of several active rules the shortest of a device counts
 	Intake    []string        // what is done to readings before they are judged, in words: by others
 }
@@ -83,6 +84,7 @@ type Action struct {
 type Outcome struct {
 	Readings []tidegate.Reading // those that go on, in the memory of the record's: all, where no rule filters
 	Derived  []tidegate.Reading // worked out from them, at most tidegate.MaxReadings; zero Time = that of the record
+	Apart    []Apart            // those of both that go another way
 	Made     int                // how many were derived, those that do not go on included
 	Filtered int                // readings, derived ones too, that were dropped or are not new
 	Thinned  int                // readings for which others stand
@@ -137,10 +139,15 @@ type Set struct {
 	byDevice  map[string]*paced
 	intervals []Interval // the last Outcome's memory
 
-	hold     *hold.Hold // nil = there are no snapshots
-	opened   []*view    // snapshots whose rules became active
-	restored []Restored
-	given    []Given
+	hold       *hold.Hold // nil = there are no snapshots
+	opened     []*view    // snapshots whose rules became active
+	restored   []Restored
+	given      []Given
+	routers    []*router // in the order of the rules
+	routes     map[string]map[string][]*router
+	routeCount int
+	ways       []way
+	apart      []Apart // memory of the last Outcome
 }
 
 // A cell is a channel that rules look at.
@@ -245,6 +252,7 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 		s.startFilters(own)
 		s.startSnapshots(own)
 		s.startIntervals(own)
+		s.startRoutes(own)
 		s.plan(own)
 	}
 	if err := s.rank(list, byChannel); err != nil {
@@ -330,7 +338,7 @@ func (s *Set) check(r Rule) error {
 			return fmt.Errorf("output %s.%s has no value", o.Device, o.Channel)
 		}
 	}
-	return errors.Join(r.checkDerives(), r.checkFilters(), r.checkSnapshots(), r.checkIntervals())
+	return errors.Join(r.checkDerives(), r.checkFilters(), r.checkSnapshots(), r.checkIntervals(), r.checkRoutes())
 }
 
 // A Status says how one rule stands, for people.

@@ -225,6 +225,7 @@ func (s *Set) State() []State {
 // reset makes the memory of the last Outcome free for the next.
 func (s *Set) reset() {
 	clear(s.changed)
+	s.clearWays()
 	s.filtered, s.thinned, s.intervals = 0, 0, s.intervals[:0]
 	s.rest()
 	s.alarms, s.actions, s.derived, s.changed, s.bodies = s.alarms[:0], s.actions[:0], s.derived[:0], s.changed[:0], s.bodies[:0]

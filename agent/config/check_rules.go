@@ -230,6 +230,8 @@ func (c *checker) checkDo(path string, list []Do, schema lang.Schema) {
 			c.checkSnapshot(at+".snapshot", do.Snapshot, schema)
 		case do.Interval != nil:
 			c.checkInterval(at+".interval", list, i)
+		case do.Route != nil:
+			c.checkRoute(at+".route", do.Route, schema)
 		default:
 			if f, ok := do.filter(); ok {
 				c.checkFilter(at+"."+kinds[0], &f, schema)

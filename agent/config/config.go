@@ -73,6 +73,7 @@ type Do struct {
 	Redact   *Redact   `yaml:"redact" check:"alone" doc:"a text in the place of values, before anything sees them; in a rule without when"`
 	Hash     *Hash     `yaml:"hash" check:"alone" doc:"a keyed hash in the place of values, before anything sees them; in a rule without when"`
 	Convert  *Convert  `yaml:"convert" check:"alone" doc:"numbers in another unit, before anything sees them; in a rule without when"`
+	Route    *Route    `yaml:"route" check:"alone" doc:"readings go to one uplink, or stay on the gateway, while the rule is active; rules judge them before"`
 }
 
 // Alarm is the alarm of a rule.
@@ -184,6 +185,7 @@ func (c *Config) RuleList() ([]rules.Rule, error) {
 			if s, ok := do.intake(); ok {
 				rule.Intake = append(rule.Intake, s.String())
 			}
+			rule.Routes = do.routes(rule.Routes)
 			if f, ok := do.filter(); ok {
 				f.Intake = intakeMark(&f, schema)
 				rule.Filters = append(rule.Filters, f)

@@ -107,9 +107,9 @@ func (c *checker) also(into any, path string, peek func(key string) string) (oth
 func (c *checker) check() {
 	c.checkFrame()
 	c.checkDevices()
+	c.checkUplinks() // before the rules, which name them
 	c.checkRules()
 	c.checkInterlocks()
-	c.checkUplinks()
 	c.checkID()
 	if c.Sound() {
 		c.checkUse()

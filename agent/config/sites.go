@@ -102,6 +102,10 @@ const (
 	deriveName    strict.Site = "no name for a derived channel: %v"
 	deriveDevice  strict.Site = "%s is a device that is read"
 	deriveTwice   strict.Site = "channel is derived twice, first in %s"
+	routeNowhere  strict.Site = "neither uplink nor class"
+	routeBoth     strict.Site = "uplink and class"
+	routeUplink   strict.Site = "no uplink has this name"
+	routeDropped  strict.Site = "%s drops it always: nothing is left to go anywhere"
 	deriveCycle   strict.Site = "rules look at what they derive themselves: %s"
 )
 

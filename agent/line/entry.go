@@ -35,6 +35,7 @@ type run struct {
 	readings int
 	t0, t1   int64  // Unix milliseconds
 	body     []byte // rows, as sync/wire/frame has them
+	apart    bool   // some records are meant for one uplink only
 }
 
 func (r *run) last() uint64 { return r.first + uint64(r.records) - 1 }
@@ -42,7 +43,7 @@ func (r *run) last() uint64 { return r.first + uint64(r.records) - 1 }
 // frame returns r as a frame of the epoch.
 func (r *run) frame(epoch uint32) buffer.Frame {
 	return buffer.Frame{
-		Epoch: epoch, Class: r.class, First: r.first, Last: r.last(), Count: uint32(r.readings), T0: r.t0, T1: r.t1, Body: r.body,
+		Epoch: epoch, Class: r.class, First: r.first, Last: r.last(), Count: uint32(r.readings), T0: r.t0, T1: r.t1, Apart: r.apart, Body: r.body,
 	}
 }
 
@@ -58,6 +59,7 @@ func newRun(class tidegate.Class, first uint64, recs []tidegate.Record) run {
 			r.t1 = t
 		}
 		r.readings += len(recs[i].Readings)
+		r.apart = r.apart || recs[i].For != ""
 	}
 	return r
 }
@@ -78,6 +80,9 @@ func (e *entry) highest() uint64 {
 
 const entryVersion = 1
 
+// runApart is added to the class of a run that is apart.
+const runApart = 1 << 8
+
 // appendEntry encodes e: unsigned varints; texts and bodies behind their length.
 func appendEntry(b []byte, e *entry) []byte {
 	u := func(v uint64) { b = binary.AppendUvarint(b, v) }
@@ -94,7 +99,11 @@ func appendEntry(b []byte, e *entry) []byte {
 	u(uint64(len(e.runs)))
 	for i := range e.runs {
 		r := &e.runs[i]
-		u(uint64(r.class))
+		kind := uint64(r.class)
+		if r.apart {
+			kind |= runApart
+		}
+		u(kind)
 		u(r.first)
 		u(uint64(r.records))
 		u(uint64(r.readings))
@@ -169,7 +178,8 @@ func decodeEntry(b []byte) (*entry, error) {
 	e.drops1 = buffer.Drops{Reads: r.uint(), Readings: r.uint()}
 	e.drops2 = buffer.Drops{Reads: r.uint(), Readings: r.uint()}
 	for n := r.uint(); n > 0 && !r.bad; n-- {
-		x := run{class: tidegate.Class(r.uint()), first: r.uint(), records: int(r.uint()), readings: int(r.uint()), t0: r.int()}
+		kind := r.uint()
+		x := run{class: tidegate.Class(kind), apart: kind&runApart != 0, first: r.uint(), records: int(r.uint()), readings: int(r.uint()), t0: r.int()}
 		x.t1 = x.t0 + r.int()
 		x.body = r.bytes()
 		e.runs = append(e.runs, x)

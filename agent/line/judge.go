@@ -126,7 +126,7 @@ func (j *judge) elapse() error {
 	alarms := j.follow(&out, &now)
 	actions := slices.Clone(out.Actions)
 	j.owe(&out, &now)
-	if err := j.put(tidegate.ClassReading, j.repay(tidegate.ClassReading, nil), append(j.cleared, alarms...), j.input); err != nil {
+	if err := j.put(j.repay(tidegate.ClassReading, nil), append(j.cleared, alarms...), j.input); err != nil {
 		return err
 	}
 	for _, a := range actions {
@@ -185,9 +185,8 @@ func (j *judge) take(payload []byte, next box.Place) error {
 	if len(payload) == 0 {
 		return errors.New("judge: empty entry of ring 1")
 	}
-	class := tidegate.Class(payload[0])
 	var err error
-	if j.recs, err = j.dec.Decode(j.recs[:0], class, 0, payload[1:]); err != nil {
+	if j.recs, err = j.dec.Decode(j.recs[:0], tidegate.Class(payload[0]), 0, payload[1:]); err != nil {
 		// The ring's CRC held, so this is a fault of ours: say so and go on, the Read becomes a gap.
 		j.log.Error("entry of ring 1 cannot be decoded", "err", err)
 		j.judged.Drop(1, 0, j.clock().Wall.UnixMilli(), next)
@@ -198,24 +197,20 @@ func (j *judge) take(payload []byte, next box.Place) error {
 	kept := j.kept[:0]
 	for i := range j.recs {
 		rec := &j.recs[i]
-		var derived []tidegate.Reading
+		var behind []tidegate.Record
 		rec.Readings = past.Judge(j.rules, rec, func(out rules.Outcome) {
 			alarms = append(alarms, j.follow(&out, rec)...)
 			actions = append(actions, out.Actions...)
-			derived = append(derived, out.Derived...) // which are the Set's until it is used again
+			behind = split(behind, rec, &out)
 			j.book(&out)
 			j.owe(&out, rec)
 		})
 		if len(rec.Readings) > 0 {
 			kept = append(kept, *rec)
 		}
-		if len(derived) > 0 {
-			behind := *rec
-			behind.Readings = derived
-			kept = append(kept, behind)
-		}
+		kept = append(kept, behind...)
 	}
-	kept = j.repay(class, kept)
+	kept = j.repay(tidegate.Class(payload[0]), kept)
 	j.kept = kept
 	if n := j.rules.Late(); n != j.lateOf {
 		j.late.Add(n - j.lateOf)
@@ -224,7 +219,7 @@ func (j *judge) take(payload []byte, next box.Place) error {
 	if len(j.cleared) > 0 {
 		alarms = append(j.cleared, alarms...)
 	}
-	if err := j.put(class, kept, alarms, next); err != nil {
+	if err := j.put(kept, alarms, next); err != nil {
 		return err
 	}
 	for _, a := range actions {
@@ -239,7 +234,7 @@ func (j *judge) declare() error {
 	if !j.waits() {
 		return nil
 	}
-	return j.put(0, nil, j.cleared, j.input)
+	return j.put(nil, j.cleared, j.input)
 }
 
 // waits reports whether something is to be declared that no entry holds yet.
@@ -267,8 +262,8 @@ func settle(j *judge, s *store) error {
 // pendingDrops returns what was dropped and not declared.
 func (j *judge) pendingDrops() buffer.Drops { return j.pendingOf(j.read.Dropped(), j.judged.Dropped()) }
 
-// put numbers and puts one entry into ring 2: gaps first, then alarms, then recs of class. Where it does not fit it is counted as dropped.
-func (j *judge) put(class tidegate.Class, recs, alarms []tidegate.Record, input box.Place) error {
+// put numbers and puts one entry into ring 2: gaps first, then alarms, then recs. Where it does not fit it is counted as dropped.
+func (j *judge) put(recs, alarms []tidegate.Record, input box.Place) error {
 	epoch, name, next := j.numbers.peek()
 	j.epochs[epoch] = name
 	e := &entry{epoch: epoch, epochID: name.ID, start: name.Start, input: input, drops1: j.drops1, drops2: j.drops2, rules: j.changed}
@@ -279,10 +274,8 @@ func (j *judge) put(class tidegate.Class, recs, alarms []tidegate.Record, input 
 		e.runs = append(e.runs, newRun(tidegate.ClassAlarm, next, alarms))
 		next += uint64(len(alarms))
 	}
-	if len(recs) > 0 {
-		e.runs = append(e.runs, newRun(class, next, recs))
-		next += uint64(len(recs))
-	}
+	e.runs = appendRuns(e.runs, next, recs)
+	next += uint64(len(recs))
 	if next == first && len(e.rules) == 0 && input == j.input {
 		return nil
 	}

@@ -118,7 +118,7 @@ func (j *judge) repay(class tidegate.Class, recs []tidegate.Record) []tidegate.R
 // pay puts entries of their own with what is owed, as long as there is room and nothing else to do.
 func (j *judge) pay() error {
 	for recs := j.repay(tidegate.ClassReading, nil); recs != nil; recs = j.repay(tidegate.ClassReading, nil) {
-		if err := j.put(tidegate.ClassReading, recs, j.cleared, j.input); err != nil {
+		if err := j.put(recs, j.cleared, j.input); err != nil {
 			return err
 		}
 		if j.read.Head() > j.input {

@@ -308,7 +308,7 @@ func (s *store) merge(epoch uint32, runs []run) (buffer.Frame, error) {
 		if s.recs, err = s.dec.Decode(s.recs, r.class, r.first, r.body); err != nil {
 			return f, fmt.Errorf("decode records %d to %d: %w", r.first, r.last(), err)
 		}
-		f.Last, f.Count = r.last(), f.Count+uint32(r.readings)
+		f.Last, f.Count, f.Apart = r.last(), f.Count+uint32(r.readings), f.Apart || r.apart
 		f.T0, f.T1 = min(f.T0, r.t0), max(f.T1, r.t1)
 	}
 	if got, want := uint64(len(s.recs)), f.Records(); got != want {

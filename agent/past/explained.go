@@ -66,6 +66,9 @@ func Explained(x *rules.Stand, wall time.Time, boot time.Duration) status.RuleSt
 	for i := range x.Rule.Filters {
 		s.Does = append(s.Does, x.Rule.Filters[i].String())
 	}
+	for i := range x.Rule.Routes {
+		s.Does = append(s.Does, x.Rule.Routes[i].String())
+	}
 	s.Does = append(s.Does, snapshots(x, wall, boot)...)
 	s.Does = append(s.Does, x.Rule.Intake...)
 	return s

@@ -30,6 +30,11 @@ func Replay(ctx context.Context, o Options) (status.Replay, error) {
 	}
 	r := &replay{o: o, starts: Starts(o.Queue.Rules()), report: newReport(&o), held: map[uint32]tidegate.Ranges{}}
 	r.readable = o.Queue.Held(tidegate.ClassReading)
+	for epoch, list := range o.Queue.Held(tidegate.ClassDebug) {
+		readable := r.readable[epoch]
+		readable.AddAll(list)
+		r.readable[epoch] = readable
+	}
 	for _, class := range [...]tidegate.Class{tidegate.ClassReading, tidegate.ClassAlarm, tidegate.ClassAudit, tidegate.ClassDebug} {
 		for epoch, list := range o.Queue.Held(class) {
 			held := r.held[epoch]
@@ -48,7 +53,7 @@ func Replay(ctx context.Context, o Options) (status.Replay, error) {
 func tried(list []rules.Rule) []rules.Rule {
 	list = slices.Clone(list)
 	for i := range list {
-		list[i].Filters, list[i].Snapshots = nil, nil
+		list[i].Filters, list[i].Snapshots, list[i].Routes = nil, nil, nil
 		if list[i].When != nil && list[i].Severity == "" {
 			list[i].Severity = rules.SeverityInfo
 		}
@@ -68,7 +73,7 @@ type replay struct {
 	report  *report
 
 	held     map[uint32]tidegate.Ranges // numbers of records of any class, by epoch, when it began
-	readable map[uint32]tidegate.Ranges // of class reading
+	readable map[uint32]tidegate.Ranges // of classes reading and debug
 	seen     uint64                     // of those
 
 	whole             bool         // what rules knew before the first record is known: nothing
@@ -87,7 +92,7 @@ type alarmTime struct {
 }
 
 func (r *replay) run(ctx context.Context) error {
-	readings, err := newStream(r.o.Queue, tidegate.ClassReading, r.o.Pause)
+	readings, err := newJoined(r.o.Queue, r.o.Pause)
 	if err != nil {
 		return err
 	}
@@ -114,7 +119,7 @@ func (r *replay) run(ctx context.Context) error {
 			}
 			alarms.next()
 		default:
-			if err := r.reading(rec, at); err != nil {
+			if err := r.reading(rec, at, readings.numbers); err != nil {
 				return err
 			}
 			readings.next()
@@ -150,8 +155,8 @@ func (r *replay) missing(epoch uint32, in tidegate.Range) tidegate.Ranges {
 	return r.held[epoch].Missing(in)
 }
 
-// reading lets rules judge a stored record.
-func (r *replay) reading(rec *tidegate.Record, at buffer.Place) error {
+// reading lets rules judge what is stored of a Read, under so many numbers.
+func (r *replay) reading(rec *tidegate.Record, at buffer.Place, numbers []uint64) error {
 	isRestored := rec.IsRestored()
 	rec.Boot = rec.Boot.Abs()
 	if err := r.start(rec, at); err != nil {
@@ -170,10 +175,13 @@ func (r *replay) reading(rec *tidegate.Record, at buffer.Place) error {
 		r.steps++
 	}
 	r.base, r.newest, r.last, r.to = base, max(r.newest, rec.Boot), at, rec.Time
-	if r.readable[at.Epoch].Contains(at.Number) {
-		r.seen++
+	for _, n := range numbers {
+		if r.readable[at.Epoch].Contains(n) {
+			r.seen++
+		}
+		r.last.Number = n
+		r.records++
 	}
-	r.records++
 	r.readings += uint64(len(rec.Readings))
 	return nil
 }

@@ -290,7 +290,7 @@ func (r *replay) thinned() (out []string) {
 	return out
 }
 
-// readableCount returns how many records of class reading were to be read.
+// readableCount returns how many records of Reads were to be read.
 func (r *replay) readableCount() (n uint64) {
 	for _, list := range r.readable {
 		n += list.Len()

@@ -151,12 +151,13 @@ type Update struct {
 }
 
 // Account is where all readings of devices went, and those that rules derived, for the first uplink: produced + derived = delivered +
-// buffered + rejected + dropped_declared + filtered + thinned.
+// buffered + rejected + dropped_declared + filtered + thinned + routed.
 type Account struct {
 	Produced        uint64 `json:"produced"`
 	Derived         uint64 `json:"derived"`  // worked out by rules, beside what was produced
 	Filtered        uint64 `json:"filtered"` // kept from going further by rules
 	Thinned         uint64 `json:"thinned"`  // others stand for them
+	Routed          uint64 `json:"routed"`   // sent to another uplink only, or kept on the gateway, by rules
 	Delivered       uint64 `json:"delivered"`
 	Buffered        uint64 `json:"buffered"`
 	Rejected        uint64 `json:"rejected"`

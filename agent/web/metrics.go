@@ -43,6 +43,7 @@ var accounts = []struct {
 	{"derived", "Readings derived by rules, beside those produced.", func(a *status.Account) float64 { return float64(a.Derived) }},
 	{"filtered", "Readings that rules kept from going further.", func(a *status.Account) float64 { return float64(a.Filtered) }},
 	{"thinned", "Readings for which, by a rule, others stand.", func(a *status.Account) float64 { return float64(a.Thinned) }},
+	{"routed", "Readings that, by a rule, go to another uplink only or stay on the gateway.", func(a *status.Account) float64 { return float64(a.Routed) }},
 	{"delivered", "Readings delivered.", func(a *status.Account) float64 { return float64(a.Delivered) }},
 	{"buffered", "Readings buffered.", func(a *status.Account) float64 { return float64(a.Buffered) }},
 	{"rejected", "Readings set aside.", func(a *status.Account) float64 { return float64(a.Rejected) }},

@@ -232,3 +232,27 @@ func TestNumbersThatStayAreTold(t *testing.T) {
 		}
 	}
 }
+
+// TestNumbersOnTheirWayAreNotToldAgain: on a slow way the same numbers do not go with each batch until they are confirmed.
+func TestNumbersOnTheirWayAreNotToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s := newQueue(), newFar(t)
+		s.latency = 10 * time.Second
+		r := start(t, q, s, nil)
+		const n = 200
+		for range n {
+			q.keep(1)
+			q.put(tidegate.ClassReading, 1, 1)
+			time.Sleep(300 * time.Millisecond)
+		}
+		time.Sleep(20 * time.Minute)
+		r.whole(t, 2*n)
+		told := uint64(0)
+		for i := range s.sent {
+			told += s.sent[i].Skip.Len()
+		}
+		if told > 3*n/2 {
+			t.Errorf("%d numbers were told, want about %d", told, n)
+		}
+	})
+}

@@ -64,8 +64,8 @@ func plus(name string, n uint64) string {
 func Accounts(w io.Writer, s *status.Status) {
 	for _, u := range s.Uplinks {
 		a := u.Account
-		fmt.Fprintf(w, "account\t%s\tproduced %d%s = delivered %d + buffered %d + rejected %d + declared %d%s%s", u.Name, a.Produced, plus("derived", a.Derived),
-			a.Delivered, a.Buffered, a.Rejected, a.DroppedDeclared, plus("filtered", a.Filtered), plus("thinned", a.Thinned))
+		fmt.Fprintf(w, "account\t%s\tproduced %d%s = delivered %d + buffered %d + rejected %d + declared %d%s%s%s", u.Name, a.Produced, plus("derived", a.Derived),
+			a.Delivered, a.Buffered, a.Rejected, a.DroppedDeclared, plus("filtered", a.Filtered), plus("thinned", a.Thinned), plus("routed", a.Routed))
 		if a.Lost != 0 {
 			fmt.Fprintf(w, " + LOST %d", a.Lost)
 		}
