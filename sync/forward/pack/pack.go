@@ -74,8 +74,10 @@ func (p *Packer) Fits(recs []tidegate.Record, readings, limit int) int {
 	return n
 }
 
-// maxAside is how many runs of aside one payload tells.
-const maxAside = 1000
+const (
+	maxAside = 1000 // runs of aside that one payload tells at most
+	fewAside = 16   // runs that it tells also with a record that is cut into parts, where there is room
+)
 
 // IsFor reports whether r is meant for this uplink.
 func (p *Packer) IsFor(r *tidegate.Record) bool { return r.For == "" || r.For == p.Uplink }
@@ -119,12 +121,15 @@ func (p *Packer) Pack(epoch string, recs []tidegate.Record, aside tidegate.Range
 		case over <= 1 && (len(body) <= limit || n == 1 && len(body) <= p.MaxPayload):
 			out.Parts, p.last = [][]byte{bytes.Clone(body)}, len(body)
 			return out, n, nil
-		case n == 1 && len(told) > 0:
+		case n == 1:
+			if len(told) <= fewAside {
+				out.Parts, err = p.cut(&pk, len(body))
+			}
+			if len(told) == 0 || out.Parts != nil {
+				return out, 1, err
+			}
 			most = len(told) / 2
 			continue
-		case n == 1:
-			out.Parts, err = p.cut(&pk, len(body))
-			return out, 1, err
 		}
 		n = max(1, min(n-1, int(float64(n)/max(over, float64(len(body))/float64(limit))*0.95)))
 	}

@@ -146,6 +146,12 @@ func TestAside(t *testing.T) {
 	if err != nil || n != 1 || len(pl.Parts) != 1 || len(told) == 0 || len(told) > 9 || told[0].First != 1 || pl.Numbers.Len() != told.Len()+1 {
 		t.Errorf("where there is little room: took %d in %d parts, skips %v, numbers %v, %v", n, len(pl.Parts), told, pl.Numbers, err)
 	}
+	big := records(1, 40)
+	big[0].Number = 50
+	pl, _, err = p.Pack("ep", big, tidegate.Ranges{{First: 7, Last: 7}, {First: 9, Last: 9}}, 1, 200)
+	if err != nil || len(pl.Parts) < 3 || len(told) != 2 || pl.Numbers.Len() != 3 {
+		t.Errorf("with a record in parts: %d parts, skips %v, numbers %v, %v; want both", len(pl.Parts), told, pl.Numbers, err)
+	}
 	aside = nil
 	for n := range uint64(5000) {
 		aside.Add(tidegate.Range{First: 2*n + 1, Last: 2*n + 1})
