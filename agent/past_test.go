@@ -40,7 +40,7 @@ rules:
   - {name: third, when: "minute() in 3..4 or minute() in 33..34", for: 10s, do: [{alarm: {severity: info, text: third}}]}
   - {name: edge, when: door.open and meter.temp > 45, for: 2s, do: [{alarm: {severity: info, text: edge}}]}
   - {name: drain, when: tank.flow > tank.level, do: [{alarm: {severity: info, text: drain}}]}
-  - {name: apart, when: meter.temp > 52, do: [{alarm: {severity: info, text: apart}}, {route: {channels: [tank.level, door.open], class: debug}}, {route: {channels: [meter.temp], uplink: uplink}}]}
+  - {name: apart, when: meter.temp > 52, do: [{alarm: {severity: info, text: apart}}, {route: {channels: [tank.level, door.open], class: debug}}, {route: {channels: [meter.temp], uplink: uplink}}, {label: {channels: [tank.f*, meter.*], labels: {state: apart}}}]}
   - {name: flow, do: [{route: {channels: [tank.flow], uplink: uplink}}]}
 buffer: {sync: 1s}
 uplink: {url: "mqtt://broker.test", confirm: receipt}

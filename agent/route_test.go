@@ -17,12 +17,12 @@ import (
 	"github.com/tidegate-io/tidegate/agent/status"
 )
 
-// routedConfig drops a.raw and a.slim, sends a.phase and b.n to office only, a.thin to plant while half is active and else to office, and keeps a.held.
+// routedConfig drops a.raw and a.slim, sends a.phase and b.n to office only, a.thin to plant while half is active, which labels a.n and else to office, and keeps a.held.
 const routedConfig = `
 devices: [{name: a, driver: counter, every: 2ms}]
 rules:
   - {name: office, do: [{route: {channels: [a.phase, b.*], uplink: office}}, {derive: {channel: b.n, value: total(a.n)}}]}
-  - {name: half, when: a.phase >= 25, do: [{alarm: {severity: info, text: half}}, {route: {channels: [a.thin], uplink: plant}}]}
+  - {name: half, when: a.phase >= 25, do: [{alarm: {severity: info, text: half}}, {route: {channels: [a.thin], uplink: plant}}, {label: {channels: [a.n], labels: {half: upper}}}]}
   - {name: fewer, do: [{drop: {channels: [a.raw, a.slim]}}]}
   - {name: rest, do: [{route: {channels: [a.held], class: debug}}, {route: {channels: [a.t*, a.p*], uplink: office}}]}
 buffer: {sync: 100ms}
@@ -148,6 +148,7 @@ func judgeRouted(t *testing.T, dir string, c *counter, kills int, booted time.Du
 		if len(got) > 0 {
 			t.Errorf("%s got what is not meant for it: %v", name, got)
 		}
+		labelled(t, f)
 		if alarms := len(f.alarms(t, "half")); alarms < int(answered)/25-2 {
 			t.Errorf("%s: %d alarms arrived, want about %d", name, alarms, answered/25)
 		}
@@ -162,6 +163,22 @@ func judgeRouted(t *testing.T, dir string, c *counter, kills int, booted time.Du
 	}
 	if s.Queue.Readings != 0 {
 		t.Errorf("%d readings are still in the queue", s.Queue.Readings)
+	}
+}
+
+// labelled wants each value of a.n to carry the label that the rule half gives while it is active, and all else none.
+func labelled(t *testing.T, f *far) {
+	t.Helper()
+	for _, r := range f.records() {
+		want := ""
+		if rd := &r.Record.Readings[0]; rd.Device == "a" && rd.Channel == "n" {
+			if v, _ := rd.Value.Number(); int64(v)%50 >= 25 {
+				want = `{"half":"upper"}`
+			}
+		}
+		if r.Record.Labels != want {
+			t.Fatalf("record %d carries %q, want %q: %v", r.Record.Number, r.Record.Labels, want, r.Record.Readings)
+		}
 	}
 }
 

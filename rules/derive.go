@@ -43,7 +43,9 @@ type feed struct {
 }
 
 // shapes reports whether r does something that needs no condition.
-func (r *Rule) shapes() bool { return len(r.Derives)+len(r.Filters)+len(r.Routes)+len(r.Intake) > 0 }
+func (r *Rule) shapes() bool {
+	return len(r.Derives)+len(r.Filters)+len(r.Routes)+len(r.Labels)+len(r.Intake) > 0
+}
 
 func (r *Rule) checkDerives() error {
 	for i := range r.Derives {

@@ -365,7 +365,7 @@ func TestWhatLooksAtDerivedChannelsWaitsForThem(t *testing.T) {
 	for _, step := range []struct {
 		v    float64
 		want string
-	}{{1, ""}, {2, "raised seen info \"t\" d.a=2\n"}, {1, "cleared seen info \"t\" d.a=1\n"}, {100, ""}} {
+	}{{1, ""}, {2, "raised seen info \"t\" x.q=4\n"}, {1, "cleared seen info \"t\" x.q=2\n"}, {100, ""}} {
 		if got := tell(s.Apply(record(0, number("d", "a", step.v)))); got != step.want {
 			t.Errorf("%v: got %q, want %q", step.v, got, step.want)
 		}

@@ -7,19 +7,18 @@ import (
 	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
-// decided returns the channel that decided for r, the first of those that p looks at and that were just read, and its value.
-func (s *Set) decided(r *rule, p *lang.Program) (channel string, v tidegate.Value) {
+// decided returns the channel that decided, the first that p names of those that were just read, or of all where none was, and its value. In which
+// order they were read does not matter.
+func (s *Set) decided(p *lang.Program) (channel string, v tidegate.Value) {
 	if len(p.Inputs) == 0 {
 		return "", v
 	}
-	name := p.Inputs[0].Channel
-	if r.first != nil && r.turn == s.turn {
-		for _, in := range p.Inputs {
-			if in.Channel == r.first.name {
-				return in.Channel, r.first.Value
-			}
+	for _, in := range p.Inputs {
+		if c := s.byChannel(in.Channel); c.turn == s.turn && (c.Fault == "" || in.Faults) {
+			return in.Channel, c.Value
 		}
 	}
+	name := p.Inputs[0].Channel
 	return name, s.byChannel(name).Value
 }
 
@@ -39,7 +38,7 @@ func (s *Set) fire(r *rule) {
 	s.pace(r)
 	if r.raised != 0 {
 		a := Alarm{Rule: r.Name, Raised: true, Severity: r.Severity, Text: r.Text, Boot: s.now}
-		a.Channel, a.Value = s.decided(r, r.When)
+		a.Channel, a.Value = s.decided(r.When)
 		s.alarms = append(s.alarms, a)
 	}
 	for _, o := range r.Outputs {
@@ -61,7 +60,7 @@ func (s *Set) end(r *rule) {
 		if r.Clear != nil {
 			p = r.Clear
 		}
-		a.Channel, a.Value = s.decided(r, p)
+		a.Channel, a.Value = s.decided(p)
 		s.alarms = append(s.alarms, a)
 	}
 	for _, o := range r.Outputs {

@@ -45,7 +45,7 @@ func (s *Set) Apply(rec *tidegate.Record) Outcome {
 		list = s.shape(rec, list)
 		s.derived = s.shape(rec, s.derived)
 	}
-	if rec.Class == tidegate.ClassReading && s.routers != nil {
+	if rec.Class == tidegate.ClassReading && (s.routers != nil || s.labellers != nil) {
 		list = s.route(list, false)
 		s.derived = s.route(s.derived, true)
 	}
@@ -153,9 +153,6 @@ func (s *Set) take(c *cell, rd *tidegate.Reading, at time.Duration) {
 			}
 		}
 		s.move(r)
-		if r.first == nil {
-			r.first = c
-		}
 		r.lookW, r.lookC = r.lookW || w.when != 0, r.lookC || w.clear != 0
 		if rd.Fault == "" {
 			r.tookW |= w.when
@@ -170,7 +167,7 @@ func (s *Set) take(c *cell, rd *tidegate.Reading, at time.Duration) {
 // move notes that the instant concerns r.
 func (s *Set) move(r *rule) {
 	if r.turn != s.turn {
-		r.turn, r.tookW, r.tookC, r.lookW, r.lookC, r.first = s.turn, 0, 0, false, false, nil
+		r.turn, r.tookW, r.tookC, r.lookW, r.lookC = s.turn, 0, 0, false, false
 		s.mixed = s.mixed || len(s.moved) > 0 && s.moved[len(s.moved)-1].rank > r.rank
 		s.moved = append(s.moved, r)
 	}

@@ -42,25 +42,38 @@ func (r *Route) String() string {
 	return "send " + names + " to uplink " + r.Uplink + " only"
 }
 
+// A Way is where readings go, and what they carry on it.
+type Way struct {
+	Uplink string         // name of the only uplink that gets them; "" = all that get the class
+	Class  tidegate.Class // reading or debug
+	Labels string         // as in tidegate.Record
+}
+
+// common is the way of readings of which no rule says otherwise.
+var common = Way{Class: tidegate.ClassReading}
+
 // Apart are readings of one record, or derived from it, that go another way than the rest of it.
 type Apart struct {
-	Uplink   string         // name of the only uplink that gets them; "" = all that get the class
-	Class    tidegate.Class // reading or debug
-	Derived  bool           // they are derived
+	Way
+	Derived  bool // they are derived
 	Readings []tidegate.Reading
 }
 
-// router is a Route of a rule that runs. Its way is the place in Set.ways of those that lead to the same.
+// router is a Route of a rule that runs.
 type router struct {
 	Route
 	rule *rule
-	way  int
 }
 
-// way is where routes lead, and what of the record that is judged goes there.
-type way struct {
-	uplink  string
-	class   tidegate.Class
+// signs are what rules say of the way of a channel, in the order of the file.
+type signs struct {
+	routers []*router
+	tags    tags
+}
+
+// load is what of the record that is judged goes a way.
+type load struct {
+	way     Way
 	read    []tidegate.Reading
 	derived []tidegate.Reading
 }
@@ -74,71 +87,106 @@ func (r *Rule) checkRoutes() error {
 	return nil
 }
 
-// startRoutes makes the routes of r run, behind those that run already.
+// startRoutes makes the routes and labels of r run, behind those that run already.
 func (s *Set) startRoutes(r *rule) {
 	for _, x := range r.Routes {
-		to := way{uplink: x.Uplink, class: tidegate.ClassReading}
-		if x.Debug {
-			to.class = tidegate.ClassDebug
-		}
-		i := slices.IndexFunc(s.ways, func(w way) bool { return w.uplink == to.uplink && w.class == to.class })
-		if i < 0 {
-			i = len(s.ways)
-			s.ways = append(s.ways, to)
-		}
-		s.routers = append(s.routers, &router{Route: x, rule: r, way: i})
+		s.routers = append(s.routers, &router{x, r})
+	}
+	for _, x := range r.Labels {
+		s.labellers = append(s.labellers, &labeller{x, r})
 	}
 }
 
-// routersOf returns the routes that have to do with a channel, in the order of the file. What the gateway says of itself has channels that begin
-// with _ and goes to all.
-func (s *Set) routersOf(device, channel string) []*router {
+// signsOf returns what rules say of a channel; nil = nothing. What the gateway says of itself has channels that begin with _ and goes to all.
+func (s *Set) signsOf(device, channel string) *signs {
 	if strings.HasPrefix(channel, "_") {
 		return nil
 	}
-	byChannel := s.routes[device]
-	if list, known := byChannel[channel]; known {
-		return list
+	byChannel := s.signs[device]
+	if g, known := byChannel[channel]; known {
+		return g
 	}
-	var list []*router
+	g := &signs{}
 	name := device + "." + channel
 	for _, r := range s.routers {
 		if r.Concerns(name) {
-			list = append(list, r)
+			g.routers = append(g.routers, r)
 		}
 	}
-	if s.routeCount >= maxLanes {
-		return list // it is looked for each time
+	for _, l := range s.labellers {
+		if l.Concerns(name) {
+			g.tags.list = append(g.tags.list, l)
+		}
 	}
-	s.routeCount++
+	if len(g.routers)+len(g.tags.list) == 0 {
+		g = nil
+	}
+	if s.signCount >= maxLanes {
+		return g // it is looked for each time
+	}
+	s.signCount++
 	if byChannel == nil {
-		byChannel = map[string][]*router{}
-		if s.routes == nil {
-			s.routes = map[string]map[string][]*router{}
+		byChannel = map[string]*signs{}
+		if s.signs == nil {
+			s.signs = map[string]map[string]*signs{}
 		}
-		s.routes[strings.Clone(device)] = byChannel
+		s.signs[strings.Clone(device)] = byChannel
 	}
-	byChannel[strings.Clone(channel)] = list
-	return list
+	byChannel[strings.Clone(channel)] = g
+	return g
 }
 
-// route takes from list what an active rule sends another way: of several rules the first counts. It returns the rest, in the memory of list; what
-// it took is in ways, in the order of list.
+// WayOf returns which way readings of a channel go now: where several active rules route it the first counts.
+func (s *Set) WayOf(device, channel string) Way {
+	w := common
+	if s.routers == nil && s.labellers == nil {
+		return w
+	}
+	g := s.signsOf(device, channel)
+	if g == nil {
+		return w
+	}
+	if at := slices.IndexFunc(g.routers, func(r *router) bool { return r.rule.isOn() }); at >= 0 {
+		r := g.routers[at]
+		if w.Uplink = r.Uplink; r.Debug {
+			w.Class = tidegate.ClassDebug
+		}
+	}
+	w.Labels = g.tags.labels()
+	return w
+}
+
+// on returns what of the record goes the way w. Ways are in the order in which readings go them.
+func (s *Set) on(w Way) *load {
+	i := slices.IndexFunc(s.ways[:s.used], func(l load) bool { return l.way == w })
+	if i >= 0 {
+		return &s.ways[i]
+	}
+	if s.used == len(s.ways) {
+		s.ways = append(s.ways, load{})
+	}
+	l := &s.ways[s.used]
+	s.used++
+	l.way = w
+	return l
+}
+
+// route takes from list what active rules send another way, or label. It returns the rest, in the memory of list; what it took is in ways, in the order
+// of list.
 func (s *Set) route(list []tidegate.Reading, derived bool) []tidegate.Reading {
 	out := list[:0]
 	for i := range list {
 		rd := &list[i]
-		routers := s.routersOf(rd.Device, rd.Channel)
-		at := slices.IndexFunc(routers, func(r *router) bool { return r.rule.isOn() })
-		if at < 0 {
+		w := s.WayOf(rd.Device, rd.Channel)
+		switch {
+		case w == common:
 			out = append(out, *rd)
-			continue
-		}
-		w := &s.ways[routers[at].way]
-		if derived {
-			w.derived = append(w.derived, *rd)
-		} else {
-			w.read = append(w.read, *rd)
+		case derived:
+			l := s.on(w)
+			l.derived = append(l.derived, *rd)
+		default:
+			l := s.on(w)
+			l.read = append(l.read, *rd)
 		}
 	}
 	return out
@@ -147,14 +195,14 @@ func (s *Set) route(list []tidegate.Reading, derived bool) []tidegate.Reading {
 // routed returns what route took: of the record, then of what was derived from it.
 func (s *Set) routed() []Apart {
 	s.apart = s.apart[:0]
-	for i := range s.ways {
+	for i := range s.ways[:s.used] {
 		if w := &s.ways[i]; len(w.read) > 0 {
-			s.apart = append(s.apart, Apart{Uplink: w.uplink, Class: w.class, Readings: w.read})
+			s.apart = append(s.apart, Apart{Way: w.way, Readings: w.read})
 		}
 	}
-	for i := range s.ways {
+	for i := range s.ways[:s.used] {
 		if w := &s.ways[i]; len(w.derived) > 0 {
-			s.apart = append(s.apart, Apart{Uplink: w.uplink, Class: w.class, Derived: true, Readings: w.derived})
+			s.apart = append(s.apart, Apart{Way: w.way, Derived: true, Readings: w.derived})
 		}
 	}
 	return s.apart
@@ -162,10 +210,11 @@ func (s *Set) routed() []Apart {
 
 // clearWays forgets what was routed of the record before.
 func (s *Set) clearWays() {
-	for i := range s.ways {
+	for i := range s.ways[:s.used] {
 		w := &s.ways[i]
 		clear(w.read)
 		clear(w.derived)
 		w.read, w.derived = w.read[:0], w.derived[:0]
 	}
+	s.used = 0
 }

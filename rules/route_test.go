@@ -104,7 +104,8 @@ func TestRoute(t *testing.T) {
 	}
 }
 
-// TestRoutesAreAPartition: whatever rules are active, each reading goes one way, in order, and the way is the one of the first active rule that names it.
+// TestRoutesAreAPartition: whatever rules are active, each reading goes one way, in order, and the way is the one of the first active rule that names it,
+// with the labels of all that do.
 func TestRoutesAreAPartition(t *testing.T) {
 	patterns := []string{"m.c1", "m.c2", "m.c*", "*.c1", "m.*", "*", "n.c2", "m._*", "n.*3"}
 	rapid.Check(t, func(rt *rapid.T) {
@@ -116,12 +117,23 @@ func TestRoutesAreAPartition(t *testing.T) {
 				limits[r.Name] = float64(rapid.IntRange(0, 9).Draw(rt, "limit"))
 				r.When = must(t, fmt.Sprintf("s.level > %v", limits[r.Name]))
 			}
-			for range rapid.IntRange(1, 3).Draw(rt, "routes") {
+			for range rapid.IntRange(0, 3).Draw(rt, "routes") {
 				x := Route{Channels: rapid.SliceOfN(rapid.SampledFrom(patterns), 1, 3).Draw(rt, "channels")}
 				if x.Uplink = rapid.SampledFrom([]string{"", "plant", "office"}).Draw(rt, "uplink"); x.Uplink == "" {
 					x.Debug = true
 				}
 				r.Routes = append(r.Routes, x)
+			}
+			for range rapid.IntRange(0, 2).Draw(rt, "labels") {
+				names := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 1, 2, rapid.ID).Draw(rt, "names")
+				l := Label{Channels: rapid.SliceOfN(rapid.SampledFrom(patterns), 1, 2).Draw(rt, "labelled"), Labels: tidegate.Labels{}}
+				for _, name := range names {
+					l.Labels[name] = rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "text")
+				}
+				r.Labels = append(r.Labels, l)
+			}
+			if r.When == nil && len(r.Routes)+len(r.Labels) == 0 {
+				continue
 			}
 			list = append(list, r)
 		}
@@ -146,7 +158,7 @@ func TestRoutesAreAPartition(t *testing.T) {
 			}
 			want := map[string][]tidegate.Reading{}
 			for _, rd := range rec.Readings {
-				where := whereTo(list, active, rd)
+				where := whereTo(list, active, rd) + labelsOf(list, active, rd)
 				want[where] = append(want[where], rd)
 			}
 			if rapid.IntRange(0, 4).Draw(rt, "restart") == 0 {
@@ -162,10 +174,10 @@ func TestRoutesAreAPartition(t *testing.T) {
 			out := s.Apply(rec)
 			got := map[string][]tidegate.Reading{}
 			if len(out.Readings) > 0 {
-				got[""] = out.Readings
+				got["/reading"] = out.Readings
 			}
 			for _, a := range out.Apart {
-				where := a.Uplink + "/" + a.Class.String()
+				where := a.Uplink + "/" + a.Class.String() + a.Labels
 				if _, twice := got[where]; twice || len(a.Readings) == 0 {
 					rt.Fatalf("%s comes twice, or is empty", where)
 				}
@@ -186,7 +198,7 @@ func TestRoutesAreAPartition(t *testing.T) {
 // whereTo is where a reading goes by the words of README.md.
 func whereTo(list []Rule, active map[string]bool, rd tidegate.Reading) string {
 	if rd.Channel[0] == '_' {
-		return ""
+		return "/reading"
 	}
 	for _, r := range list {
 		for _, x := range r.Routes {
@@ -200,7 +212,59 @@ func whereTo(list []Rule, active map[string]bool, rd tidegate.Reading) string {
 			}
 		}
 	}
-	return ""
+	return "/reading"
+}
+
+// labelsOf is what a reading carries by the words of README.md.
+func labelsOf(list []Rule, active map[string]bool, rd tidegate.Reading) string {
+	all := tidegate.Labels{}
+	for _, r := range list {
+		for _, l := range r.Labels {
+			if !active[r.Name] || rd.Channel[0] == '_' || !slices.ContainsFunc(l.Channels, func(p string) bool { return glob(p, rd.Device+"."+rd.Channel) }) {
+				continue
+			}
+			for name, text := range l.Labels {
+				if _, has := all[name]; !has {
+					all[name] = text
+				}
+			}
+		}
+	}
+	return all.String()
+}
+
+// TestLabelRefusals: rules with labels that no record can carry are refused.
+func TestLabelRefusals(t *testing.T) {
+	many := func(from int) (list []Label) {
+		for i := range 9 {
+			list = append(list, Label{Channels: []string{"a.b"}, Labels: tidegate.Labels{fmt.Sprint("n", from+i): "x"}})
+		}
+		return list
+	}
+	for _, c := range []struct {
+		labels [2][]Label
+		want   string
+	}{
+		{[2][]Label{{{Labels: tidegate.Labels{"a": "x"}}}}, `rule "r0": label names no channel`},
+		{[2][]Label{{{Channels: []string{"a.b"}}}}, `rule "r0": label has no labels`},
+		{[2][]Label{{{Channels: []string{"a.b"}, Labels: tidegate.Labels{"a": ""}}}}, `rule "r0": label a: text is empty`},
+		{[2][]Label{many(0), many(0)}, ""},
+		{[2][]Label{many(0), many(9)}, "rules have labels of 18 names, at most 16 can be told apart"},
+	} {
+		var list []Rule
+		for i, l := range c.labels {
+			if l != nil {
+				list = append(list, Rule{Name: fmt.Sprint("r", i), Labels: l})
+			}
+		}
+		got := ""
+		if _, err := New(list, 0); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
 }
 
 // glob is filter.Match, slowly.
@@ -226,7 +290,7 @@ func TestRoutesOfManyChannels(t *testing.T) {
 			t.Fatalf("channel %d went %s", i, ways(&out))
 		}
 	}
-	if s.routeCount != maxLanes {
-		t.Errorf("%d channels are remembered, want %d", s.routeCount, maxLanes)
+	if s.signCount != maxLanes {
+		t.Errorf("%d channels are remembered, want %d", s.signCount, maxLanes)
 	}
 }

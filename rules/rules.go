@@ -26,7 +26,7 @@ const DeviceChannel = "_device"
 // A Rule is a condition with what follows from it.
 type Rule struct {
 	Name      string          // as tidegate.CheckName has it; unique within a Set
-	When      *lang.Program   // what makes it active; nil = it always is, and derives, filters, routes
+	When      *lang.Program   // what makes it active; nil = it always is, and derives, filters, routes, labels
 	For       time.Duration   // for how long When must hold without a break before it does; 0 = at once
 	Clear     *lang.Program   // what ends it; nil = When no longer holds
 	Severity  Severity        // of the alarm that it raises; "" = it raises none
@@ -36,6 +36,7 @@ type Rule struct {
 	Filters   []filter.Filter // what of the readings goes on while it is active
 	Snapshots []Snapshot      // what of that is wanted after all, around the instant at which it becomes active
 	Routes    []Route         // where it goes then
+	Labels    []Label         // what it carries then
 	Intervals []Interval      // how often devices are read while it is active; of several active rules the shortest of a device counts
 	Intake    []string        // what is done to readings before they are judged, in words: by others
 }
@@ -139,15 +140,17 @@ type Set struct {
 	byDevice  map[string]*paced
 	intervals []Interval // the last Outcome's memory
 
-	hold       *hold.Hold // nil = there are no snapshots
-	opened     []*view    // snapshots whose rules became active
-	restored   []Restored
-	given      []Given
-	routers    []*router // in the order of the rules
-	routes     map[string]map[string][]*router
-	routeCount int
-	ways       []way
-	apart      []Apart // memory of the last Outcome
+	hold      *hold.Hold // nil = there are no snapshots
+	opened    []*view    // snapshots whose rules became active
+	restored  []Restored
+	given     []Given
+	routers   []*router // in the order of the rules
+	labellers []*labeller
+	signs     map[string]map[string]*signs
+	signCount int
+	ways      []load // those of the record, used of them; the rest is memory
+	used      int
+	apart     []Apart // memory of the last Outcome
 }
 
 // A cell is a channel that rules look at.
@@ -185,7 +188,6 @@ type rule struct {
 	// What each reading needs stands first, so that it is fetched together: there may be thousands of rules.
 	turn         uint64 // instant that concerns it
 	tookW, tookC uint64 // inputs that have a new value in that instant
-	first        *cell  // of the inputs that were heard, the first
 	when         *lang.Instance
 	clear        *lang.Instance // nil = there is none; when nil = it is always active
 	rank         int            // its turn in an instant: behind all rules that derive what it looks at
@@ -254,6 +256,9 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 		s.startIntervals(own)
 		s.startRoutes(own)
 		s.plan(own)
+	}
+	if err := checkNames(list); err != nil {
+		errs = append(errs, err)
 	}
 	if err := s.rank(list, byChannel); err != nil {
 		errs = append(errs, err)
@@ -338,7 +343,7 @@ func (s *Set) check(r Rule) error {
 			return fmt.Errorf("output %s.%s has no value", o.Device, o.Channel)
 		}
 	}
-	return errors.Join(r.checkDerives(), r.checkFilters(), r.checkSnapshots(), r.checkIntervals(), r.checkRoutes())
+	return errors.Join(r.checkDerives(), r.checkFilters(), r.checkSnapshots(), r.checkIntervals(), r.checkRoutes(), r.checkLabels())
 }
 
 // A Status says how one rule stands, for people.

@@ -13,21 +13,10 @@ import (
 	"github.com/tidegate-io/tidegate/drivers"
 )
 
-// maxLabel is how long the text of a label may be, in bytes.
-const maxLabel = 256
-
 // checkFrame checks what is neither device, rule nor uplink.
 func (c *checker) checkFrame() {
 	c.name("gateway.id", c.cfg.Gateway.ID, badGateway)
-	for key, text := range c.cfg.Gateway.Labels {
-		path := "gateway.labels." + key
-		if err := tidegate.CheckName(key); err != nil {
-			c.Add(path, badLabel, "", "use letters, digits, dot, dash and underscore", err)
-		}
-		if len(text) > maxLabel {
-			c.Add(path, longLabel, strict.Show(text), "labels are short; put the rest where the gateways are listed", maxLabel)
-		}
-	}
+	c.checkLabels("gateway.labels", c.cfg.Gateway.Labels)
 	c.upwards("state_dir", c.cfg.StateDir)
 	if at := c.cfg.Listen; at != "" {
 		const hint = "write host:port, for instance 127.0.0.1:8480"

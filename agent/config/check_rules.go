@@ -230,6 +230,8 @@ func (c *checker) checkDo(path string, list []Do, schema lang.Schema) {
 			c.checkSnapshot(at+".snapshot", do.Snapshot, schema)
 		case do.Interval != nil:
 			c.checkInterval(at+".interval", list, i)
+		case do.Label != nil:
+			c.checkLabel(at+".label", do.Label, schema)
 		case do.Route != nil:
 			c.checkRoute(at+".route", do.Route, schema)
 		default:

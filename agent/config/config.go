@@ -70,6 +70,7 @@ type Do struct {
 	Thin     *Thin     `yaml:"thin" check:"alone" doc:"one reading of each channel stands for those of a time, while the rule is active"`
 	Deadband *Deadband `yaml:"deadband" check:"alone" doc:"readings go on when they are new, while the rule is active"`
 	Snapshot *Snapshot `yaml:"snapshot" check:"alone" doc:"what drop, thin and deadband take around the time at which the rule becomes active goes on after all"`
+	Label    *Label    `yaml:"label" check:"alone" doc:"labels that readings carry to the far side, while the rule is active"`
 	Redact   *Redact   `yaml:"redact" check:"alone" doc:"a text in the place of values, before anything sees them; in a rule without when"`
 	Hash     *Hash     `yaml:"hash" check:"alone" doc:"a keyed hash in the place of values, before anything sees them; in a rule without when"`
 	Convert  *Convert  `yaml:"convert" check:"alone" doc:"numbers in another unit, before anything sees them; in a rule without when"`
@@ -186,6 +187,9 @@ func (c *Config) RuleList() ([]rules.Rule, error) {
 				rule.Intake = append(rule.Intake, s.String())
 			}
 			rule.Routes = do.routes(rule.Routes)
+			if do.Label != nil {
+				rule.Labels = append(rule.Labels, rules.Label{Channels: do.Label.Channels, Labels: do.Label.Labels})
+			}
 			if f, ok := do.filter(); ok {
 				f.Intake = intakeMark(&f, schema)
 				rule.Filters = append(rule.Filters, f)

@@ -82,10 +82,13 @@ type checker struct {
 	cfg      *Config
 	channels map[string][]drivers.Channel // by device; nil = not known
 	partly   map[string]bool              // devices that may have more channels than channels has
+	labels   map[string]bool              // names of labels that rules give
 }
 
 func newChecker(name string, m machine) *checker {
-	return &checker{Doc: strict.New(name), machine: m, cfg: Default(), channels: map[string][]drivers.Channel{}, partly: map[string]bool{}}
+	return &checker{
+		Doc: strict.New(name), machine: m, cfg: Default(), channels: map[string][]drivers.Channel{}, partly: map[string]bool{}, labels: map[string]bool{},
+	}
 }
 
 // also sends the keys of a device that are not every device's to the driver's Config; see strict.Also.

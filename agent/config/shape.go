@@ -113,7 +113,7 @@ func (r *Rule) needsWhen() bool {
 		return true
 	}
 	for _, do := range r.Do {
-		if _, filters := do.filter(); do.Derive == nil && do.Route == nil && !filters {
+		if _, filters := do.filter(); do.Derive == nil && do.Route == nil && do.Label == nil && !filters {
 			return true
 		}
 	}
@@ -126,9 +126,19 @@ func (do *Do) kinds() (names []string) {
 		name string
 		is   bool
 	}{
-		{"alarm", do.Alarm != nil}, {"set", do.Set != nil}, {"interval", do.Interval != nil}, {"derive", do.Derive != nil}, {"drop", do.Drop != nil},
-		{"thin", do.Thin != nil}, {"deadband", do.Deadband != nil}, {"snapshot", do.Snapshot != nil}, {"route", do.Route != nil},
-		{"redact", do.Redact != nil}, {"hash", do.Hash != nil}, {"convert", do.Convert != nil},
+		{"alarm", do.Alarm != nil},
+		{"set", do.Set != nil},
+		{"interval", do.Interval != nil},
+		{"derive", do.Derive != nil},
+		{"drop", do.Drop != nil},
+		{"thin", do.Thin != nil},
+		{"deadband", do.Deadband != nil},
+		{"snapshot", do.Snapshot != nil},
+		{"route", do.Route != nil},
+		{"label", do.Label != nil},
+		{"redact", do.Redact != nil},
+		{"hash", do.Hash != nil},
+		{"convert", do.Convert != nil},
 	} {
 		if k.is {
 			names = append(names, k.name)

@@ -1,6 +1,7 @@
 package line
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
@@ -16,8 +17,9 @@ type owed struct {
 	said     time.Duration // boot time at which the log said last that a snapshot is cut short
 }
 
-// A batch is what was given out at one time.
+// A batch is what was given out at one time and goes one way.
 type batch struct {
+	way  rules.Way
 	list []rules.Restored
 	rec  tidegate.Record // that led to it, without readings
 }
@@ -43,12 +45,21 @@ func (j *judge) owe(out *rules.Outcome, rec *tidegate.Record) {
 	if len(out.Restored) == 0 {
 		return
 	}
-	b := batch{list: out.Restored, rec: *rec}
-	b.rec.Readings, b.rec.Labels = nil, ""
 	o := &j.owed
-	o.list = append(o.list, b)
+	begin := len(o.list)
 	for i := range out.Restored {
-		o.bytes += out.Restored[i].Bytes()
+		k := &out.Restored[i]
+		way := j.rules.WayOf(k.Device, k.Channel)
+		at := begin + slices.IndexFunc(o.list[begin:], func(b batch) bool { return b.way == way })
+		if at < begin {
+			at = len(o.list)
+			b := batch{rec: *rec, way: way}
+			b.rec.Readings = nil
+			b.rec.Class, b.rec.For, b.rec.Labels = way.Class, way.Uplink, way.Labels
+			o.list = append(o.list, b)
+		}
+		o.list[at].list = append(o.list[at].list, *k)
+		o.bytes += k.Bytes()
 	}
 	o.readings += len(out.Restored)
 	if o.isTooMuch() {
@@ -92,7 +103,7 @@ func (j *judge) repay(class tidegate.Class, recs []tidegate.Record) []tidegate.R
 	for left := j.judged.Size() / restoredShare; len(o.list) > 0 && left > 0; {
 		rec := o.list[0].rec
 		boot := rec.Boot
-		rec.Class, rec.Boot = class, -max(boot, time.Microsecond)
+		rec.Boot = -max(boot, time.Microsecond)
 		for n := min(len(o.list[0].list), tidegate.MaxReadings); n > 0 && left > 0; n-- {
 			k := o.shift()
 			if k.Quality != rec.Quality { // the clock was set meanwhile, or lost

@@ -2,6 +2,7 @@ package line
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -41,8 +42,13 @@ func owing(t *testing.T) (j *judge, log *bytes.Buffer, held func() (recs []tideg
 		t.Fatal(err)
 	}
 	log = &bytes.Buffer{}
+	none, err := rules.New(nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	j = &judge{
-		read: rings.Read, judged: rings.Judged, numbers: &numbers{next: 1, end: 1 << 30}, queue: nowhere{}, epochs: map[uint32]buffer.Epoch{},
+		rules: none,
+		read:  rings.Read, judged: rings.Judged, numbers: &numbers{next: 1, end: 1 << 30}, queue: nowhere{}, epochs: map[uint32]buffer.Epoch{},
 		log: slog.New(slog.NewTextHandler(log, nil)), clock: func() clock.Stamp { return clock.Stamp{} }, urgent: func() {}, wake: make(chan struct{}, 1),
 		ledger: ledger{now: Counts{Filtered: 150_000, Thinned: 50_000}},
 	}
@@ -260,5 +266,32 @@ func TestSnapshotsGoWithWhatLedToThem(t *testing.T) {
 				t.Errorf("by time %v: %v was given out, want %v", byTime, got, want)
 			}
 		}
+	}
+}
+
+// TestWhatIsOwedGoesItsWay: what snapshots gave out goes where rules send readings of its channel, and carries their labels.
+func TestWhatIsOwedGoesItsWay(t *testing.T) {
+	j, _, held := owing(t)
+	var err error
+	j.rules, err = rules.New([]rules.Rule{{
+		Name: "r", Routes: []rules.Route{{Channels: []string{"d.c"}, Uplink: "plant"}, {Channels: []string{"d.deep"}, Debug: true}},
+		Labels: []rules.Label{{Channels: []string{"d.c"}, Labels: tidegate.Labels{"a": "b"}}},
+	}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := given(5, time.Second, "")
+	out.Restored[1].Channel, out.Restored[3].Channel, out.Restored[4].Channel = "deep", "deep", "other"
+	j.owe(out, &tidegate.Record{Class: tidegate.ClassReading, Time: time.UnixMilli(1_750_000_060_000), Boot: time.Minute, Labels: "x"})
+	if err := j.pay(); err != nil {
+		t.Fatal(err)
+	}
+	recs, _ := held()
+	var got []string
+	for i := range recs {
+		got = append(got, fmt.Sprintf("%s %q %s: %d", recs[i].Class, recs[i].For, recs[i].Labels, len(recs[i].Readings)))
+	}
+	if want := []string{`reading "plant" {"a":"b"}: 2`, `debug "" : 2`, `reading "" : 1`}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

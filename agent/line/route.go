@@ -10,22 +10,23 @@ import (
 // split appends to list the records that stand behind rec: what of it goes another way, what was derived from it, and what of that goes another way.
 // They have the time of rec, and readings of their own: those of out are the Set's until it is used again.
 func split(list []tidegate.Record, rec *tidegate.Record, out *rules.Outcome) []tidegate.Record {
-	add := func(class tidegate.Class, uplink string, readings []tidegate.Reading) {
+	add := func(way rules.Way, readings []tidegate.Reading) {
 		behind := *rec
-		behind.Class, behind.For, behind.Readings = class, uplink, slices.Clone(readings)
+		behind.Class, behind.For, behind.Labels, behind.Readings = way.Class, way.Uplink, way.Labels, slices.Clone(readings)
 		list = append(list, behind)
 	}
+	straight := rules.Way{Class: rec.Class, Uplink: rec.For}
 	derived := len(out.Derived) > 0
 	for i := range out.Apart {
 		a := &out.Apart[i]
 		if a.Derived && derived {
-			add(rec.Class, rec.For, out.Derived)
+			add(straight, out.Derived)
 			derived = false
 		}
-		add(a.Class, a.Uplink, a.Readings)
+		add(a.Way, a.Readings)
 	}
 	if derived {
-		add(rec.Class, rec.For, out.Derived)
+		add(straight, out.Derived)
 	}
 	return list
 }

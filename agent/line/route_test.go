@@ -28,13 +28,13 @@ func TestSplit(t *testing.T) {
 		}
 		out := set.Apply(&rec)
 		out.Derived = []tidegate.Reading{{Device: "e", Channel: "y", Value: tidegate.Int(int64(i))}}
-		out.Apart = append(out.Apart, rules.Apart{Class: tidegate.ClassDebug, Derived: true, Readings: []tidegate.Reading{{Device: "e", Channel: "z", Value: tidegate.Int(int64(i))}}})
+		out.Apart = append(out.Apart, rules.Apart{Way: rules.Way{Class: tidegate.ClassDebug, Labels: `{"a":"b"}`}, Derived: true, Readings: []tidegate.Reading{{Device: "e", Channel: "z", Value: tidegate.Int(int64(i))}}})
 		rec.Readings = out.Readings
 		list = split(append(list, rec), &rec, &out)
 	}
 	var got []string
 	for _, r := range list {
-		s := fmt.Sprintf("%s/%s", r.Class, r.For)
+		s := fmt.Sprintf("%s/%s%s", r.Class, r.For, r.Labels)
 		for _, rd := range r.Readings {
 			s += fmt.Sprintf(" %s=%v", rd.Channel, rd.Value)
 			if v, _ := rd.Value.Number(); float64(r.Time.Unix()) != v || r.Boot != time.Duration(v+1)*time.Second || r.Quality != tidegate.TimeEstimated {
@@ -43,8 +43,8 @@ func TestSplit(t *testing.T) {
 		}
 		got = append(got, s)
 	}
-	want := "reading/ a=0, reading/plant p1=0 p2=0, reading/office o1=0, debug/ x=0, reading/ y=0, debug/ z=0, " +
-		"reading/ a=1, reading/plant p1=1 p2=1, reading/office o1=1, debug/ x=1, reading/ y=1, debug/ z=1"
+	want := "reading/ a=0, reading/office o1=0, reading/plant p1=0 p2=0, debug/ x=0, reading/ y=0, debug/{\"a\":\"b\"} z=0, " +
+		"reading/ a=1, reading/office o1=1, reading/plant p1=1 p2=1, debug/ x=1, reading/ y=1, debug/{\"a\":\"b\"} z=1"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got\n%s, want\n%s", strings.Join(got, ", "), want)
 	}

@@ -48,30 +48,39 @@ func Explained(x *rules.Stand, wall time.Time, boot time.Duration) status.RuleSt
 	case x.Spent:
 		s.Waits = "its condition must be seen not to hold first: it has held since the rule was ended"
 	}
+	s.Does = append(s.Does, does(x, wall, boot)...)
+	return s
+}
+
+// does says what a rule does, in words.
+func does(x *rules.Stand, wall time.Time, boot time.Duration) (out []string) {
 	if x.Rule.Severity != "" {
-		s.Does = append(s.Does, fmt.Sprintf("alarm %s: %s", x.Rule.Severity, x.Rule.Text))
+		out = append(out, fmt.Sprintf("alarm %s: %s", x.Rule.Severity, x.Rule.Text))
 	}
 	for _, o := range x.Rule.Outputs {
-		s.Does = append(s.Does, fmt.Sprintf("set %s.%s to %s", o.Device, o.Channel, o.Value))
+		out = append(out, fmt.Sprintf("set %s.%s to %s", o.Device, o.Channel, o.Value))
 		if end := o.OnClear.String(); end != "" {
-			s.Does[len(s.Does)-1] += ", and to " + end + " when it ends"
+			out[len(out)-1] += ", and to " + end + " when it ends"
 		}
 	}
 	for _, i := range x.Rule.Intervals {
-		s.Does = append(s.Does, fmt.Sprintf("read %s every %v", i.Device, i.Every))
+		out = append(out, fmt.Sprintf("read %s every %v", i.Device, i.Every))
 	}
 	for _, d := range x.Rule.Derives {
-		s.Does = append(s.Does, fmt.Sprintf("derive %s as %s", d.Name(), d.Value.Text))
+		out = append(out, fmt.Sprintf("derive %s as %s", d.Name(), d.Value.Text))
 	}
 	for i := range x.Rule.Filters {
-		s.Does = append(s.Does, x.Rule.Filters[i].String())
+		out = append(out, x.Rule.Filters[i].String())
 	}
 	for i := range x.Rule.Routes {
-		s.Does = append(s.Does, x.Rule.Routes[i].String())
+		out = append(out, x.Rule.Routes[i].String())
 	}
-	s.Does = append(s.Does, snapshots(x, wall, boot)...)
-	s.Does = append(s.Does, x.Rule.Intake...)
-	return s
+	for i := range x.Rule.Labels {
+		out = append(out, x.Rule.Labels[i].String())
+	}
+	out = append(out, snapshots(x, wall, boot)...)
+	out = append(out, x.Rule.Intake...)
+	return out
 }
 
 // partsOf says what the parts of a condition are, as they were ago.

@@ -25,6 +25,7 @@ type joined struct {
 type way struct {
 	class  tidegate.Class
 	uplink string
+	labels string
 }
 
 func newJoined(q *buffer.Queue, pause func(context.Context, time.Duration)) (*joined, error) {
@@ -52,7 +53,7 @@ func (j *joined) peek(ctx context.Context) (*tidegate.Record, buffer.Place, erro
 	j.ways, j.ends = j.ways[:0], j.ends[:0]
 	for {
 		j.numbers = append(j.numbers, rec.Number)
-		j.ways = append(j.ways, way{rec.Class, rec.For})
+		j.ways = append(j.ways, way{rec.Class, rec.For, rec.Labels})
 		j.ends = append(j.ends, len(j.rec.Readings))
 		s.next()
 		if s, rec, at, err = j.first(ctx); err != nil {
@@ -63,7 +64,7 @@ func (j *joined) peek(ctx context.Context) (*tidegate.Record, buffer.Place, erro
 		}
 		j.rec.Readings = slices.Concat(j.rec.Readings, rec.Readings)
 	}
-	j.rec.Class, j.rec.For = tidegate.ClassReading, ""
+	j.rec.Class, j.rec.For, j.rec.Labels = tidegate.ClassReading, "", ""
 	if len(j.ends) > 1 {
 		j.sort()
 	}
@@ -87,7 +88,7 @@ func (j *joined) first(ctx context.Context) (s *stream, rec *tidegate.Record, at
 // belongs reports whether rec is a part of the same Read. A Read of more than tidegate.MaxReadings was judged in pieces.
 func (j *joined) belongs(rec *tidegate.Record) bool {
 	r := &j.rec
-	return rec.Boot == r.Boot && rec.Time.Equal(r.Time) && rec.Quality == r.Quality && !slices.Contains(j.ways, way{rec.Class, rec.For}) &&
+	return rec.Boot == r.Boot && rec.Time.Equal(r.Time) && rec.Quality == r.Quality && !slices.Contains(j.ways, way{rec.Class, rec.For, rec.Labels}) &&
 		len(r.Readings)+len(rec.Readings) <= tidegate.MaxReadings &&
 		len(r.Readings) > 0 && len(rec.Readings) > 0 && rec.Readings[0].Device == r.Readings[0].Device
 }

@@ -53,7 +53,7 @@ func Replay(ctx context.Context, o Options) (status.Replay, error) {
 func tried(list []rules.Rule) []rules.Rule {
 	list = slices.Clone(list)
 	for i := range list {
-		list[i].Filters, list[i].Snapshots, list[i].Routes = nil, nil, nil
+		list[i].Filters, list[i].Snapshots, list[i].Routes, list[i].Labels = nil, nil, nil, nil
 		if list[i].When != nil && list[i].Severity == "" {
 			list[i].Severity = rules.SeverityInfo
 		}
