@@ -89,6 +89,16 @@ func (m *model) values(ch string) (list []moment) {
 	return list
 }
 
+// known returns v where all of the values that it is of are known: the infinite does not stand for what is not.
+func known(v float64, of ...float64) float64 {
+	for _, x := range of {
+		if x != x {
+			return x
+		}
+	}
+	return v
+}
+
 // A windowView is a window over values.
 type windowView struct {
 	args  string
@@ -365,9 +375,9 @@ func drawCalculation(t *rapid.T, draw func(*rapid.T) *amount) *amount {
 		out.limit = func(t *rapid.T) float64 { return float64(rapid.IntRange(-4, 6).Draw(t, "limit")) * 50 }
 		return out
 	case 6:
-		return join("min(%s, %s, 1)", a, drawChannel(t), true, func(x, y float64) float64 { return math.Min(1, math.Min(y, x)) })
+		return join("min(%s, %s, 1)", a, drawChannel(t), true, func(x, y float64) float64 { return known(math.Min(1, math.Min(y, x)), x, y) })
 	case 7:
-		return join("max(%s, %s)", a, drawChannel(t), true, func(x, y float64) float64 { return math.Max(y, x) })
+		return join("max(%s, %s)", a, drawChannel(t), true, func(x, y float64) float64 { return known(math.Max(y, x), x, y) })
 	case 8:
 		return join("(%s - %s)", a, drawChannel(t), true, func(x, y float64) float64 { return x - y })
 	case 9:

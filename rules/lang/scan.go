@@ -268,6 +268,9 @@ func (s *scanner) numeral(run string) *Fault {
 		if i := strings.IndexByte(word, '-'); i > 0 {
 			word = word[:i]
 		}
+		if n >= len(word) { // the number has a sign in its exponent, which no name has
+			word = rest[:n+1]
+		}
 		if strings.Trim(word[n:], letters) == "" {
 			s.at, s.runes = s.at+n, s.runes+n
 			return s.wrong(len(word)-n, "more text behind the number", aloneHint+"; lengths of time are 30s, 5m, 2h, 7d")
