@@ -18,9 +18,7 @@ type Label struct {
 }
 
 // Concerns reports whether l has to do with the channel called name.
-func (l *Label) Concerns(name string) bool {
-	return slices.ContainsFunc(l.Channels, func(p string) bool { return filter.Match(p, name) })
-}
+func (l *Label) Concerns(name string) bool { return filter.MatchAny(l.Channels, name) }
 
 // String says what l does, for people.
 func (l *Label) String() string {

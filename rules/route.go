@@ -29,9 +29,7 @@ func (r *Route) Check() error {
 }
 
 // Concerns reports whether r has to do with the channel called name.
-func (r *Route) Concerns(name string) bool {
-	return slices.ContainsFunc(r.Channels, func(p string) bool { return filter.Match(p, name) })
-}
+func (r *Route) Concerns(name string) bool { return filter.MatchAny(r.Channels, name) }
 
 // String says what r does, for people.
 func (r *Route) String() string {

@@ -88,8 +88,11 @@ func (f *Filter) Mark() uint32 {
 }
 
 // Concerns reports whether f has to do with the channel called name.
-func (f *Filter) Concerns(name string) bool {
-	return slices.ContainsFunc(f.Channels, func(p string) bool { return Match(p, name) })
+func (f *Filter) Concerns(name string) bool { return MatchAny(f.Channels, name) }
+
+// MatchAny reports whether one of patterns stands for the channel called name.
+func MatchAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return Match(p, name) })
 }
 
 // Match reports whether pattern stands for the channel called name: * is any characters, none too.

@@ -52,9 +52,7 @@ func (s *Snapshot) String() string {
 }
 
 // Concerns reports whether s is of the channel called name.
-func (s *Snapshot) Concerns(name string) bool {
-	return slices.ContainsFunc(s.Channels, func(p string) bool { return filter.Match(p, name) })
-}
+func (s *Snapshot) Concerns(name string) bool { return filter.MatchAny(s.Channels, name) }
 
 // Mark returns a fingerprint of s.
 func (s *Snapshot) Mark() uint32 {

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/tidegate-io/tidegate"
@@ -70,9 +69,7 @@ func (s *Step) String() string {
 func (s *Step) hides() bool { return s.Do == Redact || s.Do == Hash }
 
 // Concerns reports whether s has to do with the channel called name, "device.channel".
-func (s *Step) Concerns(name string) bool {
-	return slices.ContainsFunc(s.Channels, func(p string) bool { return filter.Match(p, name) })
-}
+func (s *Step) Concerns(name string) bool { return filter.MatchAny(s.Channels, name) }
 
 // Mark tells what s does with the values of a channel from what others do. It does not tell the key.
 func (s *Step) Mark() string {
