@@ -24,12 +24,7 @@ func (s *Set) Apply(rec *tidegate.Record) Outcome {
 		boot := time.Duration(-1)
 		for i := range rec.Readings {
 			rd := &rec.Readings[i]
-			at := rec.Boot
-			if !rd.Time.IsZero() {
-				if early := rec.Time.Sub(rd.Time); early > 0 && early <= ownTime {
-					at -= early
-				}
-			}
+			at := bootOf(rec, rd)
 			if rd.Fault != "" && rd.Channel == DeviceChannel { // as if each channel had said so
 				for _, c := range s.listed[rd.Device] {
 					boot = s.hear(rec, c, rd, at, boot)
@@ -52,6 +47,16 @@ func (s *Set) Apply(rec *tidegate.Record) Outcome {
 	out := s.outcome()
 	out.Readings, out.Made, out.Apart = list, made, s.routed()
 	return out
+}
+
+// bootOf returns the boot time that counts for a reading of rec.
+func bootOf(rec *tidegate.Record, rd *tidegate.Reading) time.Duration {
+	if !rd.Time.IsZero() {
+		if early := rec.Time.Sub(rd.Time); early > 0 && early <= ownTime {
+			return rec.Boot - early
+		}
+	}
+	return rec.Boot
 }
 
 // heard returns the cell of the channel of rd; nil = no rule looks at it. Mostly readings come one behind the other as they did before.

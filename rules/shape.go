@@ -133,14 +133,6 @@ func (s *Set) shape(rec *tidegate.Record, list []tidegate.Reading) []tidegate.Re
 	return out
 }
 
-// bootOf returns the boot time that counts for a reading of rec.
-func bootOf(rec *tidegate.Record, rd *tidegate.Reading) time.Duration {
-	if early := rec.Time.Sub(rd.Time); !rd.Time.IsZero() && early > 0 && early <= ownTime {
-		return rec.Boot - early
-	}
-	return rec.Boot
-}
-
 func (l *lane) touch(s *Set) {
 	if !l.dirty {
 		l.dirty = true
