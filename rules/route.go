@@ -100,8 +100,7 @@ func (s *Set) signsOf(device, channel string) *signs {
 	if strings.HasPrefix(channel, "_") {
 		return nil
 	}
-	byChannel := s.signs[device]
-	if g, known := byChannel[channel]; known {
+	if g, known := s.signs.get(device, channel); known {
 		return g
 	}
 	g := &signs{}
@@ -119,18 +118,7 @@ func (s *Set) signsOf(device, channel string) *signs {
 	if len(g.routers)+len(g.tags.list) == 0 {
 		g = nil
 	}
-	if s.signCount >= maxLanes {
-		return g // it is looked for each time
-	}
-	s.signCount++
-	if byChannel == nil {
-		byChannel = map[string]*signs{}
-		if s.signs == nil {
-			s.signs = map[string]map[string]*signs{}
-		}
-		s.signs[strings.Clone(device)] = byChannel
-	}
-	byChannel[strings.Clone(channel)] = g
+	s.signs.put(device, channel, g)
 	return g
 }
 

@@ -284,13 +284,13 @@ func TestRoutesOfManyChannels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range maxLanes + 10 {
+	for i := range maxKnown + 10 {
 		rec := &tidegate.Record{Class: tidegate.ClassReading, Boot: time.Second, Readings: []tidegate.Reading{{Device: "m", Channel: fmt.Sprint("c", i)}}}
 		if out := s.Apply(rec); len(out.Readings) > 0 || len(out.Apart) != 1 {
 			t.Fatalf("channel %d went %s", i, ways(&out))
 		}
 	}
-	if s.signCount != maxLanes {
-		t.Errorf("%d channels are remembered, want %d", s.signCount, maxLanes)
+	if s.signs.n != maxKnown {
+		t.Errorf("%d channels are remembered, want %d", s.signs.n, maxKnown)
 	}
 }

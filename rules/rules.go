@@ -131,8 +131,7 @@ type Set struct {
 	bodies  []byte
 
 	filters           []*shaper // in the order of the rules
-	lanes             map[string]map[string][]*lane
-	laneCount         int
+	lanes             memo[[]*lane]
 	laneDirt          []*lane
 	filtered, thinned int // of the record
 
@@ -146,8 +145,7 @@ type Set struct {
 	given     []Given
 	routers   []*router // in the order of the rules
 	labellers []*labeller
-	signs     map[string]map[string]*signs
-	signCount int
+	signs     memo[*signs]
 	ways      []load // those of the record, used of them; the rest is memory
 	used      int
 	apart     []Apart // memory of the last Outcome

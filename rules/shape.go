@@ -12,9 +12,6 @@ import (
 	"github.com/tidegate-io/tidegate/rules/hold"
 )
 
-// maxLanes bounds the channels that filters keep something of. Those beyond are neither thinned nor held to a deadband.
-const maxLanes = 10_000
-
 // shaper is a Filter of a rule that runs.
 type shaper struct {
 	filter.Filter
@@ -53,17 +50,16 @@ func (s *Set) startFilters(r *rule) {
 	}
 }
 
-// find returns the lanes of a channel, nil = no filter has to do with it.
+// find returns the lanes of a channel, nil = no filter has to do with it. Channels beyond maxKnown are neither thinned nor held to a deadband.
 // What the gateway says of itself, faults of a device as a whole for instance, has channels that begin with _ and always goes through.
 func (s *Set) find(device, channel string) []*lane {
 	if strings.HasPrefix(channel, "_") {
 		return nil
 	}
-	byChannel := s.lanes[device]
-	if list, known := byChannel[channel]; known {
+	list, known := s.lanes.get(device, channel)
+	if known {
 		return list
 	}
-	var list []*lane
 	name := device + "." + channel
 	for _, f := range s.filters {
 		if f.Concerns(name) {
@@ -74,22 +70,13 @@ func (s *Set) find(device, channel string) []*lane {
 			list = append(list, l)
 		}
 	}
-	if s.laneCount >= maxLanes {
+	if !s.lanes.put(device, channel, list) {
 		return slices.DeleteFunc(list, func(l *lane) bool { return l.of.Do == filter.Thin || l.of.Do == filter.Deadband })
 	}
-	s.laneCount++
 	s.wanted(name, list)
-	if byChannel == nil {
-		byChannel = map[string][]*lane{}
-		if s.lanes == nil {
-			s.lanes = map[string]map[string][]*lane{}
-		}
-		s.lanes[strings.Clone(device)] = byChannel
-	}
 	for _, l := range list {
 		l.of.lanes[l.name] = l
 	}
-	byChannel[strings.Clone(channel)] = list
 	return list
 }
 

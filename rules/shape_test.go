@@ -136,19 +136,19 @@ func TestFilterRefusals(t *testing.T) {
 func TestFiltersAreBounded(t *testing.T) {
 	s := newSet(t, filtering(t, "f", "", filter.Filter{Do: filter.Drop, Channels: []string{"d.drop*"}}, filter.Filter{Do: filter.Deadband, Channels: []string{"*"}, By: 1}))
 	rec := record(1)
-	for i := range maxLanes + 50 {
+	for i := range maxKnown + 50 {
 		rec.Readings = append(rec.Readings, number("d", fmt.Sprint("c", i), 1))
 	}
 	rec.Readings = append(rec.Readings, number("d", "drop1", 1))
 	again := append([]tidegate.Reading(nil), rec.Readings...)
-	if out := s.Apply(rec); len(out.Readings) != maxLanes+50 || out.Filtered != 1 {
+	if out := s.Apply(rec); len(out.Readings) != maxKnown+50 || out.Filtered != 1 {
 		t.Errorf("%d went through, %d were filtered", len(out.Readings), out.Filtered)
 	}
-	if out := s.Apply(record(2, again...)); len(out.Readings) != 50 || out.Filtered != maxLanes+1 {
+	if out := s.Apply(record(2, again...)); len(out.Readings) != 50 || out.Filtered != maxKnown+1 {
 		t.Errorf("%d went through again, %d were filtered", len(out.Readings), out.Filtered)
 	}
-	if n := len(s.State()); n != maxLanes {
-		t.Errorf("%d parts of the state, want %d", n, maxLanes)
+	if n := len(s.State()); n != maxKnown {
+		t.Errorf("%d parts of the state, want %d", n, maxKnown)
 	}
 }
 
