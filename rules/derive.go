@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
-	"time"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/rules/lang"
@@ -63,7 +62,7 @@ func (r *Rule) checkDerives() error {
 }
 
 // startDerives makes the derived channels of r run on the cells of the channels that they look at.
-func (s *Set) startDerives(r *rule, byChannel map[string]*cell, start time.Duration) {
+func (s *Set) startDerives(r *rule, byChannel map[string]*cell) {
 	for i := range r.Derives {
 		d := &derive{Derive: r.Derives[i], rule: r}
 		h := fnv.New32a()
@@ -75,7 +74,7 @@ func (s *Set) startDerives(r *rule, byChannel map[string]*cell, start time.Durat
 			c.feeds = append(c.feeds, feed{into: d, input: 1 << j, faults: in.Faults})
 			cells = append(cells, &c.Cell)
 		}
-		d.x = d.Value.New(cells, start)
+		d.x = d.Value.New(cells, s.begun)
 		r.derives = append(r.derives, d)
 		r.keep(d.x, 'd', d.mark)
 	}

@@ -25,20 +25,15 @@ func (l *Label) String() string {
 	return "label " + strings.Join(l.Channels, ", ") + " with " + l.Labels.String()
 }
 
-func (r *Rule) checkLabels() error {
-	for i := range r.Labels {
-		switch l := &r.Labels[i]; {
-		case len(l.Channels) == 0:
-			return errors.New("label names no channel")
-		case len(l.Labels) == 0:
-			return errors.New("label has no labels")
-		default:
-			if err := l.Labels.Check(); err != nil {
-				return err
-			}
-		}
+// Check says what is wrong with l.
+func (l *Label) Check() error {
+	switch {
+	case len(l.Channels) == 0:
+		return errors.New("label names no channel")
+	case len(l.Labels) == 0:
+		return errors.New("label has no labels")
 	}
-	return nil
+	return l.Labels.Check()
 }
 
 // checkNames says where all rules together have more names of labels than a record can carry.

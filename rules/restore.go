@@ -117,42 +117,41 @@ func (s *Set) restoreCell(name string, state State, sameBoot bool) error {
 	return err
 }
 
-func (s *Set) restorePart(r *rule, rest string, state State, sameBoot bool) error {
-	if r != nil && strings.HasPrefix(rest, "f") {
-		kept, err := s.restoreLane(r, rest, state, sameBoot)
-		if !kept {
-			s.forget(state.Key)
-		}
-		return err
+// restorePart gives r, nil = there is no such rule, back what is stored of it besides how it stands, or forgets that.
+func (s *Set) restorePart(r *rule, rest string, state State, sameBoot bool) (err error) {
+	kept := false
+	switch {
+	case r == nil:
+	case strings.HasPrefix(rest, "f"):
+		kept, err = s.restoreLane(r, rest, state, sameBoot)
+	case strings.HasPrefix(rest, "s"):
+		kept, err = s.restoreView(r, state, sameBoot)
+	default:
+		kept, err = s.restoreKept(r, rest, state, sameBoot)
 	}
-	if r != nil && strings.HasPrefix(rest, "s") {
-		kept, err := s.restoreView(r, state, sameBoot)
-		if !kept {
-			s.forget(state.Key)
-		}
-		return err
-	}
-	p, mark, ok := parseKey(rest)
-	if r == nil || !ok {
+	if !kept {
 		s.forget(state.Key)
-		return nil
+	}
+	return err
+}
+
+// restoreKept gives an expression of r back a part of what it kept. It reports whether there is one.
+func (s *Set) restoreKept(r *rule, rest string, state State, sameBoot bool) (kept bool, err error) {
+	p, mark, ok := parseKey(rest)
+	if !ok {
+		return false, nil
 	}
 	x := r.kept(p.of, mark)
 	if x == nil {
-		s.forget(state.Key)
-		return nil
+		return false, nil
 	}
-	kept, err := x.Restore(p.slot, p.part, state.Body, sameBoot)
-	switch {
-	case !kept:
-		s.forget(state.Key)
-	case !sameBoot:
+	if kept, err = x.Restore(p.slot, p.part, state.Body, sameBoot); kept && !sameBoot {
 		s.fed = append(s.fed, r) // an integral does not go on from a time of the boot before: that is stored, too
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrState, err)
+		err = fmt.Errorf("%w: %w", ErrState, err)
 	}
-	return nil
+	return kept, err
 }
 
 // kept returns what keeps the parts of kind of, under the fingerprint mark; nil when nothing does any more.

@@ -76,15 +76,6 @@ type load struct {
 	derived []tidegate.Reading
 }
 
-func (r *Rule) checkRoutes() error {
-	for i := range r.Routes {
-		if err := r.Routes[i].Check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // startRoutes makes the routes and labels of r run, behind those that run already.
 func (s *Set) startRoutes(r *rule) {
 	for _, x := range r.Routes {

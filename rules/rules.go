@@ -248,7 +248,7 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 		}
 		own.timed = r.When != nil && r.When.Timed() || r.Clear != nil && r.Clear.Timed()
 		own.keeps = len(own.keepers) > 0
-		s.startDerives(own, byChannel, start)
+		s.startDerives(own, byChannel)
 		s.startFilters(own)
 		s.startSnapshots(own)
 		s.startIntervals(own)
@@ -315,33 +315,6 @@ func (s *Set) enter(c *cell) {
 		s.cells[device][name] = c
 		s.listed[device] = append(s.listed[device], c)
 	}
-}
-
-func (s *Set) check(r Rule) error {
-	if err := tidegate.CheckName(r.Name); err != nil {
-		return err
-	}
-	if s.byName[r.Name] != nil {
-		return errors.New("name stands twice")
-	}
-	if r.When == nil && (r.For != 0 || r.Clear != nil || r.Severity != "" || len(r.Outputs)+len(r.Snapshots)+len(r.Intervals) > 0 || !r.shapes()) {
-		return errors.New("condition `when` is missing")
-	}
-	if r.For < 0 {
-		return fmt.Errorf("`for` is negative (got %v)", r.For)
-	}
-	if _, ok := r.Severity.number(); !ok {
-		return fmt.Errorf("severity is unknown (got %q); severities are info, warning and error", r.Severity)
-	}
-	if r.Clear != nil && lang.Overlap(r.When, r.Clear) {
-		return fmt.Errorf("`clear: %s` holds while `when: %s` holds too", r.Clear.Text, r.When.Text)
-	}
-	for _, o := range r.Outputs {
-		if o.Value.Kind() == tidegate.KindNone {
-			return fmt.Errorf("output %s.%s has no value", o.Device, o.Channel)
-		}
-	}
-	return errors.Join(r.checkDerives(), r.checkFilters(), r.checkSnapshots(), r.checkIntervals(), r.checkRoutes(), r.checkLabels())
 }
 
 // A Status says how one rule stands, for people.

@@ -30,15 +30,6 @@ type lane struct {
 	hold  *hold.Group // keeps what the filter takes; nil = no snapshot wants the channel
 }
 
-func (r *Rule) checkFilters() error {
-	for i := range r.Filters {
-		if err := r.Filters[i].Check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // startFilters makes the filters of r run, behind those that run already.
 func (s *Set) startFilters(r *rule) {
 	for _, f := range r.Filters {

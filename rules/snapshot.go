@@ -31,15 +31,6 @@ type view struct {
 	fired bool // listed in Set.opened
 }
 
-func (r *Rule) checkSnapshots() error {
-	for i := range r.Snapshots {
-		if err := r.Snapshots[i].Check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // startSnapshots makes the snapshots of r run.
 func (s *Set) startSnapshots(r *rule) {
 	marks := map[uint32]bool{}
