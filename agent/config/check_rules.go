@@ -165,14 +165,7 @@ func (c *checker) findWithin(path string, col int, name string, noDevice, noChan
 	device, channel := c.cfg.cut(name)
 	list, ok := c.channels[device]
 	if !ok {
-		var names []string
-		for _, d := range c.cfg.Devices {
-			names = append(names, d.Name)
-		}
-		other := "no device is configured"
-		if len(names) > 0 {
-			other = "devices are " + Enumerate(names)
-		}
+		names, other := c.devices()
 		if near, ok := strict.Nearest(device, names); ok {
 			other = fmt.Sprintf("did you mean %q?", strings.TrimSuffix(near+"."+channel, "."))
 		}
@@ -195,6 +188,17 @@ func (c *checker) findWithin(path string, col int, name string, noDevice, noChan
 	hint := strict.DidYouMean(channel, names, "its channels are "+Enumerate(names))
 	c.AddWithin(path, col, noChannel, strict.Show(name), hint, device, strict.Show(channel))
 	return device, nil, false
+}
+
+// devices returns the names of all devices, and says for people which there are.
+func (c *checker) devices() (names []string, are string) {
+	for _, d := range c.cfg.Devices {
+		names = append(names, d.Name)
+	}
+	if len(names) == 0 {
+		return nil, "no device is configured"
+	}
+	return names, "devices are " + Enumerate(names)
 }
 
 // Enumerate joins names, the first ten of them.

@@ -150,7 +150,7 @@ func (c *checker) checkIntake() {
 				continue
 			}
 			path := doPath(i, j) + "." + do.kinds()[0]
-			c.checkFilter(path, &filter.Filter{Channels: step.Channels}, known)
+			c.checkPatterns(path, step.Channels, known)
 			switch {
 			case do.Redact != nil && len(do.Redact.Text) > maxRedacted:
 				c.Add(path+".text", longText, strict.Show(do.Redact.Text), "write a short one", len(do.Redact.Text), maxRedacted)

@@ -22,14 +22,7 @@ func (c *checker) checkInterval(path string, list []Do, i int) {
 	}
 	at := slices.IndexFunc(c.cfg.Devices, func(d Device) bool { return d.Name == own.Device })
 	if at < 0 {
-		var names []string
-		for _, d := range c.cfg.Devices {
-			names = append(names, d.Name)
-		}
-		other := "no device is configured"
-		if len(names) > 0 {
-			other = "devices are " + Enumerate(names)
-		}
+		names, other := c.devices()
 		c.Add(path+".device", paceDevice, strict.Show(own.Device), strict.DidYouMean(own.Device, names, other))
 		return
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/config/strict"
-	"github.com/tidegate-io/tidegate/rules/filter"
 	"github.com/tidegate-io/tidegate/rules/lang"
 )
 
@@ -18,7 +17,7 @@ type Label struct {
 
 // checkLabel checks entry do, at path, of a rule.
 func (c *checker) checkLabel(path string, l *Label, known lang.Schema) {
-	c.checkFilter(path, &filter.Filter{Channels: l.Channels}, known)
+	c.checkPatterns(path, l.Channels, known)
 	if len(l.Labels) == 0 && !c.Faulty(path+".labels") {
 		c.Add(path+".labels", noLabels, "", "write labels: {batch: 4711}")
 	}

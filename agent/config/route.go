@@ -33,7 +33,7 @@ func (do *Do) routes(list []rules.Route) []rules.Route {
 
 // checkRoute checks entry do, at path, of a rule.
 func (c *checker) checkRoute(path string, r *Route, known lang.Schema) {
-	c.checkFilter(path, &filter.Filter{Channels: r.Channels}, known)
+	c.checkPatterns(path, r.Channels, known)
 	switch {
 	case c.Faulty(path+".uplink") || c.Faulty(path+".class"):
 	case r.Uplink == "" && r.Class == "":

@@ -62,10 +62,18 @@ func (do *Do) filter() (f filter.Filter, ok bool) {
 
 // checkFilter checks the channels that a filter at path names, and its numbers. known are all channels there are, as far as that is known.
 func (c *checker) checkFilter(path string, f *filter.Filter, known lang.Schema) {
-	if len(f.Channels) == 0 && !c.Faulty(path+".channels") {
+	c.checkPatterns(path, f.Channels, known)
+	if f.Do == filter.Deadband && !(f.By >= 0 && f.By <= math.MaxFloat64) && !c.Faulty(path+".by") {
+		c.Add(path+".by", badBy, strict.Show(strconv.FormatFloat(f.By, 'g', -1, 64)), "write 0 or more, in the unit of the channels")
+	}
+}
+
+// checkPatterns checks the names and patterns of channels that stand below path.
+func (c *checker) checkPatterns(path string, patterns []string, known lang.Schema) {
+	if len(patterns) == 0 && !c.Faulty(path+".channels") {
 		c.Add(path+".channels", noPattern, "", "write channels: [meter1.temp], or with * for any characters, [meter1.*]")
 	}
-	for i, name := range f.Channels {
+	for i, name := range patterns {
 		at := path + ".channels[" + strconv.Itoa(i) + "]"
 		if bad := strings.Trim(name, patternBytes); bad != "" || name == "" {
 			c.Add(at, badPattern, strict.Show(name), "write device.channel, or with * for any characters, meter1.*")
@@ -79,9 +87,6 @@ func (c *checker) checkFilter(path string, f *filter.Filter, known lang.Schema) 
 		} else if !c.matches(name, known) {
 			c.Warn(at, emptyPattern, strict.Show(name), "look at the names of devices and channels")
 		}
-	}
-	if f.Do == filter.Deadband && !(f.By >= 0 && f.By <= math.MaxFloat64) && !c.Faulty(path+".by") {
-		c.Add(path+".by", badBy, strict.Show(strconv.FormatFloat(f.By, 'g', -1, 64)), "write 0 or more, in the unit of the channels")
 	}
 }
 

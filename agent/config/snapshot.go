@@ -32,7 +32,7 @@ func (s *Snapshot) running() rules.Snapshot {
 
 // checkSnapshot checks the snapshot at path. known are all channels there are, as far as that is known.
 func (c *checker) checkSnapshot(path string, s *Snapshot, known lang.Schema) {
-	c.checkFilter(path, &filter.Filter{Channels: s.Channels}, known)
+	c.checkPatterns(path, s.Channels, known)
 	if s.Before == 0 && s.After == 0 && !c.Faulty(path+".before") && !c.Faulty(path+".after") {
 		c.Add(path, snapEmpty, "", "write before: 30s, or after, or both")
 	}
