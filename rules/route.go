@@ -47,6 +47,14 @@ type Way struct {
 	Labels string         // as in tidegate.Record
 }
 
+// TakenBy returns the way of rec.
+func TakenBy(rec *tidegate.Record) Way {
+	return Way{Uplink: rec.For, Class: rec.Class, Labels: rec.Labels}
+}
+
+// Send sends rec this way.
+func (w Way) Send(rec *tidegate.Record) { rec.For, rec.Class, rec.Labels = w.Uplink, w.Class, w.Labels }
+
 // common is the way of readings of which no rule says otherwise.
 var common = Way{Class: tidegate.ClassReading}
 

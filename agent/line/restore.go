@@ -19,9 +19,8 @@ type owed struct {
 
 // A batch is what was given out at one time and goes one way.
 type batch struct {
-	way  rules.Way
 	list []rules.Restored
-	rec  tidegate.Record // that led to it, without readings
+	rec  tidegate.Record // that led to it, without readings, on the way that they go
 }
 
 const (
@@ -50,12 +49,12 @@ func (j *judge) owe(out *rules.Outcome, rec *tidegate.Record) {
 	for i := range out.Restored {
 		k := &out.Restored[i]
 		way := j.rules.WayOf(k.Device, k.Channel)
-		at := begin + slices.IndexFunc(o.list[begin:], func(b batch) bool { return b.way == way })
+		at := begin + slices.IndexFunc(o.list[begin:], func(b batch) bool { return rules.TakenBy(&b.rec) == way })
 		if at < begin {
 			at = len(o.list)
-			b := batch{rec: *rec, way: way}
+			b := batch{rec: *rec}
 			b.rec.Readings = nil
-			b.rec.Class, b.rec.For, b.rec.Labels = way.Class, way.Uplink, way.Labels
+			way.Send(&b.rec)
 			o.list = append(o.list, b)
 		}
 		o.list[at].list = append(o.list[at].list, *k)

@@ -12,10 +12,11 @@ import (
 func split(list []tidegate.Record, rec *tidegate.Record, out *rules.Outcome) []tidegate.Record {
 	add := func(way rules.Way, readings []tidegate.Reading) {
 		behind := *rec
-		behind.Class, behind.For, behind.Labels, behind.Readings = way.Class, way.Uplink, way.Labels, slices.Clone(readings)
+		behind.Readings = slices.Clone(readings)
+		way.Send(&behind)
 		list = append(list, behind)
 	}
-	straight := rules.Way{Class: rec.Class, Uplink: rec.For}
+	straight := rules.TakenBy(rec)
 	derived := len(out.Derived) > 0
 	for i := range out.Apart {
 		a := &out.Apart[i]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/rules"
 )
 
 // joined is what is stored of Reads, of classes reading and debug, Read by Read in the order of their numbers: where rules sent parts of one another way,
@@ -17,15 +18,8 @@ type joined struct {
 	rec     tidegate.Record // the next one
 	at      buffer.Place    // of its first part; zero = it is not known yet
 	numbers []uint64        // of its parts
-	ways    []way
+	ways    []rules.Way
 	ends    []int // of its parts, in rec.Readings
-}
-
-// way is where a part went.
-type way struct {
-	class  tidegate.Class
-	uplink string
-	labels string
 }
 
 func newJoined(q *buffer.Queue, pause func(context.Context, time.Duration)) (*joined, error) {
@@ -53,7 +47,7 @@ func (j *joined) peek(ctx context.Context) (*tidegate.Record, buffer.Place, erro
 	j.ways, j.ends = j.ways[:0], j.ends[:0]
 	for {
 		j.numbers = append(j.numbers, rec.Number)
-		j.ways = append(j.ways, way{rec.Class, rec.For, rec.Labels})
+		j.ways = append(j.ways, rules.TakenBy(rec))
 		j.ends = append(j.ends, len(j.rec.Readings))
 		s.next()
 		if s, rec, at, err = j.first(ctx); err != nil {
@@ -88,7 +82,7 @@ func (j *joined) first(ctx context.Context) (s *stream, rec *tidegate.Record, at
 // belongs reports whether rec is a part of the same Read. A Read of more than tidegate.MaxReadings was judged in pieces.
 func (j *joined) belongs(rec *tidegate.Record) bool {
 	r := &j.rec
-	return rec.Boot == r.Boot && rec.Time.Equal(r.Time) && rec.Quality == r.Quality && !slices.Contains(j.ways, way{rec.Class, rec.For, rec.Labels}) &&
+	return rec.Boot == r.Boot && rec.Time.Equal(r.Time) && rec.Quality == r.Quality && !slices.Contains(j.ways, rules.TakenBy(rec)) &&
 		len(r.Readings)+len(rec.Readings) <= tidegate.MaxReadings &&
 		len(r.Readings) > 0 && len(rec.Readings) > 0 && rec.Readings[0].Device == r.Readings[0].Device
 }
