@@ -139,6 +139,21 @@ func TestKill(t *testing.T) {
 	bubble(t, func(t *testing.T) { judgeKilled(t, dir, c, killedAt, booted) })
 }
 
+// newCounter opens the counter in dir for a test.
+func newCounter(t *testing.T, dir string) *counter {
+	t.Helper()
+	c, err := openCounter(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.file.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
 // killIt runs a gateway of that configuration in dir, with the counter for a device, and kills it that often in mid-work.
 func killIt(t *testing.T, dir, configuration string, kills int) (c *counter, killedAt []uint64) {
 	t.Helper()
@@ -149,15 +164,7 @@ func killIt(t *testing.T, dir, configuration string, kills int) (c *counter, kil
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err = openCounter(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.file.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	c = newCounter(t, dir)
 	for i := range kills {
 		before, err := c.answered()
 		if err != nil {

@@ -185,12 +185,7 @@ func labelled(t *testing.T, f *far) {
 // TestOneUplinkAway: what is meant for an uplink that is away waits for it; the other one's account is closed meanwhile, and what is routed past the one
 // that is away does not wait. When it comes back it gets its own, and nothing else.
 func TestOneUplinkAway(t *testing.T) {
-	dir := tmpfs(t)
-	c, err := openCounter(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.file.Close()
+	c := newCounter(t, tmpfs(t))
 	bubble(t, func(t *testing.T) {
 		x := newBed(t, nil, c.driver())
 		brokers, fars := twoBrokers(t, x)
@@ -229,12 +224,7 @@ func TestOneUplinkAway(t *testing.T) {
 // TestRemovedUplink: what only an uplink was to get that is not in the configuration any more waits for nobody. It counts as routed for the others, and the
 // log says how much it was.
 func TestRemovedUplink(t *testing.T) {
-	dir := tmpfs(t)
-	c, err := openCounter(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.file.Close()
+	c := newCounter(t, tmpfs(t))
 	bubble(t, func(t *testing.T) {
 		x := newBed(t, nil, c.driver())
 		brokers, fars := twoBrokers(t, x)
