@@ -54,7 +54,7 @@ func (c *Cursor) Next(class tidegate.Class, from Place, maxBytes int) ([]Look, e
 	}
 	out, err := c.next(class, from, maxBytes)
 	if err == nil {
-		err = c.mark(class, out)
+		c.mark(class, out)
 	}
 	return out, err
 }

@@ -23,7 +23,7 @@ const (
 )
 
 // mark adds to looks of class what the far side is to skip.
-func (c *Cursor) mark(class tidegate.Class, looks []Look) error {
+func (c *Cursor) mark(class tidegate.Class, looks []Look) {
 	for i := range looks {
 		l := &looks[i]
 		if !l.Apart {
@@ -62,7 +62,6 @@ func (c *Cursor) mark(class tidegate.Class, looks []Look) error {
 		l.Skip = l.Skip[:min(len(l.Skip), left)]
 		left -= len(l.Skip)
 	}
-	return nil
 }
 
 // untoldLocked returns the numbers in in, but those in but, of records of class debug that the far side was not told to skip.
