@@ -274,7 +274,7 @@ func (c *checker) logic(n *ast.BinaryNode) node {
 	if !ok {
 		return node{input: -1}
 	}
-	out = node{kind: kindBool, at: out.at, end: out.end, inputs: out.inputs, faults: out.faults, isConst: out.isConst, input: -1}
+	out = node{kind: kindBool, at: out.at, end: out.end, inputs: out.inputs, faults: out.faults, isConst: out.isConst, keeps: out.keeps, input: -1}
 	out.yes = func(x *Instance) Verdict {
 		all := Yes + No - decides
 		for _, yes := range chain {

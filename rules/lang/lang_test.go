@@ -231,13 +231,15 @@ func TestMayHold(t *testing.T) {
 // TestCallsWithinCalls: what a call takes of another call, or of the time of day, is that of the moment, also where the other call has heard
 // nothing since.
 func TestCallsWithinCalls(t *testing.T) {
-	r := newRig(t, "count(avg(meter1.temp, 1m) + meter1.n, 1h) == 0", Condition)
-	r.put(0, map[string]any{"meter1.temp": 20.0})
-	r.put(5*time.Minute, map[string]any{"meter1.n": 1}) // by then there is no average any more
-	if got := r.x.Test(5*time.Minute, time.Time{}); got != Yes {
-		t.Errorf("an average of before was counted: %v", got)
+	for _, text := range []string{"avg(meter1.temp, 1m) + meter1.n", "avg(meter1.temp, 1m) > 5 and meter1.n > 0"} {
+		r := newRig(t, "count("+text+", 1h) == 0", Condition)
+		r.put(0, map[string]any{"meter1.temp": 20.0})
+		r.put(5*time.Minute, map[string]any{"meter1.n": 1}) // by then there is no average any more
+		if got := r.x.Test(5*time.Minute, time.Time{}); got != Yes {
+			t.Errorf("%s: an average of before was counted: %v", text, got)
+		}
 	}
-	r = newRig(t, "max(meter1.n * hour(), 1h) == 70", Condition)
+	r := newRig(t, "max(meter1.n * hour(), 1h) == 70", Condition)
 	r.cells["meter1.n"].Put(valueOf(10), 0)
 	r.x.Took(1, 0, time.Date(2026, 1, 5, 7, 0, 0, 0, time.UTC))
 	if got := r.x.Test(time.Minute, time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC)); got != Yes {
