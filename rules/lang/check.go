@@ -124,7 +124,7 @@ func (c *checker) channel(lit literal, at, end int) node {
 		}
 		c.prog.Inputs = append(c.prog.Inputs, Input{Channel: lit.channel, Mark: ch.Mark})
 	}
-	out := node{unit: ch.Unit, inputs: 1 << i, input: i, at: at, end: end, atom: lit.channel}
+	out := node{unit: ch.Unit, inputs: 1 << i, input: i, isDirect: true, at: at, end: end, atom: lit.channel}
 	switch ch.Kind {
 	case tidegate.KindNone:
 		out.kind = kindAny
@@ -274,7 +274,10 @@ func (c *checker) logic(n *ast.BinaryNode) node {
 	if !ok {
 		return node{input: -1}
 	}
-	out = node{kind: kindBool, at: out.at, end: out.end, inputs: out.inputs, faults: out.faults, isConst: out.isConst, keeps: out.keeps, input: -1}
+	out = node{
+		kind: kindBool, at: out.at, end: out.end, inputs: out.inputs, faults: out.faults,
+		isConst: out.isConst, isDirect: out.isDirect, keeps: out.keeps, input: -1,
+	}
 	out.yes = func(x *Instance) Verdict {
 		all := Yes + No - decides
 		for _, yes := range chain {

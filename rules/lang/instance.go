@@ -10,22 +10,32 @@ import (
 
 // An Instance is a Program that runs. It is not safe for concurrent use.
 type Instance struct {
-	cells []*Cell
-	slots []running
-	yes   func(*Instance) Verdict // that of prog, which a Test of so many conditions need not fetch
-	now   time.Duration
-	steps int
-	prog  *Program
-	wall  time.Time
-	start time.Duration // since when it looks
-	stub  []float64     // what calls give, by number, where values are only tried; nil = they are made
-	timed bool          // that of prog
-	clock bool          // that of prog
+	// What a Test of channels alone needs stands first, so that it is fetched together: there may be thousands of conditions.
+	cells  []*Cell
+	slots  []running
+	yes    func(*Instance) Verdict // that of prog
+	steps  int32
+	timed  bool // that of prog
+	clock  bool // that of prog
+	steady bool // that of prog
+	says   Verdict
+	until  time.Duration // steady: it says so before then, as long as nothing comes; 0 = ask
+	now    time.Duration
+	wall   time.Time
+	prog   *Program
+	start  time.Duration // since when it looks
+	stub   []float64     // what calls give, by number, where values are only tried; nil = they are made
 }
+
+// never is later than any boot time.
+const never = time.Duration(math.MaxInt64)
 
 // New returns an Instance that looks at cells, one for each of Inputs, since the boot time start.
 func (p *Program) New(cells []*Cell, start time.Duration) *Instance {
-	x := &Instance{prog: p, cells: cells, now: start, start: start, slots: make([]running, len(p.slots)), yes: p.top.yes, timed: p.Timed(), clock: p.Clock}
+	x := &Instance{
+		prog: p, cells: cells, now: start, start: start, slots: make([]running, len(p.slots)), yes: p.top.yes,
+		timed: p.Timed(), clock: p.Clock, steady: !p.top.isDirect && len(p.waits) == 0,
+	}
 	for i := range p.slots {
 		x.slots[i] = running{p.slots[i], p.slots[i].make()}
 	}
@@ -66,21 +76,44 @@ func (x *Instance) Took(inputs uint64, now time.Duration, wall time.Time) {
 		} else if v = x.cells[s.input].Value; v.Kind() == tidegate.KindNone {
 			continue
 		}
-		s.push(now, n, v)
+		if s.push(now, n, v) {
+			x.until = 0
+		}
 	}
 }
 
-func (x *Instance) at(now time.Duration, wall time.Time) {
-	x.now, x.wall, x.steps = now, wall, 0
-	for i := range x.slots {
-		x.slots[i].advance(now)
+// at has x look at how things are now, and returns when its calls say something else without a value; never = they do not.
+func (x *Instance) at(now time.Duration, wall time.Time) (next time.Duration) {
+	x.steps = 0
+	if !x.timed {
+		return never
 	}
+	x.now, x.wall, x.until = now, wall, 0
+	return x.advance(now)
+}
+
+// advance lets time pass up to now. It returns what at does.
+func (x *Instance) advance(now time.Duration) (next time.Duration) {
+	next = never
+	for i := range x.slots {
+		if t, ok := x.slots[i].advance(now); ok && t > now {
+			next = min(next, t)
+		}
+	}
+	return next
 }
 
 // Test returns what the condition says at boot time now. wall is the time of day, in the zone that counts; zero = not known.
 func (x *Instance) Test(now time.Duration, wall time.Time) Verdict {
-	x.at(now, wall)
-	return x.yes(x)
+	if x.steady && now < x.until {
+		return x.says
+	}
+	next := x.at(now, wall)
+	says := x.yes(x)
+	if x.steady {
+		x.says, x.until = says, next
+	}
+	return says
 }
 
 // Value returns what the expression gives at boot time now; KindNone = not known.
@@ -94,24 +127,28 @@ func (x *Instance) Over() bool { return x.steps > MaxSteps }
 
 // step counts n bytes of text that are looked at, and reports whether that is still within the budget.
 func (x *Instance) step(n int) bool {
-	x.steps += n
-	return x.steps <= MaxSteps
+	x.steps = int32(min(int(x.steps)+n, MaxSteps+1))
+	return !x.Over()
 }
 
 // Next returns the boot time, later than now, at which x may say something else although nothing was read; ok is false when there is none.
 func (x *Instance) Next(now time.Duration) (at time.Duration, ok bool) {
-	take := func(t time.Duration) {
-		if t > now && (!ok || t < at) {
-			at, ok = t, true
-		}
+	if !x.timed {
+		return 0, false
 	}
-	for i := range x.slots {
-		if t, has := x.slots[i].advance(now); has {
-			take((t + time.Microsecond - 1).Truncate(time.Microsecond)) // boot times are whole microseconds
-		}
+	if at = x.until; at <= now {
+		at = x.advance(now)
+	}
+	if ok = at != never; ok {
+		at = (at + time.Microsecond - 1).Truncate(time.Microsecond) // boot times are whole microseconds
+	}
+	if x.steady {
+		return at, ok
 	}
 	for i := range x.prog.waits {
-		take(x.prog.waits[i].due(x))
+		if t := x.prog.waits[i].due(x); t > now && (!ok || t < at) {
+			at, ok = t, true
+		}
 	}
 	return at, ok
 }
@@ -147,6 +184,7 @@ func (x *Instance) Restore(slot, part int, body []byte, sameBoot bool) (kept boo
 	if _, isSum := s.(*sumSlot); !isSum && !sameBoot {
 		return false, nil
 	}
+	x.until = 0
 	if err := s.restore(part, body); err != nil {
 		return false, err
 	}

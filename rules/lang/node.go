@@ -19,14 +19,16 @@ type node struct {
 	faults  uint64 // channels whose faults change what it says
 	input   int    // it is this channel and nothing else; -1 = it is not
 	isConst bool
-	keeps   bool          // a call in it keeps something over time
-	span    time.Duration // it is a length of time that stands there
-	times   int           // it is `3x`
-	at, end int           // where it stands in the rewritten text, in characters
-	atom    string        // what it is compared as; "" = it is no channel and no call
-	call    int           // number of the call, where it is one
-	low     float64       // of a call that gives whole numbers within limits: the least; low and high both 0 = any number
-	high    float64
+	// isDirect: it looks at what a channel says now, which is not only what a call keeps of it.
+	isDirect bool
+	keeps    bool          // a call in it keeps something over time
+	span     time.Duration // it is a length of time that stands there
+	times    int           // it is `3x`
+	at, end  int           // where it stands in the rewritten text, in characters
+	atom     string        // what it is compared as; "" = it is no channel and no call
+	call     int           // number of the call, where it is one
+	low      float64       // of a call that gives whole numbers within limits: the least; low and high both 0 = any number
+	high     float64
 }
 
 // kind says what a node gives.
@@ -118,6 +120,7 @@ func (n node) asBool() node {
 func (n node) with(a, b node) node {
 	n.inputs, n.faults = n.inputs|a.inputs|b.inputs, n.faults|a.faults|b.faults
 	n.isConst, n.keeps = a.isConst && b.isConst, n.keeps || a.keeps || b.keeps
+	n.isDirect = n.isDirect || a.isDirect || b.isDirect
 	n.input = -1
 	return n
 }

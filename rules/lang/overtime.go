@@ -75,7 +75,7 @@ func (c *checker) overWindow(call *ast.CallNode, arg node, spec window.Spec, cou
 		if err != nil {
 			panic(err) // windowSpec has tried it
 		}
-		return &windowSlot{w: *w, counts: counts}
+		return &windowSlot{counts: counts, w: *w}
 	}
 	return c.slotOf(call, arg, make, node{number: func(x *Instance) float64 {
 		v, ok := read(&x.slots[k].slot.(*windowSlot).w)

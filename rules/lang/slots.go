@@ -17,8 +17,9 @@ var ErrState = errors.New("stored part of a call")
 
 // A slot is what a call keeps over time.
 type slot interface {
-	// push takes over a value that came at boot time at: a number, or where that is NaN any value.
-	push(at time.Duration, n float64, v tidegate.Value)
+	// push takes over a value that came at boot time at: a number, or where that is NaN any value. It reports whether the slot may say
+	// something else now.
+	push(at time.Duration, n float64, v tidegate.Value) (isNew bool)
 	// advance lets time pass up to now, and returns when what the slot says changes next without a value.
 	advance(now time.Duration) (next time.Duration, ok bool)
 	stored
@@ -70,17 +71,16 @@ const partVersion = 1
 
 // A windowSlot feeds a window: with the values, or with how far they went on. Part 0 is the value before, parts from 1 are the window's.
 type windowSlot struct {
+	counts bool // the window gets increases
+	has    bool // counts: there is a value before
+	isNew  bool // part 0 changed
 	w      window.Window
-	counts bool    // the window gets increases
 	before float64 // counts: newest value
-	has    bool    // counts: there is one
-	isNew  bool    // part 0 changed
 }
 
-func (s *windowSlot) push(at time.Duration, n float64, _ tidegate.Value) {
+func (s *windowSlot) push(at time.Duration, n float64, _ tidegate.Value) (isNew bool) {
 	if !s.counts {
-		s.w.Push(at, n)
-		return
+		return s.w.Push(at, n)
 	}
 	step := n - s.before
 	if step < 0 {
@@ -88,9 +88,7 @@ func (s *windowSlot) push(at time.Duration, n float64, _ tidegate.Value) {
 	}
 	had := s.has
 	s.before, s.has, s.isNew = n, true, true
-	if had {
-		s.w.Push(at, step)
-	}
+	return had && s.w.Push(at, step)
 }
 
 func (s *windowSlot) advance(now time.Duration) (next time.Duration, ok bool) {
@@ -145,8 +143,9 @@ type prevSlot struct {
 
 func newPrevSlot() *prevSlot { return &prevSlot{before: math.NaN(), newest: math.NaN()} }
 
-func (s *prevSlot) push(_ time.Duration, n float64, _ tidegate.Value) {
+func (s *prevSlot) push(_ time.Duration, n float64, _ tidegate.Value) (isNew bool) {
 	s.before, s.newest, s.isNew = s.newest, n, true
+	return true
 }
 
 func (s *prevSlot) touch() { s.isNew = s.newest == s.newest }
@@ -191,13 +190,14 @@ func keyOf(v tidegate.Value) uint64 {
 	return h.Sum64()
 }
 
-func (s *sameSlot) push(at time.Duration, _ float64, v tidegate.Value) {
+func (s *sameSlot) push(at time.Duration, _ float64, v tidegate.Value) (isNew bool) {
 	key := keyOf(v)
 	s.isNew = s.seen > 0 && key != s.key
 	if s.seen == 0 || s.isNew {
 		s.since = at
 	}
 	s.key, s.last, s.seen, s.dirt = key, at, min(s.seen+1, 2), true
+	return true
 }
 
 func (s *sameSlot) touch() { s.dirt = s.seen > 0 }
@@ -243,12 +243,13 @@ type sumSlot struct {
 	total *window.Total
 }
 
-func (s *sumSlot) push(at time.Duration, n float64, _ tidegate.Value) {
+func (s *sumSlot) push(at time.Duration, n float64, _ tidegate.Value) (isNew bool) {
 	if s.area != nil {
 		s.area.Push(at, n)
 	} else {
 		s.total.Push(n)
 	}
+	return true
 }
 
 func (s *sumSlot) touch()                                          { s.Touch() }

@@ -95,11 +95,11 @@ type Window struct {
 	gone  time.Duration // when what is told changes without a reading; never = it does not
 	end   time.Duration // a reading from here on is not one of the newest bucket's; 0 where there is none
 	dirty uint64        // parts that changed, a bit each
+	sign  uint32        // Spec.mark
+	keeps Needs         // Spec.Needs and what the shape needs itself
+	known bool          // Tumbling: a span was completed
 	ring
 
-	sign    uint32        // Spec.mark
-	keeps   Needs         // Spec.Needs and what the shape needs itself
-	known   bool          // Tumbling: a span was completed
 	refused bool          // Restore refused a part
 	width   time.Duration // of a bucket; 0 for Last and Session
 	*tape                 // Last; nil = another shape
@@ -132,18 +132,20 @@ func New(s Spec) (*Window, error) {
 }
 
 // Push takes in the reading v of boot time at, and lets time pass until then. A time before the latest one seen counts as that one,
-// one beyond 146 years as 146 years. A value that is no finite number is not taken in: time passes, nothing else.
-func (w *Window) Push(at time.Duration, v float64) {
+// one beyond 146 years as 146 years. A value that is no finite number is not taken in: time passes, nothing else. It reports whether the
+// answers may be others than before: those of a tumbling window are the same until its span ends.
+func (w *Window) Push(at time.Duration, v float64) (isNew bool) {
 	if v-v != 0 {
 		w.Advance(at)
-		return
+		return true
 	}
 	at = min(max(at, w.now), maxTime)
 	w.now = at
 	if w.spec.Shape == Last {
 		w.record(at, v)
-		return
+		return true
 	}
+	isNew = w.spec.Shape != Tumbling || at >= w.end // of a tumbling window what ends its span begins a bucket
 	if at >= w.gone {
 		w.expire(at)
 	}
@@ -165,6 +167,7 @@ func (w *Window) Push(at time.Duration, v float64) {
 			b.bins.take(number(v), nil)
 		}
 	}
+	return isNew
 }
 
 // Advance lets time pass until at without a reading: what is too old by then falls out. A time before the latest one seen changes nothing.
