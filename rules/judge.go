@@ -191,13 +191,13 @@ func (s *Set) judge(rec *tidegate.Record) {
 	s.sort(0)
 	for i := 0; i < len(s.moved); i++ { // what is derived concerns further rules
 		r := s.moved[i]
-		if r.tookW != 0 {
-			r.when.Took(r.tookW, s.now, s.clock(r.when))
-		}
-		if r.tookC != 0 {
-			r.clear.Took(r.tookC, s.now, s.clock(r.clear))
-		}
 		if r.keeps && r.tookW|r.tookC != 0 {
+			if r.tookW != 0 {
+				r.when.Took(r.tookW, s.now, s.clock(r.when))
+			}
+			if r.tookC != 0 {
+				r.clear.Took(r.tookC, s.now, s.clock(r.clear))
+			}
 			s.fed = append(s.fed, r)
 		}
 		if r.lookW || r.lookC {

@@ -64,16 +64,22 @@ func (x *Instance) Took(inputs uint64, now time.Duration, wall time.Time) {
 		}
 		var v tidegate.Value
 		n := math.NaN()
-		if s.number != nil {
+		switch {
+		case s.number == nil:
+			if v = x.cells[s.input].Value; v.Kind() == tidegate.KindNone {
+				continue
+			}
+		case s.isPlain:
+			n = x.cells[s.input].number
+		default:
 			if s.isNested {
 				for j := range x.slots[:i] {
 					x.slots[j].advance(now)
 				}
 			}
-			if n = s.number(x); math.IsNaN(n) || math.IsInf(n, 0) {
-				continue
-			}
-		} else if v = x.cells[s.input].Value; v.Kind() == tidegate.KindNone {
+			n = s.number(x)
+		}
+		if s.number != nil && n-n != 0 { // no finite number
 			continue
 		}
 		if s.push(now, n, v) {

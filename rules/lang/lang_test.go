@@ -247,6 +247,17 @@ func TestCallsWithinCalls(t *testing.T) {
 	}
 }
 
+// TestCallsOfYesAndNo: yes is 1 to a call, whatever number a channel of yes and no reports.
+func TestCallsOfYesAndNo(t *testing.T) {
+	r := newRig(t, "sum(hall.door, 1h) == 2", Condition)
+	for i, v := range []any{true, false, 7} {
+		r.put(time.Duration(i)*time.Minute, map[string]any{"hall.door": v})
+	}
+	if got := r.x.Test(2*time.Minute, time.Time{}); got != Yes {
+		t.Errorf("yes, no and 7 are not 2: %v", got)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for _, c := range [][2]string{
 		{"", "column 1: a condition is wanted (got nothing); begin with device.channel, for instance meter1.temp > 80"},

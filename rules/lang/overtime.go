@@ -6,6 +6,7 @@ import (
 
 	"github.com/expr-lang/expr/ast"
 
+	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/rules/window"
 )
 
@@ -20,6 +21,7 @@ func (c *checker) slotOf(call *ast.CallNode, arg node, make func() slot, n node)
 	spec := slotSpec{make: make, inputs: arg.inputs, input: arg.input, isNested: arg.keeps}
 	if arg.number != nil && (arg.kind == kindNumber || arg.kind == kindBool) {
 		spec.number = arg.asNumber().number
+		spec.isPlain = arg.input >= 0 && c.schema.Channels[c.prog.Inputs[arg.input].Channel].Kind != tidegate.KindBool
 	}
 	c.prog.slots = append(c.prog.slots, spec)
 	n.kind = map[bool]kind{true: kindNumber, false: kindBool}[n.number != nil]

@@ -39,6 +39,8 @@ type slotSpec struct {
 	inputs uint64                  // a new value of any of these is one for the slot
 	number func(*Instance) float64 // which value; nil = that of the channel input, as it is
 	input  int
+	// isPlain: number is that of the channel input.
+	isPlain bool
 	// isNested: number asks slots before this one, which may not have heard of the time.
 	isNested bool
 }
