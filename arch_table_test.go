@@ -64,14 +64,15 @@ var theRules = ruleBook{
 	},
 	layers: []row{
 		{what: ".", why: "the words: whoever imports them must get nothing else with them"},
-		{what: "rules", where: []string{".", "rules/filter", "rules/hold", "rules/lang"}, why: "pure: no clock, device, network or disk"},
+		{what: "rules", where: []string{".", "rules/filter", "rules/hold", "rules/lang", "rules/row"}, why: "pure: no clock, device, network or disk"},
 		{what: "rules/filter", where: []string{"."}, why: "pure: which readings of a channel go on; knows no rule"},
 		{what: "rules/hold", where: []string{".", "rules/filter"}, why: "pure: what filters took, for a while; knows no rule"},
 		{what: "rules/intake", where: []string{".", "rules/filter", "rules/unit"}, why: "pure: what becomes of readings before anything sees them; knows no rule"},
 		{what: "rules/unit", where: []string{}, why: "pure: numbers from one unit to another; knows no reading and no rule"},
-		{what: "rules/lang", where: []string{".", "rules/unit", "rules/window"}, why: "pure: text to conditions; knows no rule"},
+		{what: "rules/lang", where: []string{".", "rules/row", "rules/unit", "rules/window"}, why: "pure: text to conditions; knows no rule"},
 		{what: "rules/lang/spot", where: []string{}, why: "pure: what stands at a place of a text"},
 		{what: "rules/rounds", where: []string{".", "rules/lang"}, why: "pure: which rules trigger which by what they set; judges nothing"},
+		{what: "rules/row", where: []string{}, why: "pure: where things lie in memory; knows none of them"},
 		{what: "rules/window", where: []string{}, why: "pure: numbers and times to sums; knows no reading and no rule"},
 		{
 			what: "rules/cases", where: []string{".", "agent/config", "agent/config/strict", "drivers", "rules", "rules/intake", "rules/lang"},

@@ -74,7 +74,7 @@ func (s *Set) startDerives(r *rule, byChannel map[string]*cell) {
 			c.feeds = append(c.feeds, feed{into: d, input: 1 << j, faults: in.Faults})
 			cells = append(cells, &c.Cell)
 		}
-		d.x = d.Value.New(cells, s.begun)
+		d.x = d.Value.New(&s.room.instances, cells, s.begun)
 		r.derives = append(r.derives, d)
 		r.keep(d.x, 'd', d.mark)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/tidegate-io/tidegate/rules/filter"
 	"github.com/tidegate-io/tidegate/rules/hold"
 	"github.com/tidegate-io/tidegate/rules/lang"
+	"github.com/tidegate-io/tidegate/rules/row"
 )
 
 // RulesDevice is the device name under which rules speak: an alarm is a reading of this device whose channel is the rule's name.
@@ -143,12 +144,22 @@ type Set struct {
 	opened    []*view    // snapshots whose rules became active
 	restored  []Restored
 	given     []Given
+	room      room
 	routers   []*router // in the order of the rules
 	labellers []*labeller
 	signs     memo[*signs]
 	ways      []load // those of the record, used of them; the rest is memory
 	used      int
 	apart     []Apart // memory of the last Outcome
+}
+
+// A room is where what readings need of rules and channels lies.
+type room struct {
+	rules     row.Row[rule]
+	instances lang.Room
+	cells     row.Row[cell]
+	watches   row.Row[watch]
+	keepers   row.Row[keeper]
 }
 
 // A cell is a channel that rules look at.
@@ -235,7 +246,8 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 			continue
 		}
 		severity, _ := r.Severity.number()
-		own := &rule{Rule: r, index: len(s.rules), severity: severity, mark: fingerprint(r), heap: -1}
+		own := &s.room.rules.Take(1)[0]
+		*own = rule{Rule: r, index: len(s.rules), severity: severity, mark: fingerprint(r), heap: -1}
 		s.rules = append(s.rules, own)
 		s.byName[r.Name] = own
 		if r.When != nil {
@@ -249,6 +261,7 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 		own.timed = r.When != nil && r.When.Timed() || r.Clear != nil && r.Clear.Timed()
 		own.keeps = len(own.keepers) > 0
 		s.startDerives(own, byChannel)
+		own.keepers = s.room.keepers.Copy(own.keepers)
 		s.startFilters(own)
 		s.startSnapshots(own)
 		s.startIntervals(own)
@@ -263,6 +276,11 @@ func New(list []Rule, start time.Duration) (*Set, error) {
 	}
 	if errs != nil {
 		return nil, errors.Join(errs...)
+	}
+	for _, list := range s.listed { // now that all are known
+		for _, c := range list {
+			c.watches = s.room.watches.Copy(c.watches)
+		}
 	}
 	return s, nil
 }
@@ -284,14 +302,15 @@ func (s *Set) start(r *rule, p *lang.Program, byChannel map[string]*cell) *lang.
 		w.faults = w.faults || in.Faults
 		cells = append(cells, &c.Cell)
 	}
-	return p.New(cells, s.begun)
+	return p.New(&s.room.instances, cells, s.begun)
 }
 
 // cell returns the cell of in, an input of p.
 func (s *Set) cell(p *lang.Program, in lang.Input, byChannel map[string]*cell) *cell {
 	c := byChannel[in.Channel]
 	if c == nil {
-		c = &cell{Cell: *lang.NewCell(), name: in.Channel, stored: cellKey(in)}
+		c = &s.room.cells.Take(1)[0]
+		*c = cell{Cell: *lang.NewCell(), name: in.Channel, stored: cellKey(in)}
 		byChannel[in.Channel] = c
 		s.enter(c)
 	}

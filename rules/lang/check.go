@@ -274,10 +274,7 @@ func (c *checker) logic(n *ast.BinaryNode) node {
 	if !ok {
 		return node{input: -1}
 	}
-	out = node{
-		kind: kindBool, at: out.at, end: out.end, inputs: out.inputs, faults: out.faults,
-		isConst: out.isConst, isDirect: out.isDirect, keeps: out.keeps, input: -1,
-	}
+	out = node{kind: kindBool, at: out.at, end: out.end}.with(out, out)
 	out.yes = func(x *Instance) Verdict {
 		all := Yes + No - decides
 		for _, yes := range chain {

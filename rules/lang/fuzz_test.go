@@ -42,7 +42,7 @@ func FuzzCompile(f *testing.F) {
 			for range p.Inputs {
 				cells = append(cells, NewCell())
 			}
-			x = p.New(cells, 0)
+			x = p.New(new(Room), cells, 0)
 			for i := range 5 {
 				at := time.Duration(i) * 10 * time.Second
 				for j, c := range cells {
@@ -51,7 +51,7 @@ func FuzzCompile(f *testing.F) {
 				x.Took(1<<len(cells)-1, at, time.Unix(int64(i), 0))
 				x.Test(at, time.Unix(int64(i), 0))
 			}
-			again = p.New(cells, 0)
+			again = p.New(new(Room), cells, 0)
 			x.Touch()
 			for slot, part, body, ok := x.Dirty(nil); ok; slot, part, body, ok = x.Dirty(nil) {
 				if _, err := again.Restore(slot, part, body, true); err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/rules/row"
 )
 
 // An Instance is a Program that runs. It is not safe for concurrent use.
@@ -30,10 +31,18 @@ type Instance struct {
 // never is later than any boot time.
 const never = time.Duration(math.MaxInt64)
 
-// New returns an Instance that looks at cells, one for each of Inputs, since the boot time start.
-func (p *Program) New(cells []*Cell, start time.Duration) *Instance {
-	x := &Instance{
-		prog: p, cells: cells, now: start, start: start, slots: make([]running, len(p.slots)), yes: p.top.yes,
+// A Room is where Instances lie that are looked at one after the other.
+type Room struct {
+	instances row.Row[Instance]
+	slots     row.Row[running]
+	cells     row.Row[*Cell]
+}
+
+// New returns an Instance in m that looks at cells, one for each of Inputs, since the boot time start.
+func (p *Program) New(m *Room, cells []*Cell, start time.Duration) *Instance {
+	x := &m.instances.Take(1)[0]
+	*x = Instance{
+		prog: p, cells: m.cells.Copy(cells), now: start, start: start, slots: m.slots.Take(len(p.slots)), yes: p.top.yes,
 		timed: p.Timed(), clock: p.Clock, steady: !p.top.isDirect && len(p.waits) == 0,
 	}
 	for i := range p.slots {
@@ -66,9 +75,7 @@ func (x *Instance) Took(inputs uint64, now time.Duration, wall time.Time) {
 		n := math.NaN()
 		switch {
 		case s.number == nil:
-			if v = x.cells[s.input].Value; v.Kind() == tidegate.KindNone {
-				continue
-			}
+			v = x.cells[s.input].Value
 		case s.isPlain:
 			n = x.cells[s.input].number
 		default:
@@ -79,7 +86,7 @@ func (x *Instance) Took(inputs uint64, now time.Duration, wall time.Time) {
 			}
 			n = s.number(x)
 		}
-		if s.number != nil && n-n != 0 { // no finite number
+		if n-n != 0 && v.Kind() == tidegate.KindNone { // neither a finite number nor another value
 			continue
 		}
 		if s.push(now, n, v) {
@@ -115,11 +122,10 @@ func (x *Instance) Test(now time.Duration, wall time.Time) Verdict {
 		return x.says
 	}
 	next := x.at(now, wall)
-	says := x.yes(x)
-	if x.steady {
-		x.says, x.until = says, next
+	if x.says = x.yes(x); x.steady {
+		x.until = next
 	}
-	return says
+	return x.says
 }
 
 // Value returns what the expression gives at boot time now; KindNone = not known.
@@ -139,9 +145,6 @@ func (x *Instance) step(n int) bool {
 
 // Next returns the boot time, later than now, at which x may say something else although nothing was read; ok is false when there is none.
 func (x *Instance) Next(now time.Duration) (at time.Duration, ok bool) {
-	if !x.timed {
-		return 0, false
-	}
 	if at = x.until; at <= now {
 		at = x.advance(now)
 	}

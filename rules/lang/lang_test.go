@@ -49,7 +49,7 @@ func newRig(t testing.TB, text string, want Want) *rig {
 		r.cells[in.Channel] = c
 		cells = append(cells, c)
 	}
-	r.x = p.New(cells, 0)
+	r.x = p.New(new(Room), cells, 0)
 	return r
 }
 

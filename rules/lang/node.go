@@ -15,12 +15,11 @@ type node struct {
 	yes    func(*Instance) Verdict
 	text   func(*Instance) (string, bool)
 
-	inputs  uint64 // channels it looks at
-	faults  uint64 // channels whose faults change what it says
-	input   int    // it is this channel and nothing else; -1 = it is not
-	isConst bool
-	// isDirect: it looks at what a channel says now, which is not only what a call keeps of it.
-	isDirect bool
+	inputs   uint64 // channels it looks at
+	faults   uint64 // channels whose faults change what it says
+	input    int    // it is this channel and nothing else; -1 = it is not
+	isConst  bool
+	isDirect bool          // it looks at a channel, not only at what a call keeps of it
 	keeps    bool          // a call in it keeps something over time
 	span     time.Duration // it is a length of time that stands there
 	times    int           // it is `3x`

@@ -35,12 +35,11 @@ type stored interface {
 
 // A slotSpec is what a call keeps over time, before it runs.
 type slotSpec struct {
-	make   func() slot
-	inputs uint64                  // a new value of any of these is one for the slot
-	number func(*Instance) float64 // which value; nil = that of the channel input, as it is
-	input  int
-	// isPlain: number is that of the channel input.
-	isPlain bool
+	make    func() slot
+	inputs  uint64                  // a new value of any of these is one for the slot
+	number  func(*Instance) float64 // which value; nil = that of the channel input, as it is
+	input   int
+	isPlain bool // number is that of the channel input
 	// isNested: number asks slots before this one, which may not have heard of the time.
 	isNested bool
 }

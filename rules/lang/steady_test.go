@@ -46,8 +46,8 @@ func TestSaysAsIfAskedAnew(t *testing.T) {
 			cells = append(cells, NewCell())
 		}
 		now, begun := time.Second, time.Unix(1_800_000_000, 0)
-		wall := func() time.Time { return begun.Add(now * 40) } // minutes go by within seconds
-		x, y := p.New(cells, now), p.New(cells, now)            // y is asked anew each time
+		wall := func() time.Time { return begun.Add(now * 40) }            // minutes go by within seconds
+		x, y := p.New(new(Room), cells, now), p.New(new(Room), cells, now) // y is asked anew each time
 		ask := func() {
 			y.until = 0
 			if got, want := x.Test(now, wall()), y.Test(now, wall()); got != want {
@@ -79,7 +79,7 @@ func TestSaysAsIfAskedAnew(t *testing.T) {
 			},
 			"restart": func(*rapid.T) {
 				oldX, oldY := x, y
-				x, y = p.New(cells, now), p.New(cells, now)
+				x, y = p.New(new(Room), cells, now), p.New(new(Room), cells, now)
 				ask()
 				handOver(t, oldX, x)
 				handOver(t, oldY, y)
