@@ -207,7 +207,7 @@ func (s *Set) derive(r *rule, rec *tidegate.Record) {
 		if d.turn != s.turn {
 			continue
 		}
-		if d.took != 0 && d.x.Keeps() {
+		if d.took != 0 && d.x.Keeps() > 0 {
 			d.x.Took(d.took, s.now, s.clock(d.x))
 			s.fed = append(s.fed, r)
 		}

@@ -76,30 +76,28 @@ type part struct {
 // A keeper is an expression that keeps something over time.
 type keeper struct {
 	x      *lang.Instance
-	prefix string     // of its keys: "rule/w1a2b3c4d", of `when`, fingerprint of its text
-	keys   [][]string // by call and part, as far as they were needed
+	prefix string   // of its keys: "rule/w1a2b3c4d", of `when`, fingerprint of its text
+	calls  int      // of x that keep something
+	keys   []string // by part and call, as far as they were needed
 }
 
 // keep adds x, if it keeps something over time.
 func (r *rule) keep(x *lang.Instance, of byte, mark uint32) {
-	if x.Keeps() {
-		r.keepers = append(r.keepers, keeper{x: x, prefix: fmt.Sprintf("%s/%c%08x", r.Name, of, mark)})
+	if n := x.Keeps(); n > 0 {
+		r.keepers = append(r.keepers, keeper{x: x, calls: n, prefix: fmt.Sprintf("%s/%c%08x", r.Name, of, mark)})
 	}
 }
 
 // key returns where a part is stored: "rule/w1a2b3c4d.0.7", call 0, part 7.
 func (k *keeper) key(slot, part int) string {
-	for len(k.keys) <= slot {
-		k.keys = append(k.keys, nil)
+	i := part*k.calls + slot
+	for len(k.keys) <= i {
+		k.keys = append(k.keys, "")
 	}
-	list := &k.keys[slot]
-	for len(*list) <= part {
-		*list = append(*list, "")
+	if k.keys[i] == "" {
+		k.keys[i] = fmt.Sprintf("%s.%d.%d", k.prefix, slot, part)
 	}
-	if (*list)[part] == "" {
-		(*list)[part] = fmt.Sprintf("%s.%d.%d", k.prefix, slot, part)
-	}
-	return (*list)[part]
+	return k.keys[i]
 }
 
 // dirty is lang.Instance.Dirty with the part's key.

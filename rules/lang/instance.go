@@ -162,8 +162,8 @@ func (x *Instance) Next(now time.Duration) (at time.Duration, ok bool) {
 	return at, ok
 }
 
-// Keeps reports whether x keeps something over time, so that Dirty has something to say.
-func (x *Instance) Keeps() bool { return len(x.slots) > 0 }
+// Keeps returns how many calls of x keep something over time, so that Dirty has something to say.
+func (x *Instance) Keeps() int { return len(x.slots) }
 
 // Touch makes Dirty tell all parts of what x keeps over time.
 func (x *Instance) Touch() {

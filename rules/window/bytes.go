@@ -14,11 +14,8 @@ func appendCount(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) 
 func appendFloat(b []byte, v float64) []byte {
 	u := math.Float64bits(v)
 	n := 8 - bits.TrailingZeros64(u)/8
-	b = append(b, byte(n))
-	for i := range n {
-		b = append(b, byte(u>>(56-8*i)))
-	}
-	return b
+	b = binary.BigEndian.AppendUint64(append(b, byte(n)), u)
+	return b[:len(b)-8+n]
 }
 
 // appendStamp appends a reading, its time as nanoseconds since another.
