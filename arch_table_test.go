@@ -115,6 +115,7 @@ var theRules = ruleBook{
 		{what: "sync/receive/subscribe", where: []string{"."}, why: "what a broker delivers; knows no store"},
 		{what: "sync/receive/farend", where: []string{".", "sync/receive", "sync/receive/sink", "sync/receive/subscribe"}, why: "the far end put together, for its program and for demo"},
 		{what: "ota/durable", where: []string{}, why: "files that hold over a power cut; knows no release"},
+		{what: "ota/trial", where: []string{}, why: "pure: is a new release healthy; is told what the gateway sees of itself"},
 		{what: "ota/release", where: []string{}, why: "pure: what is signed of a release, and whom it is for"},
 		{what: "agent/box", where: []string{"."}, why: "rings between goroutines; entries are bytes to them"},
 		{what: "agent/clock", where: []string{"."}, why: "wall time from boot time"},

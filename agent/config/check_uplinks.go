@@ -60,11 +60,7 @@ func (c *checker) checkUplink(path string, u *Uplink) {
 		}
 	}
 	c.checkPassword(path, u, open)
-	if text, ok := c.file(path+".ca", u.CA, strict.Public); ok {
-		if err := checkCA(text); err != nil {
-			c.Add(path+".ca", noCA, strict.Show(u.CA), "it must hold certificates in PEM: -----BEGIN CERTIFICATE-----", err)
-		}
-	}
+	c.checkCA(path+".ca", u.CA)
 	cert, hasCert := c.file(path+".cert", u.Cert, strict.Public)
 	key, hasKey := c.file(path+".key", u.Key, strict.Secret)
 	switch {
@@ -104,12 +100,11 @@ func (c *checker) checkPassword(path string, u *Uplink, open bool) {
 	}
 }
 
-// checkCA reports what is wrong with a file of certificates.
-func checkCA(text []byte) error {
-	if x509.NewCertPool().AppendCertsFromPEM(text) {
-		return nil
+// checkCA checks the file of certificates that is named at key.
+func (c *checker) checkCA(key, path string) {
+	if text, ok := c.file(key, path, strict.Public); ok && !x509.NewCertPool().AppendCertsFromPEM(text) {
+		c.Add(key, noCA, strict.Show(path), "it must hold certificates in PEM: -----BEGIN CERTIFICATE-----", errors.New("no PEM block that is a certificate"))
 	}
-	return errors.New("no PEM block that is a certificate")
 }
 
 // checkPair checks a certificate and its key.
@@ -157,12 +152,16 @@ func (c *checker) checkURLs(path string, u *Uplink) (encrypted, open bool) {
 	for key, s := range list {
 		parsed, ok := c.checkURL(key, s)
 		if ok && !ways[parsed.Scheme].tls {
-			ip := net.ParseIP(parsed.Hostname())
-			local := parsed.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-			encrypted, open = false, open || !local
+			encrypted, open = false, open || !isLocal(parsed.Hostname())
 		}
 	}
 	return encrypted, open
+}
+
+// isLocal reports whether a host is this machine by its name alone.
+func isLocal(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // showURL shows an address without what might be a secret.

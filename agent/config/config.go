@@ -31,6 +31,7 @@ type Config struct {
 	Buffer     Buffer      `yaml:"buffer" doc:"the queue on disk"`
 	Uplink     *Uplink     `yaml:"uplink" doc:"where readings go"` // nil after Load: it is the only one of Uplinks
 	Uplinks    []Uplink    `yaml:"uplinks" doc:"instead of uplink: several, each with a name, a cursor and an account of its own"`
+	Update     Update      `yaml:"update" doc:"where releases of the gateway itself come from, and when they are started"`
 	given      *Config     // the rules are only tried on what a gateway with that configuration has stored; nil = they are its own
 }
 
@@ -132,6 +133,21 @@ type Batch struct {
 	Every    time.Duration `yaml:"every" check:"min=10ms max=1h" doc:"longest time a reading may wait for others, 10ms to 1h"`
 }
 
+// Update says where releases of the gateway itself come from. Without Root there are none: what is not trusted is never taken.
+type Update struct {
+	Root      string        `yaml:"root" doc:"file with the root.json that releases are trusted by; not set = no updates"`
+	From      []string      `yaml:"from" doc:"places of releases, tried in order: https://host/path of any static server, or a directory"`
+	CA        string        `yaml:"ca" doc:"file with the certificates (PEM) that the servers' must come from; not set = the machine's"`
+	Every     time.Duration `yaml:"every" check:"min=1m max=168h" doc:"interval between looks for a release, 1m to 168h"`
+	Automatic bool          `yaml:"automatic" doc:"true = a release is started when it is there; false = tidegate update apply starts it"`
+	Window    DayWindow     `yaml:"window" doc:"time of day in which a release may be started by itself, for instance 02:00-05:00; not set = any"`
+	Rate      Size          `yaml:"rate" doc:"bytes a second that a download may take, for instance 64kB; 0B = as many as there are"`
+	Trial     time.Duration `yaml:"trial" check:"min=10s max=1h" doc:"how long a new release has to show that it works before the old one runs again, 10s to 1h"`
+	Settle    time.Duration `yaml:"settle" check:"min=5s max=1h" doc:"how long it must have run before it is kept, 5s to 1h, less than trial"`
+	Hardware  []string      `yaml:"hardware" doc:"names that this hardware goes by in releases; not set = those of the device tree"`
+	Tenant    string        `yaml:"tenant" doc:"whose gateway it is, for releases of one tenant"`
+}
+
 // Preset sets the defaults.
 func (u *Uplink) Preset() {
 	*u = Uplink{Profile: "generic", Confirm: "puback", Batch: Batch{Readings: 200, Every: time.Second}, Compress: "gzip"}
@@ -139,7 +155,7 @@ func (u *Uplink) Preset() {
 
 // Default returns the configuration of an empty file.
 func Default() *Config {
-	return &Config{StateDir: "/var/lib/tidegate", Buffer: Buffer{MaxBytes: 512_000_000, Sync: time.Second, Keep: Span(7 * 24 * time.Hour)}}
+	return &Config{StateDir: "/var/lib/tidegate", Buffer: Buffer{MaxBytes: 512_000_000, Sync: time.Second, Keep: Span(7 * 24 * time.Hour)}, Update: Update{Every: time.Hour, Trial: 8 * time.Minute, Settle: 2 * time.Minute}}
 }
 
 // All returns the ways to the far side, URL or URLs.

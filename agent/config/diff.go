@@ -31,6 +31,7 @@ func Diff(running, next *Config) (changes Changes, needRestart []string) {
 		{"gateway.id", running.Gateway.ID != next.Gateway.ID},
 		{"state_dir", running.StateDir != next.StateDir},
 		{"listen", running.Listen != next.Listen},
+		{"update", !strict.Same(running.Update, next.Update)},
 	} {
 		if s.differs {
 			needRestart = append(needRestart, s.key)

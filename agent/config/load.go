@@ -113,6 +113,7 @@ func (c *checker) check() {
 	c.checkUplinks() // before the rules, which name them
 	c.checkRules()
 	c.checkInterlocks()
+	c.checkUpdate()
 	c.checkID()
 	if c.Sound() {
 		c.checkUse()

@@ -112,6 +112,19 @@ const (
 	deriveCycle   strict.Site = "rules look at what they derive themselves: %s"
 )
 
+// What can be wrong with updates.
+const (
+	noRoot      strict.Site = "places without a root: nothing of them would be trusted"
+	badRoot     strict.Site = "file holds no root of trust: %v"
+	badPlace    strict.Site = "no place of releases"
+	secretPlace strict.Site = "user name or password in a place of releases"
+	placeTwice  strict.Site = "place stands twice"
+	caUnused    strict.Site = "has no effect without https"
+	badSettle   strict.Site = "not less than trial, %v"
+	badTenant   strict.Site = "no name of a tenant: %v"
+	badHardware strict.Site = "no name of hardware"
+)
+
 // What can be wrong with uplinks.
 const (
 	bothUplinks  strict.Site = "uplink and uplinks"
