@@ -47,6 +47,7 @@ func (a *Agent) Status() status.Status {
 	if l := a.running(); l != nil {
 		a.queueStatus(&s, cfg, l, ups, now)
 		s.Rules, s.RulesLate = ruleStatus(l.line.RuleStatus(), cfg), l.line.RulesLate()
+		s.Judged = l.line.Judged()
 	} else {
 		a.earlyStatus(&s, cfg)
 	}

@@ -56,6 +56,7 @@ type judge struct {
 	cleared  []tidegate.Record    // alarms that end without a reading, for the next entry
 	starts   uint64               // of rules, so far
 	late     atomic.Uint64        // readings that rules did not look at
+	looked   atomic.Uint64        // readings that went by the rules, all in all
 	lateOf   uint64               // those of rules that late has
 	owed     owed                 // what snapshots gave out, until entries hold it
 
@@ -197,6 +198,9 @@ func (j *judge) take(payload []byte, next box.Place) error {
 	kept := j.kept[:0]
 	for i := range j.recs {
 		rec := &j.recs[i]
+		if rec.Class == tidegate.ClassReading {
+			j.looked.Add(uint64(len(rec.Readings)))
+		}
 		var behind []tidegate.Record
 		rec.Readings = past.Judge(j.rules, rec, func(out rules.Outcome) {
 			alarms = append(alarms, j.follow(&out, rec)...)

@@ -332,5 +332,8 @@ func (l *Line) Explain(ctx context.Context, name string) (x rules.Stand, now clo
 // RulesLate returns how many readings were older than the newest of their channel, so that rules did not look at them.
 func (l *Line) RulesLate() uint64 { return l.judge.late.Load() }
 
+// Judged returns how many readings went by the rules.
+func (l *Line) Judged() uint64 { return l.judge.looked.Load() }
+
 // RuleStatus returns how the rules stood when one last changed.
 func (l *Line) RuleStatus() []rules.Status { return l.judge.ruleStatus() }

@@ -24,6 +24,7 @@ type Status struct {
 	Devices         []Device          `json:"devices"`
 	Rules           []Rule            `json:"rules"`
 	RulesLate       uint64            `json:"rules_late"` // readings of this process that were older than the newest of their channel: rules did not look at them
+	Judged          uint64            `json:"judged"`     // readings of this process that went by the rules, whether one looks at them or not
 	Conditions      []Condition       `json:"conditions"`
 	Update          Update            `json:"update"`
 	Account         Account           `json:"account"`
