@@ -148,7 +148,10 @@ type Update struct {
 	Slot       string `json:"slot"`
 	Version    string `json:"version"`
 	Trial      bool   `json:"trial"`
-	LastResult string `json:"last_result"`
+	LastResult string `json:"last_result"`      // "kept v1.4.0", "failed v1.4.0: device-lost"; "" = there was no trial yet
+	Staged     string `json:"staged,omitempty"` // version that is there to be started
+	LastLook   Time   `json:"last_look"`        // for releases; null before the first
+	Reason     string `json:"reason,omitempty"` // why the last look took nothing, where something was wrong
 }
 
 // Account is where all readings of devices went, and those that rules derived, for the first uplink: produced + derived = delivered +

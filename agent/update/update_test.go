@@ -1,0 +1,336 @@
+package update
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/ota/trial"
+)
+
+var errWrongHash = errors.New("wrong-hash")
+
+// A fake is disk and gateway in one.
+type fake struct {
+	mu      sync.Mutex
+	state   State
+	there   *Release // that Fetch finds, where it is newer
+	runs    uint64   // counter of what was kept
+	fetched []time.Duration
+	err     error // of Fetch
+	began   time.Time
+	status  func(up time.Duration) status.Status
+	memory  func(up time.Duration) int64
+	told    []Outcome
+	mute    bool // Say fails
+	stuck   bool // Switch and Finish do
+}
+
+func (f *fake) State() (State, error) { f.mu.Lock(); defer f.mu.Unlock(); return f.state, nil }
+
+func (f *fake) Fetch(context.Context) (*Release, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fetched = append(f.fetched, time.Since(f.began))
+	if f.there != nil && f.there.Counter <= f.runs {
+		return nil, nil
+	}
+	if f.err == nil {
+		f.state.Staged = f.there
+	}
+	return f.there, f.err
+}
+
+func (f *fake) Switch(b []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stuck {
+		return errors.New("disk is read-only")
+	}
+	f.state.Current, f.state.Trial, f.state.Staged = "b", &Trial{*f.state.Staged, b}, nil
+	return nil
+}
+
+func (f *fake) Finish(reason string) error {
+	result := "kept"
+	if reason != "" {
+		result = "failed"
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stuck {
+		return errors.New("disk is read-only")
+	}
+	f.state.Last, f.state.IsTold = &Outcome{Release: f.state.Trial.Release, Result: result, Reason: reason, Slot: "b"}, false
+	if f.runs = f.state.Trial.Counter; result == "failed" {
+		f.state.Current, f.runs = "a", 0
+	}
+	f.state.Trial = nil
+	return nil
+}
+
+func (f *fake) Told() error { f.mu.Lock(); defer f.mu.Unlock(); f.state.IsTold = true; return nil }
+
+func (f *fake) Healthy() error { return nil }
+
+func (f *fake) Status() status.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.status(time.Since(f.began))
+	s.Gateway = "gw-1"
+	return s
+}
+
+func (f *fake) Say(channel, text string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var o Outcome
+	if err := json.Unmarshal([]byte(text), &o); err != nil || channel != Channel {
+		return fmt.Errorf("%s %s: %w", channel, text, err)
+	}
+	if f.mute {
+		return errors.New("not open")
+	}
+	f.told = append(f.told, o)
+	return nil
+}
+
+// steady is a gateway that works: a device each 10 s, an uplink that delivers it, a rule.
+func steady(up time.Duration) status.Status {
+	n := uint64(up / (10 * time.Second))
+	return status.Status{
+		Epoch: "e", Judged: n * 5, Rules: []status.Rule{{Name: "r"}},
+		Devices: []status.Device{{Name: "meter1", State: "ok", Reads: n}, {Name: "dead", State: "fault", Reads: 0}},
+		Uplinks: []status.Uplink{{Name: "cloud", Link: status.Link{State: "up"}, Account: status.Account{Delivered: 1000 + n*5}}},
+	}
+}
+
+func newFake() *fake {
+	return &fake{
+		state: State{Slot: "a", Current: "a"}, began: time.Now(), status: steady,
+		memory: func(time.Duration) int64 { return 30 << 20 }, there: &Release{7, "v1.7.0"},
+	}
+}
+
+func settings(automatic bool, window config.DayWindow) config.Update {
+	u := config.Default().Update
+	u.From, u.Automatic, u.Window = []string{"https://updates.example.com"}, automatic, window
+	return u
+}
+
+// run lets a Worker run until it ends or the time is over.
+func (f *fake) run(u config.Update, d time.Duration) (w *Worker, err error) {
+	w = f.worker(u)
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return w, w.Run(ctx)
+}
+
+func (f *fake) worker(u config.Update) *Worker {
+	return New(Options{
+		Settings: u, Slots: f, Fetch: f.Fetch, Gateway: f, Log: slog.New(slog.DiscardHandler),
+		Memory: func() int64 { return f.memory(time.Since(f.began)) },
+		Reason: func(err error) string {
+			if errors.Is(err, errWrongHash) {
+				return "wrong-hash"
+			}
+			return ""
+		},
+	})
+}
+
+// trialOf is f when the release has been started.
+func (f *fake) trialOf(b []byte) *fake {
+	f.state = State{Slot: "b", Current: "b", Trial: &Trial{Release{7, "v1.7.0"}, b}}
+	f.began = time.Now()
+	return f
+}
+
+func TestAutomatic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.there = nil
+		if _, err := f.run(settings(true, config.DayWindow{}), 24*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(f.fetched); n < 21 || n > 27 {
+			t.Errorf("looked %d times in a day, want each hour: %v", n, f.fetched)
+		}
+		f.there = &Release{7, "v1.7.0"}
+		_, err := f.run(settings(true, config.DayWindow{}), 24*time.Hour)
+		if !errors.Is(err, ErrRestart) || f.state.Trial == nil {
+			t.Fatalf("got %v, %+v, want a trial", err, f.state)
+		}
+		b, err := trial.Decode(f.state.Trial.Baseline)
+		if err != nil || strings.Join(b.Devices, " ") != "meter1" || strings.Join(b.Uplinks, " ") != "cloud" || !b.Rules || b.Memory != 30<<20 {
+			t.Errorf("baseline is %+v, %v", b, err)
+		}
+		f.trialOf(f.state.Trial.Baseline)
+		if w, err := f.run(settings(true, config.DayWindow{}), 10*time.Minute); err != nil || f.state.Trial != nil || len(f.told) != 1 ||
+			f.told[0] != (Outcome{Gateway: "gw-1", Release: Release{7, "v1.7.0"}, Result: "kept", Slot: "b"}) || w.Status().LastResult != "kept v1.7.0" {
+			t.Errorf("got %v, told %+v, show %+v", err, f.told, w.Status())
+		}
+	})
+}
+
+func TestNotByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the bubble's clock begins at midnight UTC
+		f := newFake()
+		if w, err := f.run(settings(false, config.DayWindow{}), 3*time.Hour); err != nil || f.state.Trial != nil || w.Status().Staged != "v1.7.0" {
+			t.Errorf("not automatic: got %v, %+v, %+v", err, f.state, w.Status())
+		}
+		now := time.Now()
+		begin := (now.Hour()*60 + now.Minute() + 300) % 1440
+		f = newFake()
+		_, err := f.run(settings(true, config.DayWindow{Begin: begin, End: (begin + 120) % 1440}), 24*time.Hour)
+		if at := time.Since(f.began); !errors.Is(err, ErrRestart) || at < 5*time.Hour || at > 7*time.Hour {
+			t.Errorf("started after %v, %v, want within the window of 5h to 7h", at, err)
+		}
+		f = newFake()
+		u := settings(true, config.DayWindow{})
+		u.From = nil
+		if _, err := f.run(u, 24*time.Hour); err != nil || len(f.fetched) != 0 {
+			t.Errorf("without places: got %v, looked %d times", err, len(f.fetched))
+		}
+	})
+}
+
+func TestByHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		w := f.worker(settings(false, config.DayWindow{}))
+		done := make(chan error, 1)
+		go func() { done <- w.Run(t.Context()) }()
+		time.Sleep(time.Minute)
+		f.there = nil
+		if err := w.Apply(t.Context()); !errors.Is(err, ErrNone) {
+			t.Errorf("got %v, want %v", err, ErrNone)
+		}
+		f.there, f.err = &Release{7, "v1.7.0"}, errWrongHash
+		if err := w.Apply(t.Context()); !errors.Is(err, errWrongHash) {
+			t.Errorf("got %v, want %v", err, errWrongHash)
+		}
+		f.err, f.stuck = nil, true
+		if err := w.Apply(t.Context()); err == nil {
+			t.Error("a read-only disk: want an error")
+		}
+		f.stuck = false
+		if err := w.Apply(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, ErrRestart) {
+			t.Errorf("got %v, want %v", err, ErrRestart)
+		}
+		f.trialOf(nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		w = f.worker(settings(false, config.DayWindow{}))
+		go func() { done <- w.Run(ctx) }()
+		time.Sleep(time.Minute)
+		if err := w.Apply(t.Context()); !errors.Is(err, ErrOnTrial) {
+			t.Errorf("got %v, want %v", err, ErrOnTrial)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestTrials(t *testing.T) {
+	b, err := trial.Baseline{Devices: []string{"meter1"}, Uplinks: []string{"cloud"}, Rules: true, Memory: 30 << 20}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		spoil  func(f *fake)
+		want   error
+		result string
+		reason string
+	}{
+		{"well", func(*fake) {}, nil, "kept", ""},
+		{"silent device", func(f *fake) { f.bend(func(s *status.Status) { s.Devices[0].Reads = 0 }) }, ErrRestart, "failed", "device-lost"},
+		{"device that only faults", func(f *fake) { f.bend(func(s *status.Status) { s.Devices[0].State = "fault" }) }, ErrRestart, "failed", "device-lost"},
+		{"nothing delivered", func(f *fake) { f.bend(func(s *status.Status) { s.Uplinks[0].Account.Delivered = 1000 }) }, ErrRestart, "failed", "not-delivered"},
+		{"store opens late", func(f *fake) {
+			f.status = func(up time.Duration) status.Status {
+				s := steady(up)
+				if s.Uplinks[0].Account.Delivered = 1000; up < time.Minute {
+					s.Epoch, s.Uplinks[0].Account.Delivered = "", 0
+				}
+				return s
+			}
+		}, ErrRestart, "failed", "not-delivered"},
+		{"rules are silent", func(f *fake) { f.bend(func(s *status.Status) { s.Judged = 0 }) }, ErrRestart, "failed", "rules-silent"},
+		{"leak", func(f *fake) { f.memory = func(up time.Duration) int64 { return int64(up/time.Second) * 10e6 } }, ErrRestart, "failed", "leaks"},
+		{"disk that takes nothing", func(f *fake) { f.stuck = true }, nil, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake().trialOf(b)
+				c.spoil(f)
+				_, err := f.run(settings(true, config.DayWindow{}), 30*time.Minute)
+				got := Outcome{}
+				if f.state.Last != nil {
+					got = *f.state.Last
+				}
+				if !errors.Is(err, c.want) || got.Result != c.result || !strings.HasPrefix(got.Reason, c.reason) {
+					t.Errorf("got %v, %+v, want %v, %s, %s", err, got, c.want, c.result, c.reason)
+				}
+			})
+		})
+	}
+}
+
+func (f *fake) bend(how func(*status.Status)) {
+	f.status = func(up time.Duration) status.Status {
+		s := steady(up)
+		how(&s)
+		return s
+	}
+}
+
+// TestToldOnce: an outcome is said once, however late, and a refusal once as long as it is the same.
+func TestToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.state.Last, f.mute, f.there = &Outcome{Release: Release{6, "v1.6.0"}, Result: "failed", Reason: "crashed"}, true, nil
+		w := f.worker(settings(true, config.DayWindow{}))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		time.Sleep(time.Hour)
+		f.mu.Lock()
+		f.mute = false
+		f.mu.Unlock()
+		time.Sleep(24 * time.Hour)
+		f.mu.Lock()
+		f.err = errWrongHash
+		f.mu.Unlock()
+		time.Sleep(24 * time.Hour)
+		cancel()
+		<-done
+		if len(f.told) != 2 || f.told[0].Reason != "crashed" || f.told[1].Result != "refused" || f.told[1].Reason != "wrong-hash" || w.Status().Reason != "wrong-hash" {
+			t.Errorf("told %+v, show %+v", f.told, w.Status())
+		}
+	})
+}
+
+// TestAnotherHand: when somebody else has started a release, or taken it back, this program ends for it.
+func TestAnotherHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		time.AfterFunc(time.Hour, func() { f.mu.Lock(); f.state.Current = "b"; f.mu.Unlock() })
+		f.there = nil
+		if _, err := f.run(settings(true, config.DayWindow{}), 24*time.Hour); !errors.Is(err, ErrRestart) || time.Since(f.began) > time.Hour+time.Minute {
+			t.Errorf("got %v after %v", err, time.Since(f.began))
+		}
+	})
+}
