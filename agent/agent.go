@@ -17,6 +17,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/agent/memory"
 	"github.com/tidegate-io/tidegate/agent/output"
+	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
 	"github.com/tidegate-io/tidegate/drivers"
@@ -36,6 +37,10 @@ type Parts struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Ready is called once, when everything runs; nil = nobody waits for it.
 	Ready func()
+	// Update says how releases stand; nil = there is only the one that runs.
+	Update func() status.Update
+	// Safe has it read and buffer, and nothing else: no rules but those that say what may be stored, no uplinks, which keep their place.
+	Safe bool
 }
 
 // An Agent runs one gateway.
@@ -92,6 +97,7 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 	a.lock.Replace(locksOf(cfg))
 	a.board = newBoard(func() time.Time { return parts.Clock().Wall })
 	a.sync.Store(int64(cfg.Buffer.Sync))
+	a.board.set("safe_mode", "", parts.Safe, "")
 	return a, nil
 }
 
@@ -215,7 +221,7 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 
 // makeLine makes judge and store, and decides how numbers and rings go on. Devices are read since began.
 func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool, began time.Duration) error {
-	set, err := a.cfg.RuleSet(began)
+	set, err := a.ruleSet(a.cfg, began)
 	if err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}
@@ -235,6 +241,14 @@ func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool, began time.Du
 	defer a.mu.Unlock()
 	l.line = n
 	return nil
+}
+
+// ruleSet returns the rules of cfg, as far as they run.
+func (a *Agent) ruleSet(cfg *config.Config, began time.Duration) (*rules.Set, error) {
+	if a.parts.Safe {
+		return rules.New(nil, began)
+	}
+	return cfg.RuleSet(began)
 }
 
 // act leaves what a rule demands with the device's output.

@@ -31,7 +31,7 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 	if len(ch.UplinksAdded)+len(ch.UplinksRemoved) > 0 {
 		return fmt.Errorf("only a restart adds or removes an uplink (%s)", strings.Join(slices.Concat(ch.UplinksAdded, ch.UplinksRemoved), ", "))
 	}
-	set, err := next.RuleSet(a.parts.Clock().Boot)
+	set, err := a.ruleSet(next, a.parts.Clock().Boot)
 	if err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}

@@ -27,6 +27,9 @@ func (a *Agent) Status() status.Status {
 		Devices: []status.Device{}, Rules: []status.Rule{}, Uplinks: []status.Uplink{},
 		Update: status.Update{Slot: "package", Version: a.parts.Version},
 	}
+	if a.parts.Update != nil {
+		s.Update = a.parts.Update()
+	}
 	for i := range cfg.Devices {
 		c := &cfg.Devices[i]
 		if d := a.devices[c.Name]; d != nil {

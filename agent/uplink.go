@@ -65,6 +65,9 @@ func endAll(list []*uplink) {
 
 // startUplink starts the forwarder of one uplink. Where that cannot be, which a valid configuration does not lead to, the others go on.
 func (a *Agent) startUplink(base context.Context, l *opened, c config.Uplink) {
+	if a.parts.Safe {
+		return
+	}
 	u, err := a.newUplink(c, l)
 	if err != nil {
 		a.board.set("uplink_down", c.Name, true, err.Error())
