@@ -22,7 +22,7 @@ type Baseline struct {
 }
 
 // MaxBaseline is how long an encoded Baseline is read, in bytes.
-const MaxBaseline = 48 << 10
+const MaxBaseline = 32 << 10
 
 // Encode returns b as bytes for Decode. Devices that do not fit are left out: a gateway has a few hundred.
 func (b Baseline) Encode() ([]byte, error) {
