@@ -3,6 +3,7 @@
 package update
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -115,6 +116,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer t.Stop()
 	began := time.Now()
 	var judge *trial.Judge
+	led := "" // the slot that `current` led to at the start: where the launcher could not follow it, ending would lead nowhere else
 	look := began.Add(w.first())
 	for {
 		select {
@@ -136,9 +138,10 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.o.Log.Error("state of releases", "err", err)
 		case s.Trial == nil:
 			judge = nil
-			if s.Current != s.Slot {
+			if led = cmp.Or(led, s.Current); s.Current != s.Slot && s.Current != led {
 				return ErrRestart
 			}
+			led = s.Current
 		case judge == nil:
 			judge = w.judge(s.Trial)
 		}

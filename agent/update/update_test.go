@@ -323,6 +323,17 @@ func TestToldOnce(t *testing.T) {
 	})
 }
 
+// TestLauncherCannotFollow: where `current` leads elsewhere from the start, as the launcher could not start that, this program goes on.
+func TestLauncherCannotFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.state.Current, f.there = "b", nil
+		if _, err := f.run(settings(true, config.DayWindow{}), 24*time.Hour); err != nil {
+			t.Errorf("got %v, want it to go on", err)
+		}
+	})
+}
+
 // TestAnotherHand: when somebody else has started a release, or taken it back, this program ends for it.
 func TestAnotherHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
