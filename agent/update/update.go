@@ -138,12 +138,12 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.o.Log.Error("state of releases", "err", err)
 		case s.Trial == nil:
 			judge = nil
-			if led = cmp.Or(led, s.Current); s.Current != s.Slot && s.Current != led {
+			if s.Current != s.Slot && s.Current != cmp.Or(led, s.Current) {
 				return ErrRestart
 			}
 			led = s.Current
 		case judge == nil:
-			judge = w.judge(s.Trial)
+			judge, led = w.judge(s.Trial), s.Slot
 		}
 		switch {
 		case judge != nil:

@@ -78,6 +78,13 @@ func (f *fake) Finish(reason string) error {
 	return nil
 }
 
+// set changes what is there, and whether the disk takes anything.
+func (f *fake) set(there *Release, err error, stuck bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.there, f.err, f.stuck = there, err, stuck
+}
+
 func (f *fake) Told() error { f.mu.Lock(); defer f.mu.Unlock(); f.state.IsTold = true; return nil }
 
 func (f *fake) Healthy() error { return nil }
@@ -207,23 +214,25 @@ func TestNotByItself(t *testing.T) {
 func TestByHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
-		w := f.worker(settings(false, config.DayWindow{}))
+		u := settings(false, config.DayWindow{})
+		u.From = nil // it does not look by itself
+		w := f.worker(u)
 		done := make(chan error, 1)
 		go func() { done <- w.Run(t.Context()) }()
 		time.Sleep(time.Minute)
-		f.there = nil
+		f.set(nil, nil, false)
 		if err := w.Apply(t.Context()); !errors.Is(err, ErrNone) {
 			t.Errorf("got %v, want %v", err, ErrNone)
 		}
-		f.there, f.err = &Release{7, "v1.7.0"}, errWrongHash
+		f.set(&Release{7, "v1.7.0"}, errWrongHash, false)
 		if err := w.Apply(t.Context()); !errors.Is(err, errWrongHash) {
 			t.Errorf("got %v, want %v", err, errWrongHash)
 		}
-		f.err, f.stuck = nil, true
+		f.set(f.there, nil, true)
 		if err := w.Apply(t.Context()); err == nil {
 			t.Error("a read-only disk: want an error")
 		}
-		f.stuck = false
+		f.set(f.there, nil, false)
 		if err := w.Apply(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -330,6 +339,21 @@ func TestLauncherCannotFollow(t *testing.T) {
 		f.state.Current, f.there = "b", nil
 		if _, err := f.run(settings(true, config.DayWindow{}), 24*time.Hour); err != nil {
 			t.Errorf("got %v, want it to go on", err)
+		}
+	})
+}
+
+// TestTakenBack: a release on trial that is given up from outside ends.
+func TestTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake().trialOf(nil)
+		time.AfterFunc(time.Minute, func() {
+			if err := f.Finish("expired-trial"); err != nil {
+				t.Error(err)
+			}
+		})
+		if _, err := f.run(settings(true, config.DayWindow{}), time.Hour); !errors.Is(err, ErrRestart) || time.Since(f.began) > 2*time.Minute {
+			t.Errorf("got %v after %v", err, time.Since(f.began))
 		}
 	})
 }
