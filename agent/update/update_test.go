@@ -33,6 +33,7 @@ type fake struct {
 	told    []Outcome
 	mute    bool // Say fails
 	stuck   bool // Switch and Finish do
+	ill     error
 }
 
 func (f *fake) State() (State, error) { f.mu.Lock(); defer f.mu.Unlock(); return f.state, nil }
@@ -87,7 +88,7 @@ func (f *fake) set(there *Release, err error, stuck bool) {
 
 func (f *fake) Told() error { f.mu.Lock(); defer f.mu.Unlock(); f.state.IsTold = true; return nil }
 
-func (f *fake) Healthy() error { return nil }
+func (f *fake) Healthy() error { return f.ill }
 
 func (f *fake) Status() status.Status {
 	f.mu.Lock()
@@ -279,6 +280,7 @@ func TestTrials(t *testing.T) {
 		}, ErrRestart, "failed", "not-delivered"},
 		{"rules are silent", func(f *fake) { f.bend(func(s *status.Status) { s.Judged = 0 }) }, ErrRestart, "failed", "rules-silent"},
 		{"leak", func(f *fake) { f.memory = func(up time.Duration) int64 { return int64(up/time.Second) * 10e6 } }, ErrRestart, "failed", "leaks"},
+		{"judge that hangs", func(f *fake) { f.ill = errors.New("the judge has not gone round") }, ErrRestart, "failed", "unhealthy: the judge"},
 		{"disk that takes nothing", func(f *fake) { f.stuck = true }, nil, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -366,6 +368,31 @@ func TestAnotherHand(t *testing.T) {
 		f.there = nil
 		if _, err := f.run(settings(true, config.DayWindow{}), 24*time.Hour); !errors.Is(err, ErrRestart) || time.Since(f.began) > time.Hour+time.Minute {
 			t.Errorf("got %v after %v", err, time.Since(f.began))
+		}
+	})
+}
+
+// TestBaseline: what counts as healthy is what stands well and went well a short while ago.
+func TestBaseline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.there = nil
+		f.status = func(up time.Duration) status.Status {
+			s := steady(up)
+			n := uint64(up / time.Second)
+			s.Devices = append(s.Devices,
+				status.Device{Name: "seldom", State: "ok", Reads: 1 + n/86400}, status.Device{Name: "faulty", State: "fault", Reads: n}, status.Device{Name: "new", State: "ok"})
+			s.Uplinks = append(s.Uplinks, status.Uplink{Name: "down", Account: status.Account{Delivered: n}})
+			s.Rules, s.Judged = nil, n
+			return s
+		}
+		w, err := f.run(settings(true, config.DayWindow{}), 25*time.Hour)
+		b := w.watch.baseline(time.Now(), time.Minute)
+		if got := fmt.Sprint(b.Devices, b.Uplinks, b.Rules); err != nil || got != "[meter1] [cloud] false" {
+			t.Errorf("got %s, %v", got, err)
+		}
+		if b := w.watch.baseline(time.Now(), 2*time.Hour); fmt.Sprint(b.Devices) != "[meter1 seldom]" {
+			t.Errorf("of two hours: got %v", b.Devices)
 		}
 	})
 }

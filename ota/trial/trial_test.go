@@ -82,6 +82,11 @@ func TestVerdicts(t *testing.T) {
 			s.Memory += 40 << 20
 			return s
 		}, Keep, settle, nil, ""},
+		{"a large one that grows by a fifth", Baseline{Memory: 200 << 20}, func(up time.Duration) Sight {
+			s := well(up)
+			s.Memory += 170<<20 + int64(up/time.Second)<<20/3
+			return s
+		}, Keep, settle, nil, ""},
 		{"it fills its caches while it starts", before(), func(up time.Duration) Sight {
 			s := well(up)
 			s.Memory += min(int64(up/time.Second), 30) << 20
