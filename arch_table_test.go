@@ -115,6 +115,9 @@ var theRules = ruleBook{
 		{what: "sync/receive/subscribe", where: []string{"."}, why: "what a broker delivers; knows no store"},
 		{what: "sync/receive/farend", where: []string{".", "sync/receive", "sync/receive/sink", "sync/receive/subscribe"}, why: "the far end put together, for its program and for demo"},
 		{what: "ota/durable", where: []string{}, why: "files that hold over a power cut; knows no release"},
+		{what: "ota/slots", where: []string{"ota/durable", "ota/release"}, why: "programs on disk, and which of them is started; small, as the launcher is made of it"},
+		{what: "ota/slots/stage", where: []string{"ota/slots"}, why: "how a program gets there; apart, as the library for that brings an HTTP stack that the launcher must not have"},
+		{what: "cmd/tidegate-launch", where: []string{"ota/slots"}, why: "starts the gateway's program: never updated from afar, so as little as can be"},
 		{what: "ota/trial", where: []string{}, why: "pure: is a new release healthy; is told what the gateway sees of itself"},
 		{what: "ota/release", where: []string{}, why: "pure: what is signed of a release, and whom it is for"},
 		{what: "agent/box", where: []string{"."}, why: "rings between goroutines; entries are bytes to them"},
@@ -190,6 +193,7 @@ var theRules = ruleBook{
 		{what: "github.com/expr-lang/expr", where: []string{"rules/lang"}, why: "the syntax tree of conditions"},
 		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/i2cmap"}, why: "strict, with line and column; i2cmap reads its maps"},
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
+		{what: "github.com/minio/selfupdate", where: []string{"ota/slots/stage"}, why: "syncs nothing, bounds nothing, verifies nothing unless told to: one place knows"},
 		{what: "github.com/spf13/cobra", where: []string{"cmd/tidegate-receive", "cmd/tidegate/cli", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
 		{what: "github.com/spf13/pflag", where: []string{"cmd/tidegate/man"}, why: "cobra's flags"},
 		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate/demo"}, why: "the broker of demo"},
@@ -198,7 +202,7 @@ var theRules = ruleBook{
 			what: "golang.org/x/sys", where: []string{
 				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate/cli", "cmd/tidegate/find", "cmd/tidegate/reach",
 				"drivers/board", "drivers/board/gpioline", "drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system",
-				"sync/mqtt",
+				"ota/slots", "sync/mqtt",
 			},
 			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, limits and ends of processes, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
 		},
@@ -213,6 +217,10 @@ var theRules = ruleBook{
 		{what: "C", why: "one static binary, CGO_ENABLED=0"},
 	},
 	reach: []row{
+		{
+			what: "cmd/tidegate-launch", why: "what is never updated from afar must not talk to anybody, nor have what needs updates",
+			where: []string{"net", "github.com/minio", "github.com/theupdateframework", "github.com/klauspost", module + "/agent", module + "/buffer", module + "/sync", module + "/drivers"},
+		},
 		{
 			what: "cmd/tidegate-receive", why: "a receiver in a cloud needs neither a queue nor hardware",
 			where: []string{"github.com/dgraph-io/badger", "periph.io/", "go.bug.st/serial", "github.com/warthog618", module + "/agent", module + "/drivers"},
