@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/ota/durable"
+	"github.com/tidegate-io/tidegate/ota/slots"
+	"github.com/tidegate-io/tidegate/ota/slots/stage"
+)
+
+// TestMain lets the test's own program be the launcher.
+func TestMain(m *testing.M) {
+	if os.Getenv("TIDEGATE_LAUNCH_TEST") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// A gateway is a state directory and the package's program. Its programs are shells, each with something behind its end.
+type gateway struct {
+	t          *testing.T
+	state, lib string
+}
+
+func newGateway(t *testing.T) *gateway {
+	t.Helper()
+	g := &gateway{t: t, state: t.TempDir(), lib: t.TempDir()}
+	g.must(os.WriteFile(filepath.Join(g.lib, "tidegate"), g.shell("0"), 0o755))
+	g.must(os.WriteFile(filepath.Join(g.lib, "release.json"), []byte(`{"counter":10,"version":"v10","sha256":"`+strings.Repeat("0", 64)+`","length":1}`), 0o644))
+	return g
+}
+
+func (g *gateway) must(err error) {
+	g.t.Helper()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func (g *gateway) shell(end string) []byte {
+	g.t.Helper()
+	body, err := os.ReadFile("/bin/sh")
+	g.must(err)
+	return append(body, end...)
+}
+
+func (g *gateway) slots() *slots.Slots {
+	g.t.Helper()
+	builtin, err := slots.ReadBuiltin(g.lib)
+	g.must(err)
+	s, err := slots.Open(filepath.Join(g.state, "ota"), builtin)
+	g.must(err)
+	return s
+}
+
+// try puts a release on trial.
+func (g *gateway) try(counter uint64) {
+	g.t.Helper()
+	body := g.shell(fmt.Sprint(counter))
+	s256, s512 := sha256.Sum256(body), sha512.Sum512(body)
+	g.must(stage.Stage(g.t.Context(), g.slots(), bytes.NewReader(body), slots.Release{
+		Counter: counter, Version: fmt.Sprint("v", counter), Length: int64(len(body)), SHA256: hex.EncodeToString(s256[:]), SHA512: hex.EncodeToString(s512[:]),
+	}))
+	g.must(g.slots().Switch(nil, time.Hour))
+}
+
+func (g *gateway) program(slot slots.Slot) string {
+	return filepath.Join(g.state, "ota/slots", string(slot), "tidegate")
+}
+
+// launcher is the launcher with arguments.
+func (g *gateway) launcher(args ...string) *exec.Cmd {
+	c := exec.CommandContext(g.t.Context(), os.Args[0], append([]string{args[0], "--state", g.state, "--lib", g.lib}, args[1:]...)...)
+	c.Env = append(os.Environ(), "TIDEGATE_LAUNCH_TEST=1", "TIDEGATE_SLOT=wrong")
+	return c
+}
+
+func (g *gateway) run(args ...string) (out, log string) {
+	g.t.Helper()
+	var l strings.Builder
+	c := g.launcher(args...)
+	c.Stderr = &l
+	b, err := c.Output()
+	if err != nil {
+		g.t.Errorf("%q: %v: %s", args, err, l.String())
+	}
+	return string(b), l.String()
+}
+
+// says is a script that says what runs it.
+const says = `echo slot=$TIDEGATE_SLOT path=$(readlink /proc/$$/exe) args=$0,$* files=$(ls -l /proc/$$/fd | grep -cE '/ota/|event')`
+
+// starts wants a program to be started, with what belongs to it, and one line of why.
+func (g *gateway) starts(slot slots.Slot, safe bool, line string, flags ...string) {
+	g.t.Helper()
+	path, args := g.program(slot), "x,y"
+	if slot == slots.Zero {
+		path = filepath.Join(g.lib, "tidegate")
+	}
+	if safe {
+		args += " --safe"
+	}
+	out, log := g.run(append(append([]string{"run"}, flags...), "--", "-c", says, "x", "y")...)
+	// No files: what the launcher had open is closed.
+	if want := fmt.Sprintf("slot=%s path=%s args=%s files=0\n", slot, path, args); out != want {
+		g.t.Errorf("got %q, want %q", out, want)
+	}
+	if last := log[strings.LastIndexByte(strings.TrimSpace(log), '\n')+1:]; !strings.Contains(last, line) || !strings.HasPrefix(last, "tidegate-launch: starting ") {
+		g.t.Errorf("says %q, want %q", log, line)
+	}
+}
+
+func TestRun(t *testing.T) {
+	g := newGateway(t)
+	g.starts(slots.Zero, false, "tidegate, slot 0, release 10 (v10)\n")
+	g.try(11)
+	g.starts(slots.Zero, false, "slot 0", "--beside") // it has not been started yet
+	g.starts(slots.A, false, "slot a, release 11 (v11), on trial, start 1 of 3\n")
+	g.starts(slots.A, false, "slot a", "--beside")
+	g.must(g.slots().Confirm())
+	g.try(12)
+	for n := range slots.Attempts {
+		g.starts(slots.B, false, fmt.Sprintf("on trial, start %d of 3\n", n+1))
+	}
+	g.starts(slots.A, false, "the trial of release 12 has ended: crashed")
+	g.starts(slots.A, false, "slot a, release 11 (v11)\n")
+	out, _ := g.run("status")
+	for _, want := range []string{
+		"current: a\n", "slot 0: release 10 v10\n", "slot a: release 11 v11 confirmed\n", "slot b: release 12 v12 failed\n",
+		"trial: release 12 in slot b: failed crashed, 3 starts, window 1h0m0s\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("status: %q, want %q", out, want)
+		}
+	}
+	g.must(os.Chmod(g.program(slots.A), 0o600))
+	g.must(os.WriteFile(g.program(slots.A), []byte("#!/bin/sh\n"), 0o755))
+	g.starts(slots.Zero, true, "in safe mode: ")
+	g.starts(slots.Zero, false, "slot 0", "--beside") // no command beside the gateway has the flag
+}
+
+// TestKernelRefuses: a program that cannot be started is no end.
+func TestKernelRefuses(t *testing.T) {
+	g := newGateway(t)
+	g.try(11)
+	g.starts(slots.A, false, "slot a")
+	g.must(g.slots().Confirm())
+	g.try(12)
+	g.must(os.Chmod(g.program(slots.B), 0o444)) // as a file system that is mounted noexec
+	g.starts(slots.A, false, "slot a, release 11 (v11)\n")
+	if st := g.slots().State(); st.Trial.Reason != slots.NoExec || st.Current != slots.A || st.Trial.PID != 0 {
+		t.Errorf("got %+v", st)
+	}
+	g.must(os.Chmod(g.program(slots.A), 0o444))
+	g.starts(slots.Zero, true, "in safe mode")
+	g.must(os.Remove(filepath.Join(g.lib, "tidegate")))
+	var exit *exec.ExitError
+	if err := g.launcher("run", "--", "x").Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("with nothing at all: %v, want status 1", err)
+	}
+}
+
+// TestNoState: without a place for state there is slot 0, in safe mode, as nobody knows what was in use.
+func TestNoState(t *testing.T) {
+	g := newGateway(t)
+	g.state = filepath.Join(g.lib, "release.json") // a file
+	g.starts(slots.Zero, true, "slot 0, release 10")
+	g.must(os.WriteFile(filepath.Join(g.lib, "release.json"), []byte("{"), 0o644))
+	g.starts(slots.Zero, true, "slot 0, release 0")
+}
+
+// TestExpire: a program on trial that says nothing is ended from outside, and the one before it starts.
+func TestExpire(t *testing.T) {
+	g := newGateway(t)
+	g.try(11)
+	c := g.launcher("run", "--", "-c", "echo there; exec sleep 1000000")
+	out, err := c.StdoutPipe()
+	g.must(err)
+	g.must(c.Start())
+	_, err = out.Read(make([]byte, 10)) // it runs
+	g.must(err)
+	if out, _ := g.run("expire"); out != "" {
+		t.Errorf("before its time: %q", out)
+	}
+	// Its time is over.
+	p, body, _, err := durable.OpenPair(filepath.Join(g.state, "ota/trial"))
+	g.must(err)
+	var trial slots.Trial
+	g.must(json.Unmarshal(body, &trial))
+	if trial.PID != c.Process.Pid {
+		t.Errorf("process %d is noted, want %d", trial.PID, c.Process.Pid)
+	}
+	trial.Deadline = 1
+	body, err = json.Marshal(&trial)
+	g.must(errors.Join(err, p.Write(body)))
+	said, _ := g.run("expire")
+	if want := fmt.Sprintf("tidegate-launch: the trial of release 11 in slot a has ended: expired-trial; process %d ended\n", trial.PID); said != want {
+		t.Errorf("got %q, want %q", said, want)
+	}
+	if err := c.Wait(); err == nil || !strings.Contains(err.Error(), "terminated") {
+		t.Errorf("it ended with %v", err)
+	}
+	g.starts(slots.Zero, false, "slot 0, release 10 (v10)\n")
+}
+
+// TestUsage: what cannot be understood is said; run goes on all the same.
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{}, {"start"}, {"expire", "--what"}, {"status", "x"}} {
+		var out, log bytes.Buffer
+		if code := command(args, &out, &log); code != 2 || !strings.Contains(log.String(), "usage: tidegate-launch") {
+			t.Errorf("%q: status %d, %q", args, code, log.String())
+		}
+	}
+	g := newGateway(t)
+	c := exec.CommandContext(t.Context(), os.Args[0], "run", "--lib", g.lib, "--state", g.state, "--what", "--", "-c", "echo runs")
+	c.Env = append(os.Environ(), "TIDEGATE_LAUNCH_TEST=1")
+	if out, err := c.Output(); string(out) != "runs\n" || err != nil {
+		t.Errorf("got %q, %v", out, err)
+	}
+}
+
+// TestExpireFails: where nothing can be written it says so, by its status.
+func TestExpireFails(t *testing.T) {
+	g := newGateway(t)
+	g.state = filepath.Join(g.lib, "release.json") // a file
+	var out, log bytes.Buffer
+	if code := command([]string{"expire", "--state", g.state, "--lib", g.lib}, &out, &log); code != 1 || log.Len() == 0 {
+		t.Errorf("status %d, %q, %q", code, out.String(), log.String())
+	}
+}
