@@ -71,6 +71,10 @@ test: deps build ## run the fast tier of tests
 crash: deps build ## kill the gateway 1,000 times under load, cut its power 200 times, account for every reading (KILLS=n CUTS=n)
 	$(RIGTEST) -timeout 24h -v ./testdata/rig/crash -kills $(KILLS) -cuts $(CUTS) -full 60s
 
+.PHONY: brick
+brick: deps ## end an update by kill and by power cut before each system call that changes something: 10 minutes
+	$(RIGTEST) -timeout 2h -v ./testdata/rig/brick -all -show
+
 .PHONY: hil
 hil: deps build ## run the gateway on emulated ARM boards, on Debian's kernels: fetches those and qemu (140 MB), 3 minutes
 	testdata/rig/hil/kernels.sh work/kernels
@@ -82,6 +86,7 @@ long: deps build ## run every test at full length: hours
 	$(RIGTEST) -timeout 24h ./testdata/rig/real ./testdata/rig/misuse
 	go test -count=1 -timeout 24h $$(go list -f '{{range .TestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}' ./...) -rapid.checks=$(HISTORIES)
 	$(MAKE) crash
+	$(MAKE) brick
 	$(MAKE) hil
 
 .PHONY: fuzz
