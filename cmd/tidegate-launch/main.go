@@ -5,6 +5,9 @@
 //	tidegate-launch expire [--state DIR] [--lib DIR]
 //	tidegate-launch status [--state DIR] [--lib DIR]
 //
+// The program is told by TIDEGATE_LIB and TIDEGATE_STATE in its environment what --lib and --state are: it looks after releases only where it was
+// started by the launcher, from the state directory that it keeps its own in.
+//
 // run becomes the program and so returns only where nothing can be started, with status 1. It says in one line what it starts and why. expire
 // ends a trial whose time is over, and its program; a systemd timer runs it. Its status is 1 where it could not.
 package main
@@ -87,7 +90,7 @@ func run(o options, log io.Writer) int {
 	for range 3 {
 		c, fail := choose(o, log, tried)
 		fmt.Fprintf(log, "tidegate-launch: starting %s\n", describe(c))
-		err := c.Start(o.args, os.Environ())
+		err := c.Start(o.args, append(os.Environ(), "TIDEGATE_LIB="+o.lib, "TIDEGATE_STATE="+o.state))
 		fmt.Fprintf(log, "tidegate-launch: %v\n", err)
 		if err := fail(); err != nil {
 			fmt.Fprintf(log, "tidegate-launch: %v\n", err)

@@ -22,7 +22,13 @@ import (
 
 // TestMain lets the test's own program be the launcher.
 func TestMain(m *testing.M) {
-	if os.Getenv("TIDEGATE_LAUNCH_TEST") != "" {
+	switch os.Getenv("TIDEGATE_LAUNCH_TEST") {
+	case "":
+	case "swap": // a launcher beside which somebody puts another program in the place of the one that it has just hashed
+		c, _ := choose(options{state: os.Args[1], lib: os.Args[2]}, os.Stderr, nil)
+		err := errors.Join(os.Rename(c.Path, c.Path+".x"), os.WriteFile(c.Path, []byte("#!/bin/sh\necho another\n"), 0o755))
+		panic(errors.Join(err, c.Start([]string{"-c", "echo hashed"}, nil)))
+	default:
 		main()
 	}
 	os.Exit(m.Run())
@@ -169,6 +175,17 @@ func TestKernelRefuses(t *testing.T) {
 	var exit *exec.ExitError
 	if err := g.launcher("run", "--", "x").Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Errorf("with nothing at all: %v, want status 1", err)
+	}
+}
+
+// TestWhatWasHashedIsStarted: there is nothing between the look at a program and its start.
+func TestWhatWasHashedIsStarted(t *testing.T) {
+	g := newGateway(t)
+	g.try(11)
+	c := exec.CommandContext(t.Context(), os.Args[0], g.state, g.lib)
+	c.Env = append(os.Environ(), "TIDEGATE_LAUNCH_TEST=swap")
+	if out, err := c.Output(); string(out) != "hashed\n" || err != nil {
+		t.Errorf("got %q, %v", out, err)
 	}
 }
 
