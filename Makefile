@@ -75,6 +75,10 @@ crash: deps build ## kill the gateway 1,000 times under load, cut its power 200 
 brick: deps ## end an update by kill and by power cut before each system call that changes something: 10 minutes
 	$(RIGTEST) -timeout 2h -v ./testdata/rig/brick -all -show
 
+.PHONY: delta
+delta: ## measure what deltas between five real commits take: builds six programs, 2 minutes
+	go test -count=1 -timeout 30m -v -run RealCommits ./testdata/rig/delta -pairs 5
+
 .PHONY: hil
 hil: deps build ## run the gateway on emulated ARM boards, on Debian's kernels: fetches those and qemu (140 MB), 3 minutes
 	testdata/rig/hil/kernels.sh work/kernels
@@ -87,6 +91,7 @@ long: deps build ## run every test at full length: hours
 	go test -count=1 -timeout 24h $$(go list -f '{{range .TestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}' ./...) -rapid.checks=$(HISTORIES)
 	$(MAKE) crash
 	$(MAKE) brick
+	$(MAKE) delta
 	$(MAKE) hil
 
 .PHONY: fuzz

@@ -120,6 +120,7 @@ var theRules = ruleBook{
 		{what: "cmd/tidegate-launch", where: []string{"ota/slots"}, why: "starts the gateway's program: never updated from afar, so as little as can be"},
 		{what: "ota/trial", where: []string{}, why: "pure: is a new release healthy; is told what the gateway sees of itself"},
 		{what: "ota/release", where: []string{}, why: "pure: what is signed of a release, and whom it is for"},
+		{what: "ota/delta", where: []string{}, why: "pure: programs to frames and back; knows no file"},
 		{what: "agent/box", where: []string{"."}, why: "rings between goroutines; entries are bytes to them"},
 		{what: "agent/clock", where: []string{"."}, why: "wall time from boot time"},
 		{what: "agent/status", where: []string{"."}, why: "one snapshot, so that web and commands need no agent"},
@@ -197,7 +198,7 @@ var theRules = ruleBook{
 		{what: "github.com/spf13/cobra", where: []string{"cmd/tidegate-receive", "cmd/tidegate/cli", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
 		{what: "github.com/spf13/pflag", where: []string{"cmd/tidegate/man"}, why: "cobra's flags"},
 		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate/demo"}, why: "the broker of demo"},
-		{what: "github.com/klauspost/compress", where: []string{"sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames, gzip of payloads"},
+		{what: "github.com/klauspost/compress", where: []string{"ota/delta", "sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames and programs, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
 				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate/cli", "cmd/tidegate/find", "cmd/tidegate/reach",
