@@ -120,6 +120,7 @@ var theRules = ruleBook{
 		{what: "cmd/tidegate-launch", where: []string{"ota/slots"}, why: "starts the gateway's program: never updated from afar, so as little as can be"},
 		{what: "ota/trial", where: []string{}, why: "pure: is a new release healthy; is told what the gateway sees of itself"},
 		{what: "ota/release", where: []string{}, why: "pure: what is signed of a release, and whom it is for"},
+		{what: "ota/fetch", where: []string{"ota/durable"}, why: "bounded sources of files by length and hash; knows no release and no signature"},
 		{what: "ota/delta", where: []string{}, why: "pure: programs to frames and back; knows no file"},
 		{what: "agent/box", where: []string{"."}, why: "rings between goroutines; entries are bytes to them"},
 		{what: "agent/clock", where: []string{"."}, why: "wall time from boot time"},
@@ -203,7 +204,7 @@ var theRules = ruleBook{
 			what: "golang.org/x/sys", where: []string{
 				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate/cli", "cmd/tidegate/find", "cmd/tidegate/reach",
 				"drivers/board", "drivers/board/gpioline", "drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system",
-				"ota/slots", "sync/mqtt",
+				"ota/fetch", "ota/slots", "sync/mqtt",
 			},
 			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, limits and ends of processes, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
 		},
