@@ -11,7 +11,7 @@ EPOCH   := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
-PROGRAMS := tidegate tidegate-receive
+PROGRAMS := tidegate tidegate-receive tidegate-release
 TARGETS  := linux-amd64 linux-arm64 linux-armv7 linux-armv6
 # GOARCH and GOARM of each target.
 ENV_linux-amd64 := GOOS=linux GOARCH=amd64

@@ -190,6 +190,13 @@ var theRules = ruleBook{
 			what: "cmd/tidegate-receive", why: "the cloud side",
 			where: []string{".", "sync/receive", "sync/receive/sink", "sync/receive/farend"},
 		},
+		{
+			what: "cmd/tidegate-release", why: "the command line of who releases: keys, drafts, publishing; never on a gateway",
+			where: []string{
+				"ota/durable", "ota/publish", "ota/publish/keyfile", "ota/publish/listed", "ota/publish/meta", "ota/publish/outcome", "ota/publish/program",
+				"ota/release",
+			},
+		},
 	},
 	doors: []row{
 		{what: "github.com/adrianmo/go-nmea", where: []string{"drivers/nmea"}, why: "cuts sentences; its fields read empty as 0 and NaN as a number: one place knows"},
@@ -207,17 +214,17 @@ var theRules = ruleBook{
 		{what: "github.com/goccy/go-yaml", where: []string{"agent/config", "agent/config/strict", "drivers/i2cmap"}, why: "strict, with line and column; i2cmap reads its maps"},
 		{what: "github.com/invopop/jsonschema", where: []string{"agent/config/describe"}, why: "the schema is generated from the structs"},
 		{what: "github.com/minio/selfupdate", where: []string{"ota/slots/stage"}, why: "syncs nothing, bounds nothing, verifies nothing unless told to: one place knows"},
-		{what: "github.com/spf13/cobra", where: []string{"cmd/tidegate-receive", "cmd/tidegate/cli", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
+		{what: "github.com/spf13/cobra", where: []string{"cmd/tidegate-receive", "cmd/tidegate-release", "cmd/tidegate/cli", "cmd/tidegate/man"}, why: "commands, completion, man pages"},
 		{what: "github.com/spf13/pflag", where: []string{"cmd/tidegate/man"}, why: "cobra's flags"},
 		{what: "github.com/mochi-mqtt/server/v2", where: []string{"cmd/tidegate/demo"}, why: "the broker of demo"},
 		{what: "github.com/klauspost/compress", where: []string{"ota/delta", "sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames and programs, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
-				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate/cli", "cmd/tidegate/find", "cmd/tidegate/reach",
+				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "cmd/tidegate-release", "cmd/tidegate/cli", "cmd/tidegate/find", "cmd/tidegate/reach",
 				"drivers/board", "drivers/board/gpioline", "drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system",
 				"ota/fetch", "ota/slots", "sync/mqtt",
 			},
-			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, limits and ends of processes, TCP_USER_TIMEOUT, the clock that systemd wants with RELOADING",
+			why: "flock, mmap and fallocate, boot time, statfs, ioctl, pseudo-terminals, limits and ends of processes, TCP_USER_TIMEOUT, a terminal that does not show passphrases, the clock that systemd wants with RELOADING",
 		},
 		{what: "github.com/gorilla/websocket", where: []string{"sync/mqtt"}, why: "wss:// over the same connection as mqtts://, with our own dial"},
 		{what: "golang.org/x/net", where: []string{"sync/mqtt"}, why: "SOCKS5"},
@@ -230,7 +237,6 @@ var theRules = ruleBook{
 		{what: "github.com/theupdateframework/go-tuf/v2", where: []string{"ota/publish", "ota/publish/listed", "ota/publish/meta"}, why: "what TUF signs, and how; its client judges our repository in tests"},
 		{what: "github.com/sigstore/sigstore", where: []string{"ota/publish/meta"}, why: "the shape that go-tuf wants a key in"},
 		{what: "github.com/CycloneDX/cyclonedx-go", why: "judges our lists of what is in a program, with the schema of CycloneDX, in tests"},
-		{what: "golang.org/x/term", where: []string{"cmd/tidegate-release"}, why: "asks for a passphrase without showing it"},
 		{what: "plugin", why: "breaks on any version skew: drivers are compiled in"},
 		{what: "C", why: "one static binary, CGO_ENABLED=0"},
 	},
@@ -242,6 +248,10 @@ var theRules = ruleBook{
 		{
 			what: "cmd/tidegate-receive", why: "a receiver in a cloud needs neither a queue nor hardware",
 			where: []string{"github.com/dgraph-io/badger", "periph.io/", "go.bug.st/serial", "github.com/warthog618", module + "/agent", module + "/drivers"},
+		},
+		{
+			what: "cmd/tidegate-release", why: "it runs where keys are, without a network",
+			where: []string{"net/http", "github.com/dgraph-io/badger", module + "/agent", module + "/drivers", module + "/sync"},
 		},
 		{what: "sync/receive", why: "a library for other people's back ends", where: []string{"github.com/dgraph-io/badger", module + "/agent", module + "/drivers"}},
 		{what: "rules", why: "rules replay must never touch the machine", where: []string{"net", "os", "github.com/dgraph-io/badger"}},
@@ -264,6 +274,8 @@ var theRules = ruleBook{
 		{what: "cmd/tidegate.commit", why: "the linker sets it"},
 		{what: "cmd/tidegate-receive.version", why: "the linker sets it"},
 		{what: "cmd/tidegate-receive.commit", why: "the linker sets it"},
+		{what: "cmd/tidegate-release.version", why: "the linker sets it"},
+		{what: "cmd/tidegate-release.commit", why: "the linker sets it"},
 	},
 	once: []row{
 		{what: "errors.New", why: "an error to compare with"},

@@ -81,7 +81,7 @@ func (r *Repo) Publish(o Online) (gap bool, err error) {
 			return false, err
 		}
 	}
-	if err := r.write(snap.Signed.Version, metadata.SNAPSHOT, snap); err != nil {
+	if err := write(r, metadata.SNAPSHOT, snap); err != nil {
 		return false, err
 	}
 	if next == nil {
@@ -102,11 +102,11 @@ func (r *Repo) mayPublish(by, next *meta.Root, now *meta.Targets) error {
 	}
 	if next != nil {
 		if err := meta.CheckRoot(next, r.newest(), meta.Version(r.newestOrNone())+1); err != nil {
-			return fmt.Errorf("publish root %d: %w: %w", next.Signed.Version, ErrSignatures, err)
+			return fmt.Errorf("publish root %d: %w", next.Signed.Version, err)
 		}
 	}
-	if err := by.VerifyDelegate(metadata.TARGETS, now); err != nil {
-		return fmt.Errorf("publish targets %d: %w: %w; sign a draft of it (`renew` makes one)", now.Signed.Version, ErrSignatures, err)
+	if err := meta.Enough(by, metadata.TARGETS, now); err != nil {
+		return fmt.Errorf("publish targets %d: %w; sign a draft of it (`renew` makes one)", now.Signed.Version, err)
 	}
 	if by.Signed.IsExpired(r.now) {
 		return fmt.Errorf("publish root %d: %w on %s; `root new` drafts another", by.Signed.Version, ErrExpired, by.Signed.Expires.Format(time.RFC3339))
@@ -145,8 +145,8 @@ func (r *Repo) seal(o Online, by *meta.Root, now *meta.Targets) (*meta.Snapshot,
 			return nil, nil, err
 		}
 	}
-	if err := by.VerifyDelegate(metadata.SNAPSHOT, snap); err != nil {
-		return nil, nil, fmt.Errorf("sign snapshot: %w: %w; give --snapshot-key", ErrSignatures, err)
+	if err := meta.Enough(by, metadata.SNAPSHOT, snap); err != nil {
+		return nil, nil, fmt.Errorf("sign snapshot: %w; give --snapshot-key", err)
 	}
 	hold, err := r.hold()
 	if err != nil {
@@ -190,8 +190,8 @@ func (r *Repo) stamp(o Online, by *meta.Root, snap *meta.Snapshot, hold release.
 			return nil, err
 		}
 	}
-	if err := by.VerifyDelegate(metadata.TIMESTAMP, m); err != nil {
-		return nil, fmt.Errorf("sign timestamp: %w: %w; give --timestamp-key", ErrSignatures, err)
+	if err := meta.Enough(by, metadata.TIMESTAMP, m); err != nil {
+		return nil, fmt.Errorf("sign timestamp: %w; give --timestamp-key", err)
 	}
 	return m, nil
 }
@@ -227,7 +227,7 @@ func (r *Repo) publishTargets(m *meta.Targets) error {
 	if err := errors.Join(durable.SyncDir(r.public()), durable.SyncDir(r.draft("files"))); err != nil {
 		return err
 	}
-	return r.write(m.Signed.Version, metadata.TARGETS, m)
+	return write(r, metadata.TARGETS, m)
 }
 
 // publishRoot writes the next root and the timestamp, in an order in which each moment has what fits together: the timestamp first if the
@@ -238,9 +238,9 @@ func (r *Repo) publishRoot(next *meta.Root, stamp *meta.Timestamp, snap *meta.Sn
 		if err := r.writeTimestamp(stamp); err != nil {
 			return false, err
 		}
-		return false, r.write(next.Signed.Version, metadata.ROOT, next)
+		return false, write(r, metadata.ROOT, next)
 	}
-	if err := r.write(next.Signed.Version, metadata.ROOT, next); err != nil {
+	if err := write(r, metadata.ROOT, next); err != nil {
 		return false, err
 	}
 	gap = before != nil && meta.Chain(next, r.timestamp, r.snapshot, r.targets) != nil
@@ -259,21 +259,12 @@ func (r *Repo) writeTimestamp(m *meta.Timestamp) error {
 }
 
 // write writes VERSION.KIND.json.
-func (r *Repo) write(version int64, kind string, m any) error {
-	var body []byte
-	var err error
-	switch m := m.(type) {
-	case *meta.Root:
-		body, err = meta.Render(m)
-	case *meta.Targets:
-		body, err = meta.Render(m)
-	case *meta.Snapshot:
-		body, err = meta.Render(m)
-	}
+func write[T metadata.Roles](r *Repo, kind string, m *metadata.Metadata[T]) error {
+	body, err := meta.Render(m)
 	if err != nil {
 		return err
 	}
-	return r.writePublic(fmt.Sprintf("%d.%s.json", version, kind), body)
+	return r.writePublic(fmt.Sprintf("%d.%s.json", meta.Version(m), kind), body)
 }
 
 // Refresh makes a new timestamp of what is published, and before it a new snapshot if its key is there and half of its life is over.
@@ -298,7 +289,7 @@ func (r *Repo) refresh(o Online, hold release.Hold) error {
 		if snap, _, err = r.seal(o, by, r.targets); err != nil {
 			return err
 		}
-		if err := r.write(snap.Signed.Version, metadata.SNAPSHOT, snap); err != nil {
+		if err := write(r, metadata.SNAPSHOT, snap); err != nil {
 			return err
 		}
 	}

@@ -165,7 +165,9 @@ func (w *town) rotate(k **keyfile.Private) {
 	w.Helper()
 	old := *k
 	*k = newKey(w.T, old.Role)
-	w.must(w.do(func(r *Repo) error { return r.NewRoot([]string{old.ID[:12]}, []keyfile.Public{(*k).Public}, w.now.Add(RootLife)) }))
+	w.must(w.do(func(r *Repo) error {
+		return r.NewRoot([]string{old.ID[:12]}, []keyfile.Public{(*k).Public}, w.now.Add(RootLife))
+	}))
 	w.sign(w.root[0], w.root[1])
 }
 
@@ -333,7 +335,7 @@ func TestStolenOnlineKeys(t *testing.T) {
 	w.must(meta.Sign(forged, w.timestamp))
 	snap, stamp, err := r.seal(w.online(), r.newest(), forged)
 	w.must(err)
-	w.must(errors.Join(r.write(forged.Signed.Version, metadata.TARGETS, forged), r.write(snap.Signed.Version, metadata.SNAPSHOT, snap), r.writeTimestamp(stamp)))
+	w.must(errors.Join(write(r, metadata.TARGETS, forged), write(r, metadata.SNAPSHOT, snap), r.writeTimestamp(stamp)))
 	if got, err := g.ask(w.dir, w.now); err == nil {
 		t.Errorf("the gateway takes targets that nobody signed: %d", got)
 	}
@@ -481,7 +483,9 @@ func TestOnlineKeys(t *testing.T) {
 	refuse(ErrKey, "the root does not name the timestamp key", w.snapshot, newKey(t, keyfile.Timestamp))
 	refuse(ErrKey, "the root does not name the snapshot key", newKey(t, keyfile.Snapshot), w.timestamp)
 	refuse(ErrSignatures, "sign snapshot", w.root...)
-	w.must(w.do(func(r *Repo) error { return r.Refresh(Online{Keys: []*keyfile.Private{w.timestamp}, Timestamp: time.Hour}) }))
+	w.must(w.do(func(r *Repo) error {
+		return r.Refresh(Online{Keys: []*keyfile.Private{w.timestamp}, Timestamp: time.Hour})
+	}))
 	w.verifies()
 }
 
@@ -508,7 +512,9 @@ func TestLostRootKeys(t *testing.T) {
 	w := settled(t)
 	lost := w.root[0]
 	w.root[0] = newKey(t, keyfile.Root)
-	w.must(w.do(func(r *Repo) error { return r.NewRoot([]string{lost.ID}, []keyfile.Public{w.root[0].Public}, w.now.Add(RootLife)) }))
+	w.must(w.do(func(r *Repo) error {
+		return r.NewRoot([]string{lost.ID}, []keyfile.Public{w.root[0].Public}, w.now.Add(RootLife))
+	}))
 	w.sign(w.root[0], w.root[1]) // enough for the new root, not for the one before
 	s, err := w.look().Status()
 	w.must(err)
@@ -567,9 +573,25 @@ func TestExpiry(t *testing.T) {
 	w := settled(t)
 	s, err := w.look().Status()
 	w.must(err)
-	for after, want := range map[time.Duration]int{0: 0, TimestampLife: 0, TimestampLife + 1: 1, SnapshotLife + 1: 2, TargetsLife + 1: 3, RootLife + 1: 4} {
-		if got := s.Expiring(today.Add(after)); len(got) != want || want > 0 && got[0] != "timestamp 1: 2026-12-01T12:00:00Z" {
-			t.Errorf("within %v: got %q, want %d", after, got, want)
+	const day = 24 * time.Hour
+	for _, x := range []struct {
+		after, within time.Duration
+		want          int
+	}{
+		{0, 14 * day, 0},
+		{0, TargetsLife, 0},
+		{0, TargetsLife + 1, 1},
+		{0, RootLife + 1, 2},
+		{TimestampLife, 0, 0},
+		{TimestampLife + 1, 0, 1},
+		{TimestampLife - day, 14 * day, 0},
+		{TimestampLife - day + 1, 14 * day, 1},
+		{SnapshotLife + 1, 0, 2},
+		{TargetsLife + 1, 0, 3},
+		{RootLife + 1, 0, 4},
+	} {
+		if got := s.Expiring(today.Add(x.after), x.within); len(got) != x.want || x.after > 0 && x.want > 0 && got[0] != "timestamp 1: 2026-12-01T12:00:00Z" {
+			t.Errorf("after %v within %v: got %q, want %d", x.after, x.within, got, x.want)
 		}
 	}
 	for _, life := range []time.Duration{TimestampLife, SnapshotLife, TargetsLife, RootLife} {

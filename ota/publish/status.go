@@ -148,11 +148,19 @@ func releasesOf(m *meta.Targets, hold release.Hold) ([]ReleaseStatus, error) {
 	return out, nil
 }
 
-// Expiring says of each piece of metadata that expires before then when it does, the first one first.
-func (s Status) Expiring(then time.Time) []string {
+// onlineNotice is how long before it expires what the online machine renews several times a day is late.
+const onlineNotice = 24 * time.Hour
+
+// Expiring says of each piece of metadata that expires within that time from now when it does, the first one first. Snapshot and timestamp,
+// which never last long, are said when they should have been renewed: a day before, or within that time if it is shorter.
+func (s Status) Expiring(now time.Time, within time.Duration) []string {
 	var due []RoleStatus
 	for _, x := range s.Roles {
-		if x.Expires.Before(then) {
+		notice := within
+		if !x.Role.Offline() {
+			notice = min(within, onlineNotice)
+		}
+		if x.Expires.Before(now.Add(notice)) {
 			due = append(due, x)
 		}
 	}

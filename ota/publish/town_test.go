@@ -288,4 +288,3 @@ func (w *town) listedFiles() []listed.File {
 	w.must(err)
 	return all
 }
-

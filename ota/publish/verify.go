@@ -94,7 +94,7 @@ func (r *Repo) verifyTime() error {
 	if err != nil {
 		return err
 	}
-	if due := s.Expiring(r.now); len(due) > 0 {
+	if due := s.Expiring(r.now, 0); len(due) > 0 {
 		return fmt.Errorf("%w: %s; `refresh` renews the timestamp, `publish` the snapshot, `renew` targets, `root new` a root", ErrExpired, due[0])
 	}
 	return nil

@@ -119,6 +119,18 @@ func Signers[T metadata.Roles](r *Root, role string, m *metadata.Metadata[T]) []
 	return out
 }
 
+// Enough wants m to have the signatures that r asks for.
+func Enough[T metadata.Roles](r *Root, role string, m *metadata.Metadata[T]) error {
+	err := r.VerifyDelegate(role, m)
+	if err == nil {
+		return nil
+	}
+	if got, want := len(Signers(r, role, m)), r.Signed.Roles[role].Threshold; got < want {
+		return fmt.Errorf("%w: got %d, want %d", ErrSignatures, got, want)
+	}
+	return fmt.Errorf("%w: %w", ErrSignatures, err)
+}
+
 // SignedBy asks the library about one key at a time: it says no more than yes or no about a role.
 func SignedBy[T metadata.Roles](key *metadata.Key, id string, m *metadata.Metadata[T]) bool {
 	one := metadata.Root()
@@ -136,11 +148,11 @@ func CheckRoot(next, before *Root, n int64) error {
 		return errors.New("got no consistent snapshots")
 	}
 	if before != nil {
-		if err := before.VerifyDelegate(metadata.ROOT, next); err != nil {
+		if err := Enough(before, metadata.ROOT, next); err != nil {
 			return fmt.Errorf("by the keys before: %w", err)
 		}
 	}
-	return next.VerifyDelegate(metadata.ROOT, next)
+	return Enough(next, metadata.ROOT, next)
 }
 
 // A Signature is one person's, made on a machine of their own.
@@ -193,5 +205,14 @@ func Link(version int64, body []byte) *metadata.MetaFiles {
 
 // Chain wants all to be signed as by asks for.
 func Chain(by *Root, stamp *Timestamp, snap *Snapshot, now *Targets) error {
-	return errors.Join(by.VerifyDelegate(metadata.TIMESTAMP, stamp), by.VerifyDelegate(metadata.SNAPSHOT, snap), by.VerifyDelegate(metadata.TARGETS, now))
+	if err := Enough(by, metadata.TIMESTAMP, stamp); err != nil {
+		return fmt.Errorf("timestamp %d: %w", stamp.Signed.Version, err)
+	}
+	if err := Enough(by, metadata.SNAPSHOT, snap); err != nil {
+		return fmt.Errorf("snapshot %d: %w", snap.Signed.Version, err)
+	}
+	if err := Enough(by, metadata.TARGETS, now); err != nil {
+		return fmt.Errorf("targets %d: %w", now.Signed.Version, err)
+	}
+	return nil
 }
