@@ -162,18 +162,22 @@ func (r *Repo) verifyFiles() error {
 	if err != nil {
 		return err
 	}
+	past, err := r.history()
+	if err != nil {
+		return err
+	}
 	for _, t := range all {
 		if !targetName.MatchString(t.Name) {
 			return fmt.Errorf("%w: gateways refuse the name %q", ErrDamaged, t.Name)
 		}
-		if err := r.verifyFile(t, all); err != nil {
+		if err := r.verifyFile(t, all, past); err != nil {
 			return fmt.Errorf("%s: %w", t.Name, err)
 		}
 	}
 	return nil
 }
 
-func (r *Repo) verifyFile(t listed.File, all []listed.File) error {
+func (r *Repo) verifyFile(t listed.File, all, past []listed.File) error {
 	body, err := readBounded(r.public(t.Stored()), release.MaxProgram)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: the file is missing", ErrDamaged)
@@ -188,7 +192,7 @@ func (r *Repo) verifyFile(t listed.File, all []listed.File) error {
 	}
 	var old []byte
 	if t.Signed.Encoding == release.Delta {
-		if old, err = r.base(t); err != nil {
+		if old, err = r.base(t, past); err != nil {
 			return err
 		}
 	}
@@ -213,11 +217,7 @@ func (r *Repo) verifyFile(t listed.File, all []listed.File) error {
 }
 
 // base returns the program that a delta is made from.
-func (r *Repo) base(t listed.File) ([]byte, error) {
-	past, err := r.history()
-	if err != nil {
-		return nil, err
-	}
+func (r *Repo) base(t listed.File, past []listed.File) ([]byte, error) {
 	for _, x := range past {
 		if x.Signed.Program.SHA256 == t.Signed.Base && (x.Signed.Encoding == release.Zstd || x.Signed.Encoding == release.Plain) {
 			return r.unpack(x)
