@@ -89,6 +89,7 @@ long: deps build ## run every test at full length: hours
 	TIDEGATE_LONG=1 go test -count=1 -timeout 24h ./...
 	$(RIGTEST) -timeout 24h ./testdata/rig/real ./testdata/rig/misuse
 	go test -count=1 -timeout 24h $$(go list -f '{{range .TestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}' ./...) -rapid.checks=$(HISTORIES)
+	$(MAKE) reproducible
 	$(MAKE) crash
 	$(MAKE) brick
 	$(MAKE) delta
@@ -129,6 +130,10 @@ cross-%:
 		$(ENV_$*) $(BUILD) -o dist/$*/$$p ./cmd/$$p; \
 		printf '%-12s %-17s %s bytes\n' $* $$p "$$(stat -c %s dist/$*/$$p)"; \
 	done
+
+.PHONY: reproducible
+reproducible: ## build all programs for all targets from clones in two folders, and compare the bytes: minutes
+	etc/reproducible.sh '$(PROGRAMS)' '$(TARGETS)'
 
 .PHONY: dist
 dist: $(TARGETS:%=dist-%) ## make a tarball per target in dist/
