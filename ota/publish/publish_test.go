@@ -68,6 +68,10 @@ func TestLife(t *testing.T) {
 	if hold, err := w.look().hold(); err != nil || hold[8] != 500 {
 		t.Errorf("after a refresh: got %v (%v), want release 8 held back", hold, err)
 	}
+	w.publish()
+	if hold, err := w.look().hold(); err != nil || hold[8] != 500 {
+		t.Errorf("after a publication: got %v (%v), want release 8 held back", hold, err)
+	}
 	w.must(w.do(func(r *Repo) error { return r.Hold(w.online(), 8, release.All) }))
 	if hold, err := w.look().hold(); err != nil || len(hold) != 0 {
 		t.Errorf("when it is let go: got %v (%v)", hold, err)
@@ -278,9 +282,7 @@ func TestTampering(t *testing.T) {
 		w.must(os.WriteFile(path, good, 0o644))
 	}
 	w.must(os.WriteFile(filepath.Join(w.dir, "public", "more"), nil, 0o644))
-	if err := check(); !errors.Is(err, ErrDamaged) {
-		t.Errorf("a file that nothing names: got %v, want ErrDamaged", err)
-	}
+	w.refuses(check(), ErrDamaged, "nothing names more")
 	w.must(os.Remove(filepath.Join(w.dir, "public", "more")))
 	w.verifies()
 	if least := map[bool]int{false: 60, true: 800}[long]; changes < least {
@@ -298,6 +300,24 @@ func TestEachCaseOfHex(t *testing.T) {
 	if _, err := Open(w.dir, w.now); !errors.Is(err, ErrDamaged) {
 		t.Errorf("got %v, want ErrDamaged", err)
 	}
+}
+
+// TestIdleSignature has a signature beside the good ones that counts for nothing: gateways must take that, and Verify must not.
+func TestIdleSignature(t *testing.T) {
+	w := settled(t)
+	r := w.look()
+	w.must(meta.Sign(r.timestamp, newKey(t, keyfile.Timestamp)))
+	w.must(r.writeTimestamp(r.timestamp))
+	w.sees(w.gateway(), 7)
+	w.refuses(w.do(func(r *Repo) error { return r.Verify(nil) }), ErrDamaged, "counts for nothing")
+}
+
+// TestOtherRoot has a repository that is good in itself, of an owner that gateways do not know.
+func TestOtherRoot(t *testing.T) {
+	w, other := settled(t), newTown(t)
+	pinned, err := other.look().Draft(keyfile.Root)
+	w.must(err)
+	w.refuses(w.do(func(r *Repo) error { return r.Verify(pinned) }), ErrDamaged, "1.root.json is not the root to begin with")
 }
 
 // TestStolenOnlineKeys lets a thief of both online keys publish what he likes: he can hold back, and hand nothing out.

@@ -180,14 +180,14 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// heavy returns a key file that asks for 2^30 rounds.
+// heavy returns a key file that asks for 2^21 rounds.
 func heavy(t *testing.T, body []byte) []byte {
 	t.Helper()
 	plain, err := io.ReadAll(armor.NewReader(bytes.NewReader(body)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	more := regexp.MustCompile(`(-> scrypt \S+ )\d+`).ReplaceAll(plain, []byte("${1}30"))
+	more := regexp.MustCompile(`(-> scrypt \S+ )\d+`).ReplaceAll(plain, []byte("${1}21"))
 	if bytes.Equal(more, plain) {
 		t.Fatalf("no work in %q", plain[:100])
 	}

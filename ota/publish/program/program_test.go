@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/tidegate-io/tidegate/ota/publish/program/programtest"
@@ -110,8 +111,8 @@ func TestReadRefuses(t *testing.T) {
 	if err := errors.Join(os.WriteFile(sparse, good, 0o600), os.Truncate(sparse, 10<<30)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(sparse, p); !errors.Is(err, ErrSize) {
-		t.Errorf("a file of 10 GiB: got %v, want ErrSize", err)
+	if _, err := Read(sparse, p); !errors.Is(err, ErrSize) || !strings.Contains(err.Error(), "got 10737418240 bytes") {
+		t.Errorf("a file of 10 GiB: got %v, want ErrSize before it is read", err)
 	}
 	if _, err := Read(dir, p); !errors.Is(err, ErrSize) {
 		t.Errorf("a folder: got %v, want ErrSize", err)
