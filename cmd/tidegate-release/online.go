@@ -2,12 +2,12 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -143,8 +143,8 @@ func (t tool) pause() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pause --dir REPO --counter N --outcomes FILE --max-failed P --timestamp-key FILE",
 		Short: "Halt a release when too large a share of the gateways that tried it failed",
-		Long: `Read what became of a release, lines of JSON, oldest first: {"gateway":"gw-1","counter":8,"result":"kept"|"failed"|"refused","reason":"..."};
-the last line of each gateway counts. Print the counts as JSON. When more than --max-failed of those that tried it (kept and failed) failed, of
+		Long: `Read what became of a release on the gateways: the files that tidegate-receive writes, in their order, or lines of JSON, oldest first,
+{"gateway":"gw-1","counter":8,"result":"kept"|"failed"|"refused","reason":"..."}. The last one of each gateway counts. Print the counts as JSON. When more than --max-failed of those that tried it (kept and failed) failed, of
 --min at least, halt the release as hold does. For cron on the online machine.
 
 Exit status: 0 it may go on, 2 it is halted, 1 something else is wrong.`,
@@ -154,7 +154,7 @@ Exit status: 0 it may go on, 2 it is halted, 1 something else is wrong.`,
 	dir := dirFlag(c)
 	keys := onlineFlags(c, false)
 	counter := c.Flags().Uint64("counter", 0, "counter of the release (required)")
-	file := c.Flags().String("outcomes", "", "file of outcomes; - = standard input (required)")
+	files := c.Flags().StringArray("outcomes", nil, "file of outcomes; - = standard input (required)")
 	share := c.Flags().String("max-failed", "", "share that may fail, in percent (required)")
 	least := c.Flags().Int("min", 20, "how many gateways must have tried it before it is judged")
 	require(c, "counter", "outcomes", "max-failed")
@@ -163,7 +163,7 @@ Exit status: 0 it may go on, 2 it is halted, 1 something else is wrong.`,
 		if err != nil {
 			return fmt.Errorf("--max-failed: %w", err)
 		}
-		count, err := readOutcomes(*file, *counter, c.InOrStdin())
+		count, err := readOutcomes(*files, *counter, c.InOrStdin())
 		if err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ Exit status: 0 it may go on, 2 it is halted, 1 something else is wrong.`,
 			return err
 		}
 		if count.Unreadable > 0 {
-			t.note("%d lines of %s are no outcomes", count.Unreadable, *file)
+			t.note("%d lines of %s are no outcomes", count.Unreadable, strings.Join(*files, " "))
 		}
 		if !count.Over(most, *least) {
 			return nil
@@ -189,16 +189,22 @@ Exit status: 0 it may go on, 2 it is halted, 1 something else is wrong.`,
 	return c
 }
 
-func readOutcomes(path string, counter uint64, stdin io.Reader) (outcome.Count, error) {
-	if path == "-" {
-		return outcome.Read(stdin, counter)
+// readOutcomes reads files, one after the other.
+func readOutcomes(paths []string, counter uint64, stdin io.Reader) (outcome.Count, error) {
+	var all []io.Reader
+	for _, path := range paths {
+		if path == "-" {
+			all = append(all, stdin)
+			continue
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return outcome.Count{}, fmt.Errorf("read outcomes: %w", err)
+		}
+		defer f.Close()
+		all = append(all, f, strings.NewReader("\n")) // its last line may be half written
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return outcome.Count{}, fmt.Errorf("read outcomes: %w", err)
-	}
-	c, err := outcome.Read(f, counter)
-	return c, errors.Join(err, f.Close())
+	return outcome.Read(io.MultiReader(all...), counter)
 }
 
 // reasons returns those of a count, each with its number.

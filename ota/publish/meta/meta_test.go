@@ -194,3 +194,30 @@ func TestCheckRoot(t *testing.T) {
 		t.Errorf("no consistent snapshots: got %v", err)
 	}
 }
+
+// FuzzParse wants any bytes to be refused or to be what is written again, and nobody to have signed them.
+func FuzzParse(f *testing.F) {
+	t := &testing.T{}
+	root, _ := made(t)
+	now := metadata.Targets(soon)
+	custom := json.RawMessage(`{"a":1}`)
+	now.Signed.Targets["x"] = &metadata.TargetFiles{Length: 1, Hashes: metadata.Hashes{"sha256": make([]byte, 32)}, Custom: &custom}
+	f.Add(bytesOf(t, root))
+	f.Add(bytesOf(t, now))
+	f.Add(bytesOf(t, metadata.Snapshot(soon)))
+	f.Add(bytesOf(t, metadata.Timestamp(soon)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, err := Parse[metadata.TargetsType](b); err == nil && (!bytes.Equal(bytesOf(t, m), b) || Enough(root, "targets", m) == nil) {
+			t.Fatalf("%s is signed", b)
+		}
+		if m, err := Parse[metadata.SnapshotType](b); err == nil && Enough(root, "snapshot", m) == nil {
+			t.Fatalf("%s is signed", b)
+		}
+		if m, err := Parse[metadata.TimestampType](b); err == nil && Enough(root, "timestamp", m) == nil {
+			t.Fatalf("%s is signed", b)
+		}
+		if m, err := Parse[metadata.RootType](b); err == nil && CheckRoot(m, root, 2) == nil {
+			t.Fatalf("%s is signed", b)
+		}
+	})
+}

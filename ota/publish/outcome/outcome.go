@@ -4,6 +4,7 @@ package outcome
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ type Count struct {
 	Reasons    map[string]int `json:"reasons"`    // of Failed and Refused
 }
 
-// record is a line of the file; it may have more fields.
+// record is an outcome; it may have more fields.
 type record struct {
 	Gateway string `json:"gateway"`
 	Counter uint64 `json:"counter"`
@@ -34,8 +35,18 @@ type record struct {
 	Reason  string `json:"reason"`
 }
 
-// Read counts the outcomes of a release among lines of JSON, {"gateway":"gw-1","counter":7,"result":"kept"|"failed"|"refused","reason":"..."},
-// oldest first: the last line of each gateway counts.
+// reading is a line of tidegate-receive, of which the text of _gateway's channel update is an outcome.
+type reading struct {
+	Gateway string  `json:"gw"`
+	Device  string  `json:"device"`
+	Channel string  `json:"channel"`
+	Text    *string `json:"vs"`
+}
+
+// Read counts the outcomes of a release among lines of JSON, oldest first: the last one of each gateway counts. A line is what tidegate-receive
+// writes, of which most are other readings, or an outcome by itself:
+//
+//	{"gateway":"gw-1","counter":7,"result":"kept"|"failed"|"refused","reason":"..."}
 func Read(in io.Reader, counter uint64) (Count, error) {
 	c := Count{Counter: counter, Reasons: map[string]int{}}
 	last := map[string]record{}
@@ -48,13 +59,14 @@ func Read(in io.Reader, counter uint64) (Count, error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return c, fmt.Errorf("read outcomes: %w", err)
 		}
-		var o record
-		switch {
-		case len(line) == 0: // the end
-		case long, json.Unmarshal(line, &o) != nil, o.Gateway == "", o.Counter == 0:
-			c.Unreadable++
-		case o.Counter == counter:
-			last[o.Gateway] = o
+		if len(bytes.TrimSpace(line)) > 0 {
+			o, other, ok := parse(line)
+			switch {
+			case long || !ok && !other:
+				c.Unreadable++
+			case o.Counter == counter:
+				last[o.Gateway] = o
+			}
 		}
 		if err != nil {
 			break
@@ -64,6 +76,24 @@ func Read(in io.Reader, counter uint64) (Count, error) {
 		c.add(o)
 	}
 	return c, nil
+}
+
+// parse reads a line; other = it is a reading of something else.
+func parse(line []byte) (o record, other, ok bool) {
+	var r reading
+	if json.Unmarshal(line, &r) == nil && r.Gateway != "" {
+		if r.Device != "_gateway" || r.Channel != "update" || r.Text == nil {
+			return record{}, r.Device != "", false
+		}
+		line = []byte(*r.Text)
+	}
+	if json.Unmarshal(line, &o) != nil {
+		return record{}, false, false
+	}
+	if r.Gateway != "" {
+		o.Gateway = r.Gateway // who the broker let publish, not who it says it is
+	}
+	return o, false, o.Gateway != "" && o.Counter != 0
 }
 
 func (c *Count) add(o record) {

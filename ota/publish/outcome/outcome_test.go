@@ -28,7 +28,7 @@ func TestRead(t *testing.T) {
 		line("gw-9", 7, "failed", strings.Repeat("x", 200<<10)), line("gw-10", 7, "kept", ""), line("gw-11", 7, "failed", "cut")[:40],
 	}, "\n")
 	c, err := Read(strings.NewReader(text), 7)
-	want := Count{Counter: 7, Kept: 2, Failed: 2, Refused: 2, Other: 1, Unreadable: 7, Reasons: map[string]int{"hung": 2, "other-hardware": 1}}
+	want := Count{Counter: 7, Kept: 2, Failed: 2, Refused: 2, Other: 1, Unreadable: 6, Reasons: map[string]int{"hung": 2, "other-hardware": 1}}
 	if err != nil || !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", c, err, want)
 	}
@@ -66,6 +66,26 @@ func TestOver(t *testing.T) {
 	}
 }
 
+// TestReadReceived takes what tidegate-receive writes: most lines are other readings, and who published counts, not who it says it is.
+func TestReadReceived(t *testing.T) {
+	head := `{"gw":%q,"ep":"k3f9","seq":48211,"lane":"data","device":%q,"channel":%q,"t":1792000000.006,`
+	say := func(gateway, outcome string) string {
+		text, _ := json.Marshal(outcome) // a text
+		return fmt.Sprintf(head, gateway, "_gateway", "update") + `"vs":` + string(text) + "}"
+	}
+	text := strings.Join([]string{
+		fmt.Sprintf(head, "gw-1", "meter1", "r0") + `"v":21.5,"u":"Cel"}`, fmt.Sprintf(head, "gw-1", "_gateway", "gap") + `"vs":"{}"}`,
+		say("gw-1", `{"gateway":"gw-1","counter":7,"version":"v1.7.0","result":"kept","slot":"b"}`),
+		say("gw-2", `{"gateway":"gw-1","counter":7,"version":"v1.7.0","result":"failed","reason":"hung","slot":"package"}`), // it lies
+		say("gw-3", `{"gateway":"gw-3","counter":6,"version":"v1.6.0","result":"failed"}`), say("gw-4", "nonsense"),
+		fmt.Sprintf(head, "gw-1", "meter1", "update") + `"vs":"{\"counter\":7,\"result\":\"failed\"}"}`, // a device that is called so
+	}, "\n")
+	c, err := Read(strings.NewReader(text), 7)
+	if want := (Count{Counter: 7, Kept: 1, Failed: 1, Unreadable: 1, Reasons: map[string]int{"hung": 1}}); err != nil || !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v, %v\nwant %+v", c, err, want)
+	}
+}
+
 // TestReadAgainstModel wants the last result of each gateway to count, whatever the order.
 func TestReadAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -94,6 +114,7 @@ func TestReadAgainstModel(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(line("gw-1", 7, "kept", "") + "\n" + line("gw-1", 7, "failed", "hung")))
 	f.Add([]byte("\n\n{\n"))
+	f.Add([]byte(`{"gw":"gw-1","device":"_gateway","channel":"update","vs":"{\"counter\":7,\"result\":\"failed\"}"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := Read(strings.NewReader(string(b)), 7)
 		lines := strings.Count(string(b), "\n") + 1
