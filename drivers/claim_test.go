@@ -36,3 +36,27 @@ func TestClaims(t *testing.T) {
 		}
 	}
 }
+
+// Where a part or line is found without asking the machine, its node is told; else all that it may be.
+func TestNodesOfClaims(t *testing.T) {
+	i2c := func(bus string) string { return drivers.ClaimI2C(bus, "0x76")[0].Node }
+	line := func(name string) string { return drivers.ClaimLine("line", name).Node }
+	for _, c := range []struct{ got, want string }{
+		{i2c("1"), "/dev/i2c-1"},
+		{i2c("I2C1"), "/dev/i2c-1"},
+		{i2c("/dev/i2c-11"), "/dev/i2c-11"},
+		{i2c(""), "/dev/i2c-*"},
+		{i2c("../mem"), "/dev/i2c-*"},
+		{i2c("-1"), "/dev/i2c-*"},
+		{line("GPIO17"), "/dev/gpiochip*"},
+		{line("gpiochip0:17"), "/dev/gpiochip0"},
+		{line("/dev/gpiochip2:5"), "/dev/gpiochip2"},
+		{line("pinctrl-bcm2711:17"), "/dev/gpiochip*"},
+		{line("0:17"), "/dev/gpiochip*"},
+		{line("gpiochip../mem:17"), "/dev/gpiochip*"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}

@@ -50,6 +50,9 @@ func explainBus(kind, name string, there []string, err error, group, overlay str
 	if strings.Contains(err.Error(), "permission denied") {
 		return fmt.Errorf("open %s: %w; put the gateway's user into the group: sudo usermod -aG %s USER", what, err, group)
 	}
+	if strings.Contains(err.Error(), "operation not permitted") {
+		return fmt.Errorf("open %s: %w; %s", what, err, drivers.HintSandbox)
+	}
 	if text, ok := strings.CutSuffix(err.Error(), "; did you forget to call Init()?"); ok { // periph's word to programmers
 		err = errors.New(text)
 	}

@@ -126,6 +126,8 @@ func TestExplainBus(t *testing.T) {
 			errors.New("i2creg: no bus found; did you forget to call Init()?"), "i2c", "x"),
 		"open I2C bus: no bus; this machine shows none: on a Raspberry Pi put dtparam=i2c_arm=on into /boot/firmware/config.txt and reboot": explainBus("I2C", "", nil, errors.New("no bus"), "i2c", "dtparam=i2c_arm=on"),
 		"open SPI bus X: no bus; there is SPI0.0, SPI0.1": explainBus("SPI", "X", []string{"SPI0.0", "SPI0.1"}, errors.New("no bus"), "spi", ""),
+		"open I2C bus 1: open /dev/i2c-1: operation not permitted; " + drivers.HintSandbox: explainBus("I2C", "1", nil,
+			errors.New("open /dev/i2c-1: operation not permitted"), "i2c", ""),
 		"open I2C bus 1: open /dev/i2c-1: permission denied; put the gateway's user into the group: sudo usermod -aG i2c USER": explainBus("I2C", "1",
 			[]string{"I2C1"}, errors.New("open /dev/i2c-1: permission denied"), "i2c", ""),
 	} {

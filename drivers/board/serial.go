@@ -124,6 +124,8 @@ func explainOpen(path string, err error) error {
 		return fmt.Errorf("%w; on a Raspberry Pi put enable_uart=1 into /boot/firmware/config.txt and reboot", cause)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w; plug the adapter in, or see ls /dev/serial/by-id for the ports that are there", cause)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w; %s", cause, drivers.HintSandbox)
 	case errors.Is(err, fs.ErrPermission) && groupOf(path) == "root":
 		return fmt.Errorf("%w; the port is root's alone: give it a group by a udev rule (GROUP=\"dialout\", MODE=\"0660\"), and put the gateway's "+
 			"user into that: sudo usermod -aG dialout USER", cause)

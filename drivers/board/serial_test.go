@@ -445,6 +445,14 @@ func TestPortOfRootAlone(t *testing.T) {
 	}
 }
 
+// A sandbox refuses with another error than a mode does: there no group helps.
+func TestPortOutsideTheSandbox(t *testing.T) {
+	err := explainOpen("/dev/ttyS0", &fs.PathError{Op: "open", Path: "/dev/ttyS0", Err: syscall.EPERM})
+	if want := "operation not permitted; " + drivers.HintSandbox; err == nil || err.Error() != want || !errors.Is(err, fs.ErrPermission) {
+		t.Fatalf("got %v, want %s", err, want)
+	}
+}
+
 func TestSettingsReachTheTerminal(t *testing.T) {
 	far := newPTY(t)
 	mode, err := serialMode(drivers.Serial{Port: far.Path, Baud: 19200, DataBits: 8, Parity: "none", StopBits: "2"})

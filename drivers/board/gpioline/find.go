@@ -11,6 +11,8 @@ import (
 
 	"github.com/warthog618/go-gpiocdev"
 	"golang.org/x/sys/unix"
+
+	"github.com/tidegate-io/tidegate/drivers"
 )
 
 // A chip is a GPIO chip as the kernel shows it.
@@ -151,6 +153,8 @@ func explain(name string, offset int, err error) error {
 		return fmt.Errorf("the board uses this line for something else (an overlay, a bus), or it cannot do what is asked (pull, edges, debounce): %w", err)
 	case errors.Is(err, unix.ENXIO):
 		return fmt.Errorf("the chip has no interrupt for this line, so that it sees no edges: %w", err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w; %s", err, drivers.HintSandbox)
 	case errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%w; put the gateway's user into the group: sudo usermod -aG gpio USER", err)
 	}

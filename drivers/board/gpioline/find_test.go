@@ -71,6 +71,7 @@ func TestExplain(t *testing.T) {
 		unix.EINVAL: "the board uses this line for something else (an overlay, a bus), or it cannot do what is asked (pull, edges, debounce): invalid argument",
 		unix.ENXIO:  "the chip has no interrupt for this line, so that it sees no edges: no such device or address",
 		unix.EACCES: "permission denied; put the gateway's user into the group: sudo usermod -aG gpio USER",
+		unix.EPERM:  "operation not permitted; " + drivers.HintSandbox,
 		unix.EIO:    "input/output error",
 	} {
 		if got := explain("gpiochip97", 3, err); got.Error() != want || !errors.Is(got, err) {
