@@ -11,13 +11,30 @@ EPOCH   := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
-PROGRAMS := tidegate tidegate-receive tidegate-release
+PROGRAMS := tidegate tidegate-receive tidegate-release tidegate-launch
 TARGETS  := linux-amd64 linux-arm64 linux-armv7 linux-armv6
 # GOARCH and GOARM of each target.
 ENV_linux-amd64 := GOOS=linux GOARCH=amd64
 ENV_linux-arm64 := GOOS=linux GOARCH=arm64
 ENV_linux-armv7 := GOOS=linux GOARCH=arm GOARM=7
 ENV_linux-armv6 := GOOS=linux GOARCH=arm GOARM=6
+
+# Counter of a release (ota/release): the only order that updates know. Each release needs a higher one, which the commit's time is.
+RELEASE_COUNTER ?= $(EPOCH)
+# release.json says what program it lies beside: $(call RELEASE,PROGRAM).
+RELEASE = printf '{"counter":%d,"version":"%s","sha256":"%s","length":%d}\n' $(RELEASE_COUNTER) '$(VERSION)' "$$(sha256sum $(1) | cut -d' ' -f1)" "$$(stat -c %s $(1))"
+
+# Debian packages: architecture, and the target that its programs are of. Debian's armhf is ARM v7, but there is one package for Raspberry Pi OS
+# on a Pi Zero too.
+DEBS := amd64 arm64 armhf
+DEB_amd64 := linux-amd64
+DEB_arm64 := linux-arm64
+DEB_armhf := linux-armv6
+# nfpm's name of the architecture.
+NFPM_amd64 := amd64
+NFPM_arm64 := arm64
+NFPM_armhf := arm6
+DEBVERSION := $(shell etc/deb/version.sh '$(VERSION)' $(EPOCH))
 
 # ./... passes over testdata: rigs of our module are named one by one, what has a go.mod of its own is gone into.
 MODULES := $(patsubst %/go.mod,./%,$(shell find testdata -name go.mod -not -path '*/node_modules/*' 2>/dev/null | sort))
@@ -58,7 +75,7 @@ test: deps build ## run the fast tier of tests
 	@# not from go's cache of results, which does not know what a test builds
 	for m in $(MODULES); do (cd $$m && go vet ./... && go test -count=1 -timeout 10m ./...); done
 	go test -race -timeout 20m ./...
-	$(RIGTEST) -timeout 20m -v $(filter-out ./testdata/rig/hil%,$(RIGS))
+	$(RIGTEST) -timeout 20m -v $(filter-out ./testdata/rig/hil% ./testdata/rig/deb%,$(RIGS))
 	@echo "test: rules and windows against their models, 10,000 cases each"
 	go test -timeout 10m -run AgainstModel ./rules ./rules/window -rapid.checks=10000
 	@echo "test: the buffer as a 32-bit program"
@@ -84,6 +101,18 @@ hil: deps build ## run the gateway on emulated ARM boards, on Debian's kernels: 
 	testdata/rig/hil/kernels.sh work/kernels
 	$(RIGTEST) -timeout 30m -v ./testdata/rig/hil -kernels $(CURDIR)/work/kernels
 
+DEBTEST = -debs $(CURDIR)/dist -tarball $(CURDIR)/dist/tidegate-$(VERSION)-linux-amd64.tar.gz
+.PHONY: deb-check
+deb-check: deps ## make packages and the tarball, install and remove them in a layer above this machine's own system: needs root, 2 minutes
+	$(MAKE) --no-print-directory deb dist-linux-amd64
+	$(RIGTEST) -timeout 20m -v ./testdata/rig/deb $(DEBTEST)
+
+.PHONY: deb-test
+deb-test: deps ## the same in fresh Debian systems, for amd64 and armhf, and boot one: fetches 150 MB, needs root, 20 minutes
+	$(if $(filter-out 0,$(shell id -u)),sudo) testdata/rig/deb/bases.sh work/deb amd64 armhf
+	$(MAKE) --no-print-directory deb dist-linux-amd64
+	$(RIGTEST) -timeout 2h -v ./testdata/rig/deb $(DEBTEST) -base $(CURDIR)/work/deb/amd64 -bases $(CURDIR)/work/deb
+
 .PHONY: long
 long: deps build ## run every test at full length: hours
 	TIDEGATE_LONG=1 go test -count=1 -timeout 24h ./...
@@ -94,6 +123,7 @@ long: deps build ## run every test at full length: hours
 	$(MAKE) brick
 	$(MAKE) delta
 	$(MAKE) hil
+	$(MAKE) deb-test
 
 .PHONY: fuzz
 fuzz: ## fuzz each target (FUZZTIME=10m)
@@ -112,7 +142,7 @@ lint: deps ## look for what the compiler does not mind
 	go mod verify
 	go mod tidy -diff
 	shellcheck $(SCRIPTS)
-	systemd-analyze security --offline=true --threshold=15 --no-pager etc/tidegate.service >/dev/null
+	for u in etc/*.service; do systemd-analyze security --offline=true --threshold=15 --no-pager $$u >/dev/null || { echo "$$u is exposed by more than 1.5" >&2; exit 1; }; done
 
 .PHONY: driver
 driver: ## lay out the folder of a new driver (NAME=name, for a part on an I2C bus BUS=i2c)
@@ -144,8 +174,28 @@ dist-%: cross-%
 	rm -rf dist/$(NAME)
 	mkdir -p dist/$(NAME)
 	install -m 755 $(addprefix dist/$*/,$(PROGRAMS)) etc/install.sh dist/$(NAME)/
-	install -m 644 etc/tidegate.service etc/tidegate.yaml etc/tidegate.schema.json etc/60-tidegate.rules LICENSE README.md CHANGELOG.md dist/$(NAME)/
+	install -m 644 etc/tidegate.service etc/tidegate-expire.service etc/tidegate-expire.timer etc/tidegate.yaml etc/tidegate.schema.json etc/60-tidegate.rules LICENSE README.md CHANGELOG.md dist/$(NAME)/
 	install -m 755 -D -t dist/$(NAME)/examples etc/examples/*
 	echo $* >dist/$(NAME)/target
+	$(call RELEASE,dist/$*/tidegate) >dist/$(NAME)/release.json
 	tar -C dist --sort=name --mtime=@$(EPOCH) --owner=0 --group=0 --numeric-owner --mode=go-w -cf - $(NAME) | gzip -n9 >dist/$(NAME).tar.gz
 	rm -rf dist/$(NAME)
+
+.PHONY: deb
+deb: $(DEBS:%=deb-%) ## make a Debian package per architecture in dist/
+	@cd dist && sha256sum $(DEBS:%=tidegate_$(DEBVERSION)-1_%.deb)
+# Manual and completion come from a program of this machine, as the package's own may not run here.
+deb-%: build
+	@$(MAKE) --no-print-directory cross-$(DEB_$*)
+	rm -rf dist/deb-$* dist/tidegate_*_$*.deb
+	mkdir -p dist/deb-$*/man
+	bin/tidegate man dist/deb-$*/man
+	bin/tidegate completion bash >dist/deb-$*/completion
+	$(call RELEASE,dist/$(DEB_$*)/tidegate) >dist/deb-$*/release.json
+	cp CHANGELOG.md dist/deb-$*/changelog
+	printf 'tidegate (%s-1) unstable; urgency=medium\n\n  * What is new for users: changelog.gz beside this file.\n\n -- Tidegate authors <tidegate@users.noreply.github.com>  %s\n' \
+		'$(DEBVERSION)' "$$(LC_ALL=C date -u -R -d @$(EPOCH))" >dist/deb-$*/changelog.Debian
+	gzip -n9 dist/deb-$*/changelog dist/deb-$*/changelog.Debian dist/deb-$*/man/*
+	ARCH=$(NFPM_$*) VERSION='$(DEBVERSION)' BIN=dist/$(DEB_$*) STAGE=dist/deb-$* SOURCE_DATE_EPOCH=$(EPOCH) \
+		$(TOOL) nfpm package -f etc/deb/nfpm.yaml -p deb -t dist/tidegate_$(DEBVERSION)-1_$*.deb
+	rm -rf dist/deb-$*

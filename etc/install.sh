@@ -6,8 +6,10 @@
 #   sudo ./install.sh purge        remove these and the user as well
 #
 # It puts
-#   tidegate            into /usr/local/bin
-#   tidegate.service    into /etc/systemd/system
+#   tidegate, tidegate-launch, release.json
+#                       into /usr/local/lib/tidegate, which only root can write: what updates bring lies in /var/lib/tidegate
+#   a link to tidegate  into /usr/local/bin
+#   the units           into /etc/systemd/system   (service, and the timer that ends trials of updates)
 #   60-tidegate.rules   into /etc/udev/rules.d      (who may use GPIO lines and I2C buses; quick USB adapters)
 #   tidegate.yaml       into /etc/tidegate          (only if there is none: it never overwrites a configuration)
 #   manual pages        into /usr/local/share/man/man1
@@ -19,8 +21,9 @@ set -eu
 
 ROOT=${ROOT:-}
 here=$(cd "$(dirname "$0")" && pwd)
+lib=$ROOT/usr/local/lib/tidegate
 bin=$ROOT/usr/local/bin/tidegate
-unit=$ROOT/etc/systemd/system/tidegate.service
+units=$ROOT/etc/systemd/system
 rules=$ROOT/etc/udev/rules.d/60-tidegate.rules
 conf=$ROOT/etc/tidegate/tidegate.yaml
 state=$ROOT/var/lib/tidegate
@@ -97,15 +100,39 @@ make_user() {
 	done
 }
 
+# check_package refuses to work beside the Debian package, whose files these would hide.
+check_package() {
+	if live && [ "$(dpkg-query --show --showformat='${db:Status-Status}' tidegate 2>/dev/null || true)" = installed ]; then
+		fail "the package tidegate is installed: bring it up to date by apt-get, or take it away first (apt-get remove tidegate)"
+	fi
+}
+
+# put_unit writes unit $1 with the paths of this installation.
+put_unit() {
+	sed '/^Exec/s#/usr/lib/tidegate#/usr/local/lib/tidegate#g' "$here/$1" >"$work"
+	put "$work" "$units/$1" 644
+}
+
 install_all() {
 	check_machine
+	check_package
 	if live; then
 		[ "$(id -u)" -eq 0 ] || fail "must be root: sudo $0"
 		make_user
 	fi
-	put "$here/tidegate" "$bin" 755
+	put "$here/tidegate" "$lib/tidegate" 755
+	put "$here/tidegate-launch" "$lib/tidegate-launch" 755
+	put "$here/release.json" "$lib/release.json" 644
+	# Earlier releases had the program itself there.
+	mkdir -p "$(dirname "$bin")"
+	ln -s ../lib/tidegate/tidegate "$bin.new"
+	mv -T "$bin.new" "$bin"
 	put "$here/60-tidegate.rules" "$rules" 644
-	put "$here/tidegate.service" "$unit" 644
+	work=$(mktemp)
+	trap 'rm -f "$work"' EXIT
+	for u in tidegate.service tidegate-expire.service tidegate-expire.timer; do
+		put_unit "$u"
+	done
 	rm -f "$man"/tidegate*.1 # a command may be gone
 	"$bin" man "$man"
 	mkdir -p "$(dirname "$completion")"
@@ -138,16 +165,20 @@ install_all() {
 
 # start lets the service begin, or begin anew, but never with a configuration that nobody has looked at.
 start() {
-	systemctl enable --quiet tidegate
+	systemctl enable --quiet tidegate tidegate-expire.timer
+	systemctl restart tidegate-expire.timer
 	if [ "$1" = yes ]; then
 		say "now tell $conf what to read and where to send it, then:"
-		say "  sudo tidegate check --config $conf"
+		say "  sudo tidegate check"
+		say "  sudo tidegate devices --write && sudo systemctl daemon-reload"
 		say "  sudo systemctl start tidegate"
 		return 0
 	fi
 	if ! "$bin" check --config "$conf"; then
 		fail "$conf has faults, see above; the service was not restarted"
 	fi
+	"$bin" devices --config "$conf" --write
+	systemctl daemon-reload
 	systemctl restart tidegate
 	say "tidegate runs: see systemctl status tidegate, tidegate status"
 }
@@ -156,14 +187,23 @@ uninstall() {
 	if live; then
 		[ "$(id -u)" -eq 0 ] || fail "must be root: sudo $0 $1"
 	fi
-	if systemd && [ -e "$unit" ]; then
+	if systemd && [ -e "$units/tidegate.service" ]; then
+		if [ -e "$units/tidegate-expire.timer" ]; then # releases before it had none
+			systemctl disable --quiet --now tidegate-expire.timer
+		fi
 		systemctl disable --quiet --now tidegate
 		say "stopped tidegate"
 	fi
-	for f in "$unit" "$rules" "$bin" "$completion"; do
-		if [ -e "$f" ]; then
+	for f in "$units/tidegate.service" "$units/tidegate-expire.service" "$units/tidegate-expire.timer" "$units/tidegate.service.d/devices.conf" \
+		"$rules" "$bin" "$lib/tidegate" "$lib/tidegate-launch" "$lib/release.json" "$completion"; do
+		if [ -e "$f" ] || [ -L "$f" ]; then
 			rm "$f"
 			say "removed $f"
+		fi
+	done
+	for d in "$units/tidegate.service.d" "$lib"; do
+		if [ -d "$d" ]; then
+			rmdir --ignore-fail-on-non-empty "$d"
 		fi
 	done
 	if [ -e "$man/tidegate.1" ]; then

@@ -167,11 +167,13 @@ func readService(t *testing.T, config string) (s service) {
 			s.patience = time.Duration(seconds) * time.Second
 		}
 	}
-	program, path := slices.Index(s.stopPost, "/usr/local/bin/tidegate"), slices.Index(s.stopPost, "/etc/tidegate/tidegate.yaml")
-	if program != 0 || path < 0 || s.patience == 0 {
+	// The launcher only says which program it is that the rest of the line is for.
+	program, path := slices.Index(s.stopPost, "--"), slices.Index(s.stopPost, "/etc/tidegate/tidegate.yaml")
+	if program < 0 || path < program || s.stopPost[0] != "/usr/lib/tidegate/tidegate-launch" || s.patience == 0 {
 		t.Fatalf("the service file has ExecStopPost %q, TimeoutStopSec %v", s.stopPost, s.patience)
 	}
 	s.stopPost[program], s.stopPost[path] = programs.Gateway, config
+	s.stopPost = s.stopPost[program:]
 	return s
 }
 
