@@ -1,0 +1,166 @@
+package trust
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A moment is what was served at some time, with the keys that were good for it.
+type moment struct {
+	source          *repo
+	versions        Versions
+	online, offline string
+}
+
+func (r *repo) moment() moment {
+	return moment{
+		r.frozen(),
+		Versions{r.root.Version, r.timestamp.Version, r.snapshot.Version, r.targets.Version},
+		keySet(&r.root, timestamp, snapshot), keySet(&r.root, timestamp, snapshot, targets),
+	}
+}
+
+// TestTrustAgainstModel has an owner who publishes and rotates keys, an attacker who serves whatever was served before, a card that spoils a file,
+// and power that goes. What the owner serves is always taken; of what is older than anything taken under the same keys, nothing.
+func TestTrustAgainstModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		r := newRepo(t)
+		g := newGateway(t, r)
+		past := []moment{r.moment()}
+		var best moment // of what was taken; versions go back only with the keys that they were signed by
+		var counter uint64
+		spoiled, rotated := false, 0
+		take := func(from moment) {
+			if from.versions.Root < best.versions.Root {
+				rt.Fatalf("took root %d after %d", from.versions.Root, best.versions.Root)
+			}
+			if from.online == best.online && (from.versions.Timestamp < best.versions.Timestamp || from.versions.Snapshot < best.versions.Snapshot) {
+				rt.Fatalf("took %+v after %+v", from.versions, best.versions)
+			}
+			if from.offline == best.offline && from.versions.Targets < best.versions.Targets {
+				rt.Fatalf("took %+v after %+v", from.versions, best.versions)
+			}
+			best, spoiled = from, false
+			if g.last.Versions != from.versions {
+				rt.Fatalf("got %+v, want %+v", g.last.Versions, from.versions)
+			}
+		}
+		g.source = r
+		for range rapid.IntRange(1, 6).Draw(rt, "steps") {
+			switch rapid.SampledFrom([]string{"publish", "stamp", "rotate", "good", "attack", "attack", "spoil", "cut", "count"}).Draw(rt, "step") {
+			case "publish":
+				r.publish(targets, snapshot, timestamp)
+				past = append(past, r.moment())
+			case "stamp":
+				r.publish(timestamp)
+				past = append(past, r.moment())
+			case "rotate":
+				rotated++
+				role := rapid.SampledFrom([]string{targets, snapshot, timestamp}).Draw(rt, "role")
+				r.grant(role, 1, newKey(fmt.Sprint(role, rotated)))
+				if rapid.Bool().Draw(rt, "back to 1") {
+					r.timestamp.Version = 0
+					if role != timestamp {
+						r.targets.Version = 0
+					}
+					if role == snapshot {
+						r.snapshot.Version = 0
+					}
+				}
+				if role == targets { // the online keys are the same ones: their versions go on
+					r.timestamp.Version = max(r.timestamp.Version, past[len(past)-1].versions.Timestamp)
+				}
+				r.publish(root, targets, snapshot, timestamp)
+				past = append(past, r.moment())
+			case "good":
+				if err := g.refresh(); err != nil {
+					rt.Fatalf("got %v of the owner's source", err)
+				}
+				take(r.moment())
+			case "attack":
+				from := past[rapid.IntRange(0, len(past)-1).Draw(rt, "moment")]
+				g.source = from.source
+				switch err := g.refresh(); {
+				case err == nil:
+					take(from)
+				case !errors.Is(err, ErrRollback) && !errors.Is(err, ErrSignature) && !errors.Is(err, ErrChanged):
+					rt.Fatalf("got %v of an older source", err)
+				case from.versions == r.moment().versions:
+					rt.Fatalf("got %v of what is served now", err)
+				}
+				g.source = r
+			case "spoil": // one file at a time: two of the floors and the cache at once prove nothing any more
+				if tree := g.tree(); !spoiled && len(tree) > 0 {
+					spoiled = true
+					g.spoil(rapid.SampledFrom(slices.Sorted(maps.Keys(tree))).Draw(rt, "file"), damages[rapid.SampledFrom(slices.Sorted(maps.Keys(damages))).Draw(rt, "damage")])
+				}
+			case "cut":
+				c := cut{rapid.IntRange(0, 8).Draw(rt, "at"), rapid.SampledFrom([]string{"within", "behind"}).Draw(rt, "when")}
+				if _, err := g.cutting(c, func(tr *Trust) error {
+					_, err := tr.Refresh(context.Background(), r, day)
+					return err
+				}); err != nil && !errors.Is(err, errCut) {
+					rt.Fatalf("got %v, want %v", err, errCut)
+				}
+			case "count":
+				tr, err := Open(g.dir, g.pinned)
+				if err == nil && tr.Counter() == counter {
+					counter++
+					err = tr.RaiseCounter(counter)
+				}
+				if err != nil || tr.Counter() != counter {
+					rt.Fatalf("got counter %d (%v), want %d", tr.Counter(), err, counter)
+				}
+			}
+		}
+		if err := g.refresh(); err != nil {
+			rt.Fatalf("got %v of the owner's source in the end", err)
+		}
+		take(r.moment())
+		if tr, err := Open(g.dir, g.pinned); err != nil || tr.Counter() != counter {
+			rt.Fatalf("got counter %d (%v), want %d", tr.Counter(), err, counter)
+		}
+	})
+}
+
+// FuzzFloors reads floors of any bytes.
+func FuzzFloors(f *testing.F) {
+	r := newRepo(f)
+	g := newGateway(f, r)
+	g.wantGood(Versions{1, 1, 1, 1})
+	for _, s := range []string{`{"format":1,"counter":7,"root":2}`, `{"format":1,"timestamp":9223372036854775807,"newest":"x"}`, `null`, `[`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		dir := folder(t)
+		tr, err := Open(dir, g.pinned)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.pair.Write(body); err != nil {
+			return // too long
+		}
+		if tr, err = Open(dir, g.pinned); err != nil {
+			t.Fatal(err)
+		}
+		damaged := tr.Damage() != nil
+		if damaged && tr.floors != (floors{Format: floorsFormat}) {
+			t.Fatalf("got %+v of what is damaged", tr.floors)
+		}
+		counter := tr.Counter()
+		err = tr.RaiseCounter(counter + 1)
+		again, err2 := Open(dir, g.pinned)
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		if counter+1 != 0 && again.Counter() != counter+1 {
+			t.Fatalf("got counter %d, want %d", again.Counter(), counter+1)
+		}
+	})
+}
