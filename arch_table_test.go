@@ -114,6 +114,10 @@ var theRules = ruleBook{
 		{what: "sync/receive/sink", where: []string{".", "sync/wire", "sync/receive"}, why: "a store of the far end"},
 		{what: "sync/receive/subscribe", where: []string{"."}, why: "what a broker delivers; knows no store"},
 		{what: "sync/receive/farend", where: []string{".", "sync/receive", "sync/receive/sink", "sync/receive/subscribe"}, why: "the far end put together, for its program and for demo"},
+		{
+			what: "ota", where: []string{"ota/delta", "ota/durable", "ota/fetch", "ota/release", "ota/slots", "ota/trust"},
+			why: "from a look to a release in the free slot; knows no gateway",
+		},
 		{what: "ota/durable", where: []string{}, why: "files that hold over a power cut; knows no release"},
 		{what: "ota/slots", where: []string{"ota/durable", "ota/release"}, why: "programs on disk, and which of them is started; small, as the launcher is made of it"},
 		{what: "ota/slots/stage", where: []string{"ota/slots"}, why: "how a program gets there; apart, as the library for that brings an HTTP stack that the launcher must not have"},
@@ -152,7 +156,7 @@ var theRules = ruleBook{
 		{what: "agent/output", where: []string{".", "drivers"}, why: "what outputs are set to, and when; knows no rule and no reader"},
 		{what: "agent/memory", where: []string{"drivers"}, why: "bytes of devices over restarts; knows no device"},
 		{what: "agent/web", where: []string{".", "agent/status"}, why: "the page knows Status and a few functions"},
-		{what: "agent/update", where: []string{"agent/config", "agent/status", "ota/trial"}, why: "when to look for releases, and whether one does well; what they are on disk it is given"},
+		{what: "agent/update", where: []string{"agent/config", "agent/status", "ota", "ota/slots", "ota/trial"}, why: "when to look for releases, and whether one does well; what they are on disk it is given"},
 		{
 			what: "agent", why: "puts levels 0 to 2 together; is given drivers and Host by cmd, so that its tests compile without them",
 			where: []string{
@@ -179,6 +183,10 @@ var theRules = ruleBook{
 			where: []string{".", "agent/config", "agent/output", "agent/status", "drivers"},
 		},
 		{what: "cmd/tidegate/nodes", where: []string{"agent/config", "drivers"}, why: "device nodes of a configuration as the service's sandbox has them"},
+		{
+			what: "cmd/tidegate/releases", where: []string{"agent/config", "agent/update", "ota", "ota/release"},
+			why: "what a configuration and a machine are to package ota, and the process in which releases are fetched",
+		},
 		{what: "cmd/tidegate/reach", where: []string{"agent/config"}, why: "the gateway's socket and files"},
 		{what: "cmd/tidegate/told", where: []string{"agent/status"}, why: "answers of a gateway in words; asks nobody"},
 		{what: "cmd/tidegate/tried", where: []string{"agent/config", "agent/config/strict", "rules/cases"}, why: "what became of files of cases, for people"},

@@ -1,0 +1,184 @@
+package ota
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/ota/release"
+	islots "github.com/tidegate-io/tidegate/ota/slots"
+	"github.com/tidegate-io/tidegate/ota/trust"
+)
+
+const (
+	hashA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	hashB = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+)
+
+// signed returns the file of a release for this test's machine.
+func signed(counter uint64, change func(*release.File)) release.File {
+	f := release.File{
+		Counter: counter, Version: fmt.Sprintf("v%d", counter), GOOS: "linux", GOARCH: "arm64", Hardware: []string{}, Stage: release.All, Encoding: release.Zstd,
+		Program: release.Digest{Length: 1000, SHA256: fmt.Sprintf("%064x", counter), SHA512: strings.Repeat("c", 128)},
+	}
+	if change != nil {
+		change(&f)
+	}
+	return f
+}
+
+func file(t testing.TB, name string, length int64, f release.File) trust.File {
+	custom, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trust.File{Name: name, Stored: name, Length: length, SHA256: hashA, SHA512: strings.Repeat("d", 128), Custom: custom}
+}
+
+// machine runs release 5.
+func machine() chosen {
+	return chosen{
+		machine: release.Machine{Gateway: "gw-1", GOOS: "linux", GOARCH: "arm64", Agent: 5}, floor: 5,
+		failed: func(string) bool { return false }, bases: map[string]string{hashB: "/slots/a/tidegate"},
+	}
+}
+
+func TestChoose(t *testing.T) {
+	delta := func(base string) func(*release.File) {
+		return func(f *release.File) { f.Encoding, f.Base = release.Delta, base }
+	}
+	other := func(f *release.File) { f.GOARCH = "amd64" }
+	arm := func(v string) func(*release.File) { return func(f *release.File) { f.GOARCH, f.GOARM = "arm", v } }
+	bad := trust.File{Name: "bad", Custom: []byte(`{"counter":9}`)}
+	for _, c := range []struct {
+		name   string
+		files  []trust.File
+		change func(*chosen)
+		want   string // files by which it can be had
+		why    error
+	}{
+		{name: "nothing"},
+		{name: "what runs, and older", files: []trust.File{file(t, "5", 9, signed(5, nil)), file(t, "4", 9, signed(4, nil))}},
+		{name: "the newest", files: []trust.File{file(t, "6", 9, signed(6, nil)), file(t, "8", 9, signed(8, nil)), file(t, "7", 9, signed(7, nil))}, want: "8"},
+		{name: "the shortest first", files: []trust.File{file(t, "full", 90, signed(6, nil)), file(t, "delta", 9, signed(6, delta(hashB)))}, want: "delta full"},
+		{name: "a delta of a program that is not here", files: []trust.File{file(t, "delta", 9, signed(6, delta(hashA))), file(t, "full", 90, signed(6, nil))}, want: "full"},
+		{name: "another platform is no reason", files: []trust.File{file(t, "6", 9, signed(6, other))}},
+		{name: "other hardware", files: []trust.File{file(t, "6", 9, signed(6, func(f *release.File) { f.Hardware = []string{"x"} }))}, why: release.ErrHardware},
+		{
+			name:  "the newest is not for us, one before is",
+			files: []trust.File{file(t, "7", 9, signed(7, func(f *release.File) { f.Tenant = "x" })), file(t, "6", 9, signed(6, nil))}, want: "6", why: release.ErrTenant,
+		},
+		{
+			name:  "the newest is for us, one before is not",
+			files: []trust.File{file(t, "6", 9, signed(6, func(f *release.File) { f.Tenant = "x" })), file(t, "7", 9, signed(7, nil))}, want: "7",
+		},
+		{name: "it failed here", files: []trust.File{file(t, "6", 9, signed(6, nil))}, change: func(by *chosen) { by.failed = func(string) bool { return true } }, why: islots.ErrKnown},
+		{name: "held back", files: []trust.File{file(t, "6", 9, signed(6, nil))}, change: func(by *chosen) { by.hold = release.Hold{6: 0} }, why: release.ErrHalted},
+		{name: "fields of tomorrow", files: []trust.File{bad, file(t, "6", 9, signed(6, nil))}, want: "6"},
+		{name: "nothing but fields of tomorrow", files: []trust.File{bad}, why: release.ErrCustom},
+		{
+			name:  "slots are lost, and slot 0 is older than the floor",
+			files: []trust.File{file(t, "6", 9, signed(6, nil)), file(t, "7", 9, signed(7, nil))}, change: func(by *chosen) { by.floor = 7 }, want: "7",
+		},
+		{name: "below the floor", files: []trust.File{file(t, "6", 9, signed(6, nil))}, change: func(by *chosen) { by.floor = 7 }},
+		{
+			name: "for ARM v6 and v7", change: func(by *chosen) { by.machine.GOARCH, by.machine.GOARM = "arm", "7" }, want: "v7",
+			files: []trust.File{file(t, "v6", 9, signed(6, arm("6"))), file(t, "v7", 90, signed(6, arm("7")))},
+		},
+		{
+			name: "for ARM v6", change: func(by *chosen) { by.machine.GOARCH, by.machine.GOARM = "arm", "6" }, want: "v6",
+			files: []trust.File{file(t, "v7", 9, signed(6, arm("7"))), file(t, "v6", 90, signed(6, arm("6")))},
+		},
+		{name: "a list of what is in it", files: []trust.File{file(t, "sbom", 9, signed(6, func(f *release.File) { f.Encoding, f.SBOM = release.SBOM, hashA }))}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			by := machine()
+			if c.change != nil {
+				c.change(&by)
+			}
+			list, why := choose(c.files, by)
+			var names []string
+			for _, o := range list {
+				names = append(names, o.file.Name)
+			}
+			if got := strings.Join(names, " "); got != c.want || !errors.Is(why, c.why) || (c.why == nil) != (why == nil) {
+				t.Errorf("got %q, %v, want %q, %v", got, why, c.want, c.why)
+			}
+		})
+	}
+}
+
+// TestChooseNeverGoesBack: whatever is signed, what is chosen is newer than what runs and not below the floor, fits, has not failed, and is the newest such.
+func TestChooseNeverGoesBack(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		by := machine()
+		by.machine.Agent, by.floor = rapid.Uint64Range(0, 6).Draw(r, "runs"), rapid.Uint64Range(0, 8).Draw(r, "floor")
+		var files []trust.File
+		var all []release.File
+		for i := range rapid.IntRange(0, 6).Draw(r, "files") {
+			f := signed(rapid.Uint64Range(1, 9).Draw(r, "counter"), func(f *release.File) {
+				f.Stage = release.Stage(rapid.SampledFrom([]int{0, int(release.All)}).Draw(r, "stage"))
+				f.MinAgent = rapid.Uint64Range(0, 7).Draw(r, "min")
+			})
+			files, all = append(files, file(t, fmt.Sprint(i), rapid.Int64Range(1, 9).Draw(r, "length"), f)), append(all, f)
+		}
+		may := func(f release.File) bool {
+			return f.Counter > by.machine.Agent && f.Counter >= by.floor && f.Fits(by.machine) == nil
+		}
+		best := uint64(0)
+		for _, f := range all {
+			if may(f) {
+				best = max(best, f.Counter)
+			}
+		}
+		list, _ := choose(files, by)
+		if (len(list) > 0) != (best > 0) {
+			r.Fatalf("got %d offers, best is %d of %+v", len(list), best, all)
+		}
+		for _, o := range list {
+			if o.signed.Counter != best || !may(o.signed) {
+				r.Fatalf("got release %d, best is %d of %+v", o.signed.Counter, best, all)
+			}
+		}
+		if !slices.IsSortedFunc(list, func(a, b offer) int { return int(a.file.Length - b.file.Length) }) {
+			r.Fatalf("not the shortest first: %+v", list)
+		}
+	})
+}
+
+// TestRefused: programs that are none are remembered, so many, and damage remembers none.
+func TestRefused(t *testing.T) {
+	u, err := Open(Options{Dir: filepath.Join(t.TempDir(), "ota"), Lib: t.TempDir()})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	sum := func(i int) string { return fmt.Sprintf("%064x", i) }
+	for i := range maxRefused + 3 {
+		if u.isBad(sum(i)) {
+			t.Errorf("program %d is bad before it was refused", i)
+		}
+		if err := errors.Join(u.refuse(sum(i)), u.refuse(sum(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range maxRefused + 3 {
+		if got, want := u.isBad(sum(i)), i >= 3; got != want {
+			t.Errorf("program %d is bad: got %v, want %v", i, got, want)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(u.o.Dir, "refused"), bytes.Repeat([]byte{'a'}, 100_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if u.isBad(sum(9)) {
+		t.Error("damage is believed")
+	}
+}

@@ -1,0 +1,312 @@
+// Package ota brings releases of the gateway onto the machine it runs on: it looks for one that is signed and meant for this machine (package
+// trust, package release), downloads it (fetch, delta), and leaves it in the slot that is not in use (slots). It starts nothing, and knows
+// nothing of what a gateway does: whether a release on trial does well is judged by others (trial), and told to it.
+//
+// README.md beside this file says what lies on disk, and what survives a cut at any moment.
+package ota
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/tidegate-io/tidegate/ota/delta"
+	"github.com/tidegate-io/tidegate/ota/durable"
+	"github.com/tidegate-io/tidegate/ota/fetch"
+	"github.com/tidegate-io/tidegate/ota/release"
+	"github.com/tidegate-io/tidegate/ota/slots"
+	"github.com/tidegate-io/tidegate/ota/slots/stage"
+	"github.com/tidegate-io/tidegate/ota/trust"
+)
+
+// Options are what an Updater is made of.
+type Options struct {
+	Dir     string          // <state_dir>/ota
+	Lib     string          // the package's folder, with slot 0: tidegate and release.json
+	Root    []byte          // root.json that trust begins with; empty = no updates
+	Places  []string        // where releases are, see fetch.New
+	TLS     *tls.Config     // for the servers among them; nil = the machine's authorities
+	Rate    int64           // bytes a second, 0 = no limit
+	Machine release.Machine // this one; Agent is found out here
+	Built   time.Time       // when this program was built: no clock is believed that is before
+	Log     *slog.Logger
+}
+
+// cycle is how long a Fetch may take.
+const cycle = 30 * time.Minute
+
+// An Updater is what there is of releases on one machine.
+type Updater struct {
+	o     Options
+	slots *slots.Slots
+}
+
+// A Release is one that can be started.
+type Release struct {
+	Counter uint64
+	Version string
+}
+
+// Errors that are not those of the packages below. Reason names all.
+var (
+	ErrBusy  = errors.New("another process is looking for a release")
+	ErrKnown = slots.ErrKnown
+)
+
+// Open opens what is on disk. With an error it serves as far as it can: State, and what ends a trial.
+func Open(o Options) (*Updater, error) {
+	builtin, err := slots.ReadBuiltin(o.Lib)
+	s, err2 := slots.Open(o.Dir, builtin)
+	return &Updater{o: o, slots: s}, errors.Join(err, err2)
+}
+
+// Slots are what lies in them, and the trial.
+func (u *Updater) Slots() *slots.Slots { return u.slots }
+
+// Own returns the slot that the program at path, os.Executable's, lies in. That path has no links in it; the configuration's may.
+func (u *Updater) Own(path string) slots.Slot {
+	dir, err := filepath.EvalSymlinks(u.o.Dir)
+	if err != nil {
+		dir = u.o.Dir // then nothing runs from there
+	}
+	for _, s := range [...]slots.Slot{slots.A, slots.B} {
+		if filepath.Dir(path) == filepath.Join(dir, "slots", string(s)) {
+			return s
+		}
+	}
+	return slots.Zero
+}
+
+// Running returns the release that is in use: what runs without a trial.
+func (u *Updater) Running() Release {
+	st := u.slots.State()
+	r := Release{Counter: st.Builtin.Counter, Version: st.Builtin.Version}
+	for _, c := range st.Slots {
+		if c.State == "confirmed" && c.Counter > r.Counter {
+			r = Release{Counter: c.Counter, Version: c.Version}
+		}
+	}
+	return r
+}
+
+// trust opens what is trusted.
+func (u *Updater) trust() (*trust.Trust, error) {
+	t, err := trust.Open(u.o.Dir, u.o.Root)
+	if err != nil {
+		return nil, err
+	}
+	// A release that was kept is a floor, whatever becomes of the slots. A cut between the two is mended here.
+	if st := u.slots.State().Trial; st.Phase == slots.Kept && st.Counter > t.Counter() {
+		err = t.RaiseCounter(st.Counter)
+	}
+	return t, err
+}
+
+// Confirm keeps the release on trial, which this program is. From then on none before it is taken, whatever becomes of the slots.
+func (u *Updater) Confirm() error {
+	if err := u.slots.Confirm(); err != nil {
+		return err
+	}
+	_, err := u.trust() // raises the floor
+	if errors.Is(err, trust.ErrNoTrust) {
+		return nil // the release came by hand of who has root; the floor follows when there is trust again
+	}
+	return err
+}
+
+// A Look is what a look for releases has found.
+type Look struct {
+	Trusted trust.Trusted
+	Running Release
+	Best    *Release // the newest one that is newer, and meant for this machine; nil = there is none
+	Why     error    // what stands in the way of the newest there is; nil = nothing, or it is the best
+	offers  []offer  // files by which Best can be had, the shortest first
+	from    *fetch.Source
+}
+
+// Look finds out what there is, and takes nothing of it but what is trusted of metadata.
+func (u *Updater) Look(ctx context.Context) (*Look, error) {
+	unlock, err := u.turn()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return u.look(ctx)
+}
+
+func (u *Updater) look(ctx context.Context) (*Look, error) {
+	t, err := u.trust()
+	if err != nil {
+		return nil, err
+	}
+	src, err := fetch.New(u.o.Places, fetch.Options{Rate: u.o.Rate, TLS: u.o.TLS})
+	if err != nil {
+		return nil, err
+	}
+	l := &Look{Running: u.Running()}
+	var failed []error
+	for _, one := range src.Each() { // what one place has of metadata belongs together
+		l.Trusted, err = t.Refresh(ctx, one, u.now(t))
+		if err == nil {
+			l.from = src
+			break
+		}
+		failed = append(failed, fmt.Errorf("%s: %w", one, err))
+		one.Distrust()
+	}
+	if l.from == nil {
+		return nil, errors.Join(append(failed, src.Close())...)
+	}
+	for _, err := range failed {
+		u.o.Log.Warn("place of releases passed over", "err", err)
+	}
+	m := u.o.Machine
+	m.Agent = l.Running.Counter
+	hold, err := release.DecodeHold(l.Trusted.Hold)
+	if err != nil {
+		return nil, errors.Join(err, src.Close())
+	}
+	l.offers, l.Why = choose(l.Trusted.Files, chosen{machine: m, hold: hold, floor: t.Counter(), failed: u.isBad, bases: u.bases()})
+	if len(l.offers) > 0 {
+		l.Best = &Release{Counter: l.offers[0].signed.Counter, Version: l.offers[0].signed.Version}
+	}
+	return l, nil
+}
+
+// now returns a time that is not before this program, nor before anything that was signed.
+func (u *Updater) now(t *trust.Trust) time.Time {
+	now := time.Now()
+	for _, least := range [...]time.Time{u.o.Built, t.Newest()} {
+		if now.Before(least) {
+			now = least
+		}
+	}
+	return now
+}
+
+// turn waits for nobody: one process looks at a time.
+func (u *Updater) turn() (unlock func(), err error) {
+	if err := durable.Mkdir(u.o.Dir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(u.o.Dir, "fetch.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock downloads: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrBusy, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// Fetch looks for a release, and leaves it in the free slot, where Slots().Switch finds it; nil = there is none that is newer. It goes on with a
+// download that was cut off. It takes memory of up to three times the program: call it in a process that ends.
+func (u *Updater) Fetch(ctx context.Context) (*Release, error) {
+	unlock, err := u.turn()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	ctx, cancel := context.WithTimeout(ctx, cycle)
+	defer cancel()
+	l, err := u.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = l.from.Close() }()
+	if l.Best == nil {
+		if errors.Is(l.Why, release.ErrStage) || errors.Is(l.Why, release.ErrHalted) {
+			return nil, nil
+		}
+		return nil, l.Why
+	}
+	for _, c := range u.slots.State().Slots {
+		if c.State == "staged" && c.SHA256 == l.offers[0].signed.Program.SHA256 {
+			return l.Best, nil
+		}
+	}
+	var failed []error
+	for i := range l.offers {
+		err := u.take(ctx, l.from, &l.offers[i])
+		if err == nil {
+			return l.Best, u.tidy(nil)
+		}
+		failed = append(failed, fmt.Errorf("%s: %w", l.offers[i].file.Name, err))
+		if errors.Is(err, slots.ErrELF) {
+			failed = append(failed, u.refuse(l.offers[i].signed.Program.SHA256), u.tidy(nil))
+			break
+		}
+		if ctx.Err() != nil || errors.Is(err, slots.ErrTrial) || errors.Is(err, fetch.ErrSpace) {
+			break
+		}
+	}
+	return l.Best, errors.Join(failed...)
+}
+
+// tidy removes downloads but those of the files named.
+func (u *Updater) tidy(keep []string) error {
+	return fetch.Tidy(filepath.Join(u.o.Dir, "download"), keep...)
+}
+
+// take downloads one file and stages what it holds.
+func (u *Updater) take(ctx context.Context, src *fetch.Source, o *offer) error {
+	dir := filepath.Join(u.o.Dir, "download")
+	if err := durable.Mkdir(dir); err != nil {
+		return err
+	}
+	if err := u.tidy([]string{o.file.SHA256}); err != nil {
+		return err
+	}
+	into := filepath.Join(dir, o.file.SHA256)
+	if err := src.File(ctx, o.file.Stored, o.file.Length, o.file.SHA256, into); err != nil {
+		return err
+	}
+	in, err := openWhole(into+".unverified", o.file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	var program io.Reader = in
+	if o.signed.Encoding != release.Plain {
+		unpacked, err := u.unpack(in, o, filepath.Join(dir, "program"))
+		if err != nil {
+			return err
+		}
+		defer func() { _, _ = unpacked.Close(), os.Remove(unpacked.Name()) }()
+		program = unpacked
+	}
+	p := o.signed.Program
+	return stage.Stage(ctx, u.slots, program, slots.Release{
+		Counter: o.signed.Counter, Version: o.signed.Version, Length: p.Length, SHA256: p.SHA256, SHA512: p.SHA512,
+	})
+}
+
+// unpack writes what in holds to path, which is only looked at by Stage: it hashes it, so that it need not hold over a cut.
+func (u *Updater) unpack(in io.Reader, o *offer, path string) (*os.File, error) {
+	var old []byte
+	if o.signed.Encoding == release.Delta {
+		var err error
+		if old, err = os.ReadFile(u.bases()[o.signed.Base]); err != nil {
+			return nil, fmt.Errorf("program that the delta is made from: %w", err)
+		}
+	}
+	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("unpack: %w", err)
+	}
+	err = delta.Apply(out, in, old, o.signed.Program.Length)
+	if err == nil {
+		_, err = out.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return out, nil
+}

@@ -1,0 +1,484 @@
+package ota_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/ota"
+	"github.com/tidegate-io/tidegate/ota/publish"
+	"github.com/tidegate-io/tidegate/ota/publish/keyfile"
+	"github.com/tidegate-io/tidegate/ota/publish/program"
+	"github.com/tidegate-io/tidegate/ota/publish/program/programtest"
+	"github.com/tidegate-io/tidegate/ota/release"
+	"github.com/tidegate-io/tidegate/ota/slots"
+)
+
+// tmpfs returns a new directory where syncs cost nothing: what they are worth is tried elsewhere.
+func tmpfs(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "tidegate-ota-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// An owner makes releases.
+type owner struct {
+	*testing.T
+	dir  string // of the repository
+	keys map[keyfile.Role][]*keyfile.Private
+	now  time.Time
+}
+
+func newOwner(t *testing.T) *owner {
+	t.Helper()
+	o := &owner{T: t, dir: filepath.Join(tmpfs(t), "repo"), keys: map[keyfile.Role][]*keyfile.Private{}, now: time.Now()}
+	var public []keyfile.Public
+	for _, role := range keyfile.Roles() {
+		n := 1
+		if role.Offline() {
+			n = 3
+		}
+		for range n {
+			k, err := keyfile.New(role)
+			o.must(err)
+			o.keys[role] = append(o.keys[role], k)
+			public = append(public, k.Public)
+		}
+	}
+	o.must(publish.Init(o.dir, publish.Keys{Public: public, Threshold: 2}, o.now, o.now.Add(publish.RootLife)))
+	o.do(func(r *publish.Repo) error {
+		return errors.Join(r.Sign(o.keys[keyfile.Root][0]), r.Sign(o.keys[keyfile.Root][2]))
+	})
+	return o
+}
+
+func (o *owner) must(err error) {
+	o.Helper()
+	if err != nil {
+		o.Fatal(err)
+	}
+}
+
+func (o *owner) do(f func(*publish.Repo) error) {
+	o.Helper()
+	r, err := publish.Open(o.dir, o.now)
+	o.must(err)
+	o.must(r.Lock())
+	o.must(errors.Join(f(r), r.Close()))
+}
+
+func (o *owner) online() publish.Online {
+	return publish.Online{
+		Keys:     []*keyfile.Private{o.keys[keyfile.Snapshot][0], o.keys[keyfile.Timestamp][0]},
+		Snapshot: publish.SnapshotLife, Timestamp: publish.TimestampLife,
+	}
+}
+
+// programOf returns the program of a release for this machine; those of neighbouring releases are alike.
+func programOf(t *testing.T, counter uint64) *program.Program {
+	t.Helper()
+	name := runtime.GOOS + "-" + runtime.GOARCH
+	p, err := program.Find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := make([]byte, 60_000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(body) // it never fails
+	body = fmt.Appendf(body, "release %d", counter)
+	path := filepath.Join(tmpfs(t), "program")
+	if err := os.WriteFile(path, programtest.Make(p.GOOS, p.GOARCH, p.GOARM, body), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	got, err := program.Read(path, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// release signs and publishes a release.
+func (o *owner) release(counter uint64, change func(*release.File)) {
+	o.Helper()
+	f := release.File{Counter: counter, Version: fmt.Sprintf("v1.%d.0", counter), Stage: release.All}
+	if change != nil {
+		change(&f)
+	}
+	o.do(func(r *publish.Repo) error {
+		n := publish.Release{Fields: f, Programs: []*program.Program{programOf(o.T, counter)}, Deltas: 3, Keep: 4, Expires: o.now.Add(publish.TargetsLife)}
+		err := errors.Join(r.Add(n), r.Sign(o.keys[keyfile.Targets][0]), r.Sign(o.keys[keyfile.Targets][1]))
+		if err == nil {
+			_, err = r.Publish(o.online())
+		}
+		return err
+	})
+}
+
+// public is the folder that a server hands out.
+func (o *owner) public() string { return filepath.Join(o.dir, "public") }
+
+func (o *owner) root() []byte {
+	o.Helper()
+	b, err := os.ReadFile(filepath.Join(o.public(), "1.root.json"))
+	o.must(err)
+	return b
+}
+
+// A gateway runs release 1 as its package's own.
+type gateway struct {
+	*testing.T
+	o ota.Options
+}
+
+func newGateway(t *testing.T, o *owner) *gateway {
+	t.Helper()
+	g := &gateway{T: t, o: ota.Options{
+		Dir: filepath.Join(tmpfs(t), "ota"), Lib: tmpfs(t), Root: o.root(), Places: []string{o.public()}, Log: slog.New(slog.DiscardHandler),
+		Machine: release.Machine{Gateway: "gw-1", GOOS: runtime.GOOS, GOARCH: runtime.GOARCH, Hardware: []string{"acme,gate"}},
+	}}
+	p := programOf(t, 1)
+	text, err := json.Marshal(slots.Program{Counter: 1, Version: "v1.1.0", SHA256: p.Digest.SHA256, Length: p.Digest.Length})
+	if err := errors.Join(err, os.WriteFile(filepath.Join(g.o.Lib, "tidegate"), p.Body, 0o755), os.WriteFile(filepath.Join(g.o.Lib, "release.json"), text, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func (g *gateway) open() *ota.Updater {
+	g.Helper()
+	u, err := ota.Open(g.o)
+	if err != nil {
+		g.Fatal(err)
+	}
+	return u
+}
+
+// fetch fetches, and says the release or the reason.
+func (g *gateway) fetch() string {
+	g.Helper()
+	r, err := g.open().Fetch(g.Context())
+	switch {
+	case err != nil:
+		g.Log(err)
+		return ota.Reason(err)
+	case r == nil:
+		return "nothing"
+	}
+	return r.Version
+}
+
+// keep starts the staged release and keeps it.
+func (g *gateway) keep(counter uint64) {
+	g.Helper()
+	u := g.open()
+	if err := errors.Join(u.Slots().Switch(nil, time.Minute), u.Confirm()); err != nil {
+		g.Fatal(err)
+	}
+	if r := u.Running(); r.Counter != counter {
+		g.Fatalf("release %d is in use, want %d", r.Counter, counter)
+	}
+}
+
+// wantProgram says that a slot holds the program of a release, byte by byte.
+func (g *gateway) wantProgram(slot string, counter uint64) {
+	g.Helper()
+	b, err := os.ReadFile(filepath.Join(g.o.Dir, "slots", slot, "tidegate"))
+	if err != nil || !bytes.Equal(b, programOf(g.T, counter).Body) {
+		g.Errorf("slot %s holds %d bytes (%v), want the program of release %d", slot, len(b), err, counter)
+	}
+}
+
+func TestReleases(t *testing.T) {
+	o := newOwner(t)
+	o.release(1, nil)
+	g := newGateway(t, o)
+	if got := g.fetch(); got != "nothing" {
+		t.Errorf("got %s, want nothing newer than what runs", got)
+	}
+	o.release(2, nil)
+	if got := g.fetch(); got != "v1.2.0" {
+		t.Fatalf("got %s", got)
+	}
+	g.wantProgram("a", 2)
+	if got := g.fetch(); got != "v1.2.0" {
+		t.Errorf("again: got %s", got)
+	}
+	g.keep(2)
+	o.release(3, nil)
+	if got := g.fetch(); got != "v1.3.0" {
+		t.Fatalf("got %s", got)
+	}
+	g.wantProgram("b", 3)
+	g.wantProgram("a", 2)
+	u := g.open()
+	if err := errors.Join(u.Slots().Switch(nil, time.Minute), u.Slots().Fail("leaks")); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.fetch(); got != "known-bad" {
+		t.Errorf("a release that failed: got %s", got)
+	}
+	o.release(4, nil)
+	if got := g.fetch(); got != "v1.4.0" {
+		t.Errorf("the one behind it: got %s", got)
+	}
+	g.wantProgram("b", 4)
+	left, err := os.ReadDir(filepath.Join(g.o.Dir, "download"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left of downloads: %v, %v", left, err)
+	}
+}
+
+// TestDelta: where the program that it is made from is here, the delta is asked for and nothing else of the programs.
+func TestDelta(t *testing.T) {
+	o := newOwner(t)
+	o.release(1, nil)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	var asked []string
+	files := http.FileServer(http.Dir(o.public()))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, ".json") {
+			asked = append(asked, r.URL.Path)
+		}
+		files.ServeHTTP(w, r)
+	}))
+	defer s.Close()
+	g.o.Places = []string{s.URL}
+	if got := g.fetch(); got != "v1.2.0" || len(asked) != 1 {
+		t.Fatalf("got %s by %q", got, asked)
+	}
+	if i, err := os.Stat(filepath.Join(o.public(), asked[0])); err != nil || i.Size() > 6_000 {
+		t.Errorf("got a file of %d bytes, want a delta", i.Size())
+	}
+	g.wantProgram("a", 2)
+}
+
+// TestWhoIsRefused: each refusal by its name, with nothing in the slots, and the running version untouched.
+func TestWhoIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		signed func(*release.File)
+		change func(t *testing.T, o *owner, g *gateway)
+		want   string
+	}{
+		{"no root", nil, func(_ *testing.T, _ *owner, g *gateway) { g.o.Root = nil }, "no-trust"},
+		{"another owner's root", nil, func(t *testing.T, _ *owner, g *gateway) { g.o.Root = newOther(t) }, "bad-signature"},
+		{"no place", nil, func(_ *testing.T, o *owner, g *gateway) { g.o.Places = []string{filepath.Join(o.dir, "nowhere")} }, "unreachable"},
+		{"a place without TLS", nil, func(_ *testing.T, _ *owner, g *gateway) { g.o.Places = []string{"http://192.0.2.1/"} }, "bad-place"},
+		{"expired", nil, func(_ *testing.T, o *owner, g *gateway) { g.o.Built = o.now.Add(publish.TargetsLife + time.Hour) }, "expired"},
+		{"other hardware", func(f *release.File) { f.Hardware = []string{"acme,pump"} }, nil, "other-hardware"},
+		{"this hardware", func(f *release.File) { f.Hardware = []string{"acme,pump", "acme,gate"} }, nil, "v1.2.0"},
+		{"other tenant", func(f *release.File) { f.Tenant = "acme" }, nil, "other-tenant"},
+		{"does not follow", func(f *release.File) { f.MinAgent = 2 }, nil, "does-not-follow"},
+		{"not yet", func(f *release.File) { f.Stage = 0 }, nil, "nothing"},
+		{"held back online", nil, func(_ *testing.T, o *owner, _ *gateway) {
+			o.do(func(r *publish.Repo) error { return r.Hold(o.online(), 2, 0) })
+		}, "nothing"},
+		{"another platform", nil, func(_ *testing.T, _ *owner, g *gateway) { g.o.Machine.GOARCH = "riscv64" }, "nothing"},
+		{"a file that was changed", nil, func(_ *testing.T, o *owner, _ *gateway) {
+			o.spoil(func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+		}, "wrong-hash"},
+		{"a file that is shorter", nil, func(_ *testing.T, o *owner, _ *gateway) { o.spoil(func(b []byte) []byte { return b[:len(b)-1] }) }, "wrong-length"},
+		{"a file that is longer", nil, func(_ *testing.T, o *owner, _ *gateway) { o.spoil(func(b []byte) []byte { return append(b, 0) }) }, "wrong-length"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := newOwner(t)
+			o.release(2, c.signed)
+			g := newGateway(t, o)
+			if c.change != nil {
+				c.change(t, o, g)
+			}
+			got := g.fetch()
+			if got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+			for _, s := range g.open().Slots().State().Slots {
+				if s.State == "staged" && !strings.HasPrefix(c.want, "v") {
+					t.Errorf("slot %s holds %+v", s.Slot, s)
+				}
+			}
+		})
+	}
+}
+
+func newOther(t *testing.T) []byte {
+	o := newOwner(t)
+	o.release(1, nil)
+	return o.root()
+}
+
+// spoil changes all files of releases.
+func (o *owner) spoil(how func([]byte) []byte) {
+	list, err := os.ReadDir(o.public())
+	o.must(err)
+	for _, e := range list {
+		if strings.HasSuffix(e.Name(), ".json") {
+			continue
+		}
+		path := filepath.Join(o.public(), e.Name())
+		b, err := os.ReadFile(path)
+		o.must(err)
+		o.must(errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, how(b), 0o600)))
+	}
+}
+
+// TestPlaces: one place that is an attacker's, or away, keeps nobody from the good one.
+func TestPlaces(t *testing.T) {
+	good := newOwner(t)
+	good.release(2, nil)
+	bad := newOwner(t)
+	bad.release(9, nil)
+	g := newGateway(t, good)
+	g.o.Places = []string{filepath.Join(tmpfs(t), "away"), bad.public(), good.public()}
+	if got := g.fetch(); got != "v1.2.0" {
+		t.Errorf("got %s", got)
+	}
+	g.wantProgram("a", 2)
+}
+
+// TestNeverBack: what was trusted or kept once is a floor, whatever is served, and whatever becomes of the slots.
+func TestNeverBack(t *testing.T) {
+	o := newOwner(t)
+	o.release(2, nil)
+	old := filepath.Join(tmpfs(t), "old")
+	o.must(os.CopyFS(old, os.DirFS(o.public())))
+	o.release(3, nil)
+	g := newGateway(t, o)
+	if got := g.fetch(); got != "v1.3.0" {
+		t.Fatalf("got %s", got)
+	}
+	g.keep(3)
+	g.o.Places = []string{old}
+	if got := g.fetch(); got != "rollback" {
+		t.Errorf("a server of the day before: got %s", got)
+	}
+	for _, lost := range []string{"slots", "trial.0", "trial.1"} {
+		o.must(os.RemoveAll(filepath.Join(g.o.Dir, lost)))
+	}
+	if got := g.fetch(); got != "rollback" {
+		t.Errorf("with slots lost: got %s", got)
+	}
+	o.must(os.RemoveAll(filepath.Join(g.o.Dir, "tuf")))
+	if got := g.fetch(); got != "rollback" {
+		t.Errorf("with slots and cache lost: got %s", got)
+	}
+	g.o.Places = []string{o.public()}
+	if got := g.fetch(); got != "v1.3.0" {
+		t.Errorf("with slots lost, from the good server: got %s", got)
+	}
+}
+
+// TestResume: a download that is cut off goes on, in another process and from where it was.
+func TestResume(t *testing.T) {
+	o := newOwner(t)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	sent := 0
+	files := http.FileServer(http.Dir(o.public()))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".json") {
+			files.ServeHTTP(w, r)
+			return
+		}
+		files.ServeHTTP(&cut{ResponseWriter: w, left: 20_000, sent: &sent}, r)
+	}))
+	defer s.Close()
+	g.o.Places = []string{s.URL}
+	got := ""
+	for n := 0; n < 10 && got != "v1.2.0"; n++ {
+		got = g.fetch()
+	}
+	if got != "v1.2.0" || sent > 66_000 {
+		t.Errorf("got %s with %d bytes sent, want it with little more than 60,000", got, sent)
+	}
+	g.wantProgram("a", 2)
+}
+
+// A cut breaks off behind so many bytes.
+type cut struct {
+	http.ResponseWriter
+	left int
+	sent *int
+}
+
+func (c *cut) Write(b []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(b[:min(len(b), c.left)])
+	c.left -= n
+	*c.sent += n
+	if c.left == 0 {
+		_ = http.NewResponseController(c.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return n, err
+}
+
+// TestOneAtATime: two processes do not fetch beside each other.
+func TestOneAtATime(t *testing.T) {
+	o := newOwner(t)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	held, end := make(chan struct{}), make(chan struct{})
+	files := http.FileServer(http.Dir(o.public()))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "timestamp.json") {
+			close(held)
+			<-end
+		}
+		files.ServeHTTP(w, r)
+	}))
+	defer s.Close()
+	first := *g
+	first.o.Places = []string{s.URL}
+	done := make(chan error, 1)
+	u := first.open()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go func() { _, err := u.Fetch(ctx); done <- err }()
+	<-held
+	if got := g.fetch(); got != "busy" {
+		t.Errorf("got %s", got)
+	}
+	close(end)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOwn: the slot of a program is known also where the state directory is reached by a link.
+func TestOwn(t *testing.T) {
+	dir, link := filepath.Join(t.TempDir(), "state"), filepath.Join(t.TempDir(), "link")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Symlink(dir, link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{dir, link} {
+		// The package's own program is not known; the slots are, which is all that is asked for.
+		u, err := ota.Open(ota.Options{Dir: filepath.Join(d, "ota"), Lib: t.TempDir()})
+		if !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]slots.Slot{"ota/slots/a/tidegate": slots.A, "ota/slots/b/tidegate": slots.B, "lib/tidegate": slots.Zero} {
+			if got := u.Own(filepath.Join(dir, path)); got != want {
+				t.Errorf("%s from %s: got %s, want %s", path, d, got, want)
+			}
+		}
+	}
+}
