@@ -138,7 +138,7 @@ type Update struct {
 	Root      string        `yaml:"root" doc:"file with the root.json that releases are trusted by; not set = no updates"`
 	From      []string      `yaml:"from" doc:"places of releases, tried in order: https://host/path of any static server, or a directory"`
 	CA        string        `yaml:"ca" doc:"file with the certificates (PEM) that the servers' must come from; not set = the machine's"`
-	Every     time.Duration `yaml:"every" check:"min=1m max=168h" doc:"interval between looks for a release, 1m to 168h"`
+	Every     time.Duration `yaml:"every" check:"min=10s max=168h" doc:"interval between looks for a release, 10s to 168h"`
 	Automatic bool          `yaml:"automatic" doc:"true = a release is started when it is there; false = tidegate update apply starts it"`
 	Window    DayWindow     `yaml:"window" doc:"time of day in which a release may be started by itself, for instance 02:00-05:00; not set = any"`
 	Rate      Size          `yaml:"rate" doc:"bytes a second that a download may take, for instance 64kB; 0B = as many as there are"`

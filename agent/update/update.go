@@ -99,7 +99,7 @@ type Worker struct {
 // asked is that somebody wants the staged release, or the one that there is, started now.
 type asked struct{ done chan error }
 
-// How often a Worker looks at the gateway: a release on trial is judged closely.
+// How often a Worker looks at the gateway: often at first, and while a release is on trial.
 const (
 	often  = time.Second
 	seldom = 10 * time.Second
@@ -117,7 +117,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	began := time.Now()
 	var judge *trial.Judge
 	led := "" // the slot that `current` led to at the start: where the launcher could not follow it, ending would lead nowhere else
-	look := began.Add(w.first())
+	// Nothing is started before it is known what goes well: a release would be judged by nothing.
+	known := began.Add(w.o.Settings.Settle)
+	look := known.Add(w.first())
 	for {
 		select {
 		case <-ctx.Done():
@@ -157,8 +159,10 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 			look = time.Now().Add(w.next())
 			t.Reset(seldom)
+		case time.Now().Before(known):
+			t.Reset(often)
 		default:
-			t.Reset(seldom)
+			t.Reset(min(seldom, time.Until(look)))
 		}
 	}
 }
@@ -243,8 +247,12 @@ func (w *Worker) judge(t *Trial) *trial.Judge {
 		w.o.Log.Error("release on trial", "err", err)
 	}
 	w.o.Log.Info("release on trial", "version", t.Version, "counter", t.Counter, "devices", len(b.Devices), "uplinks", len(b.Uplinks), "for", w.o.Settings.Trial)
-	return trial.New(b, w.o.Settings.Settle, w.o.Settings.Trial)
+	return trial.New(b, w.o.Settings.Settle, verdict(&w.o.Settings))
 }
+
+// verdict returns how long a release on trial has. The launcher ends it without a reason at Trial, counted from before the release itself can count: with an
+// eighth of that left it says by itself what was missing.
+func verdict(u *config.Update) time.Duration { return max(u.Settle, u.Trial-u.Trial/8) }
 
 // tryOut looks once more whether the release on trial does well; gone = it does not, and the one before is to run.
 func (w *Worker) tryOut(j *trial.Judge, up time.Duration) (gone bool) {
@@ -305,6 +313,7 @@ func (w *Worker) fetch(ctx context.Context) (ready bool) {
 
 // start has the staged release run, with what is healthy now.
 func (w *Worker) start() error {
+	w.watch.look(w.o.Gateway.Status()) // fetching may have taken half an hour
 	b := w.watch.baseline(time.Now(), w.o.Settings.Trial/2)
 	b.Memory = w.o.Memory()
 	body, err := b.Encode()

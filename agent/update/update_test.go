@@ -31,14 +31,16 @@ type fake struct {
 	status  func(up time.Duration) status.Status
 	memory  func(up time.Duration) int64
 	told    []Outcome
-	mute    bool // Say fails
-	stuck   bool // Switch and Finish do
+	mute    bool          // Say fails
+	stuck   bool          // Switch and Finish do
+	slow    time.Duration // Fetch takes so long
 	ill     error
 }
 
 func (f *fake) State() (State, error) { f.mu.Lock(); defer f.mu.Unlock(); return f.state, nil }
 
 func (f *fake) Fetch(context.Context) (*Release, error) {
+	time.Sleep(f.slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fetched = append(f.fetched, time.Since(f.began))
@@ -190,6 +192,36 @@ func TestAutomatic(t *testing.T) {
 	})
 }
 
+// TestKnownBefore: a release is judged by what goes well, also where it is there at once, and where it took long to come.
+func TestKnownBefore(t *testing.T) {
+	for name, slow := range map[string]time.Duration{"at once": 0, "slow": 20 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for range 30 { // when it looks is drawn
+					f := newFake()
+					f.slow, f.status = slow, func(up time.Duration) status.Status {
+						s := steady(up)
+						if up < 20*time.Second {
+							s.Epoch, s.Uplinks[0].Account.Delivered = "", 0
+						}
+						return s
+					}
+					u := settings(true, config.DayWindow{})
+					u.Every = 10 * time.Second
+					_, err := f.run(u, time.Hour)
+					if !errors.Is(err, ErrRestart) {
+						t.Fatal(err)
+					}
+					b, err := trial.Decode(f.state.Trial.Baseline)
+					if err != nil || len(b.Devices) != 1 || len(b.Uplinks) != 1 || !b.Rules {
+						t.Fatalf("after %v the baseline is %+v, %v", time.Since(f.began), b, err)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestNotByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the bubble's clock begins at midnight UTC
 		f := newFake()
@@ -294,6 +326,10 @@ func TestTrials(t *testing.T) {
 				}
 				if !errors.Is(err, c.want) || got.Result != c.result || !strings.HasPrefix(got.Reason, c.reason) {
 					t.Errorf("got %v, %+v, want %v, %s, %s", err, got, c.want, c.result, c.reason)
+				}
+				// Before the launcher ends it without such a reason, 8 minutes from before the start.
+				if up := time.Since(f.began); c.result == "failed" && up > 7*time.Minute+time.Second {
+					t.Errorf("given up after %v", up)
 				}
 			})
 		})
