@@ -1,7 +1,6 @@
 package agent_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -28,7 +27,9 @@ rules:
 		dials := b.dials
 
 		x.parts.Safe = true
-		x.parts.Update = func() status.Update { return status.Update{Slot: "package", LastResult: "failed v2: crashed"} }
+		x.parts.Update = func() status.Update {
+			return status.Update{Slot: "package", LastResult: "failed v2: crashed", Reason: "expired"}
+		}
 		g = x.start(text)
 		time.Sleep(time.Minute)
 		s := g.Status()
@@ -36,7 +37,7 @@ rules:
 		if len(f.records()) != before || b.dials != dials {
 			t.Errorf("safe mode: %d records and %d connections more", len(f.records())-before, b.dials-dials)
 		}
-		if s.Account.Buffered < 5*50 || s.Account.Lost != 0 || s.Update.LastResult != "failed v2: crashed" || !strings.Contains(g.conditions(), "safe_mode") {
+		if s.Account.Buffered < 5*50 || s.Account.Lost != 0 || s.Update.LastResult != "failed v2: crashed" || g.conditions() != "safe_mode update_failed update_refused" {
 			t.Errorf("safe mode: account %+v, update %+v, conditions %s", s.Account, s.Update, g.conditions())
 		}
 		x.parts.Safe = false

@@ -28,7 +28,11 @@ func (a *Agent) Status() status.Status {
 		Update: status.Update{Slot: "package", Version: a.parts.Version},
 	}
 	if a.parts.Update != nil {
-		s.Update = a.parts.Update()
+		u := a.parts.Update()
+		s.Update = u
+		a.board.set("update_trial", "", u.Trial, u.Version)
+		a.board.set("update_failed", "", strings.HasPrefix(u.LastResult, "failed "), u.LastResult)
+		a.board.set("update_refused", "", u.Reason != "", u.Reason)
 	}
 	for i := range cfg.Devices {
 		c := &cfg.Devices[i]

@@ -29,9 +29,11 @@ const (
 	maxBody     = 64 << 10
 	headerTime  = 10 * time.Second
 	writeTime   = 10 * time.Second
+	lastAnswers = time.Second // to those who have asked when the gateway ends
 	liveEvery   = time.Second
 	driveTime   = 25 * time.Second // of setting an output and reading it back
 	checkTime   = time.Hour        // of reading all that is stored
+	applyTime   = 35 * time.Minute // of fetching a release
 	maxLive     = 16               // pages that are shown live at a time
 	maxLiveTime = 24 * time.Hour   // after which the browser connects again
 )
@@ -62,6 +64,12 @@ type Rules interface {
 	Explain(ctx context.Context, name string) (status.RuleState, error)
 }
 
+// Updates is a Source that can be told to start a release, by those who may use the socket.
+type Updates interface {
+	// Apply starts the release that is there, or says why it does not.
+	Apply(ctx context.Context) error
+}
+
 // A Server shows one Source. Make it with New.
 type Server struct {
 	source Source
@@ -87,25 +95,33 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		if err := srv.Close(); err != nil {
-			s.log.Debug("close page", "err", err)
+		defer close(closed)
+		// Whoever asked for what ends the gateway is to be told.
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnswers)
+		defer cancel()
+		if err := srv.Shutdown(last); err != nil {
+			s.log.Debug("close page", "err", errors.Join(err, srv.Close()))
 		}
 	})
 	defer stop()
 	if err := srv.Serve(&limited{Listener: l, room: make(chan struct{}, maxConns)}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve page on %s: %w", l.Addr(), err)
 	}
+	<-closed
 	return nil
 }
 
 // Routes returns what is answered where: / (page), /api/status, /api/live (server-sent events), /api/segments, /healthz, /metrics, and for those who
-// may use the socket /api/check and POST /api/rules/replay, which cost much, /api/rules/explain, and POST /api/set, the only one that does not only read.
+// may use the socket /api/check and POST /api/rules/replay, which cost much, /api/rules/explain, and those that do not only read: POST /api/set and POST
+// /api/update/apply.
 func (s *Server) Routes(socket bool) http.Handler {
 	mux := http.NewServeMux()
 	if socket {
 		mux.HandleFunc("GET /api/check", s.check)
 		mux.HandleFunc("POST /api/set", s.set)
+		mux.HandleFunc("POST /api/update/apply", s.apply)
 		mux.HandleFunc("POST /api/rules/replay", s.replay)
 		mux.HandleFunc("GET /api/rules/explain", s.explain)
 	}
@@ -176,6 +192,23 @@ func (s *Server) set(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.json(w, out)
+}
+
+// apply starts a release, which may have to be fetched before.
+func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
+	updates, ok := s.source.(Updates)
+	if !ok {
+		http.Error(w, "there are no releases here", http.StatusNotFound)
+		return
+	}
+	s.mayTake(w, applyTime)
+	ctx, cancel := context.WithTimeout(r.Context(), applyTime)
+	defer cancel()
+	if err := updates.Apply(ctx); err != nil {
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		return
+	}
+	s.json(w, struct{}{})
 }
 
 func (s *Server) json(w http.ResponseWriter, v any) {

@@ -501,3 +501,42 @@ func TestListenerFails(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// unix0 is net0 as a unix socket.
+type unix0 struct{ net0 }
+
+func (unix0) Addr() net.Addr { return &net.UnixAddr{Name: "tidegate.sock", Net: "unix"} }
+
+// TestLastAnswers: whoever has asked when the gateway ends is answered, if that does not take long.
+func TestLastAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes time.Duration
+		want  bool
+	}{"soon": {lastAnswers / 2, true}, "late": {10 * lastAnswers, false}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := make(net0, 1)
+				ctx, cancel := context.WithCancel(t.Context())
+				src := &source{check: func(context.Context) (status.Check, error) {
+					cancel()
+					time.Sleep(c.takes)
+					return status.Check{Records: 9}, nil
+				}}
+				ended := make(chan error, 1)
+				go func() { ended <- newServer(src).Serve(ctx, unix0{n}) }()
+				conn := n.dial()
+				if _, err := fmt.Fprint(conn, "GET /api/check HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if got := err == nil && res.StatusCode == http.StatusOK; got != c.want {
+					t.Errorf("answered: %v, want %v: %v", got, c.want, err)
+				}
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				time.Sleep(c.takes)
+			})
+		})
+	}
+}

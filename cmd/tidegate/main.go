@@ -8,10 +8,13 @@ import (
 	"github.com/tidegate-io/tidegate/drivers/all"
 )
 
-// The build sets them: git describe; and the commit where the sources are no git checkout for Go's own stamp.
+// The build sets them: git describe; the commit, where the sources are no git checkout for Go's own stamp; its time, seconds since 1970.
 var (
 	version = "dev"
 	commit  = "unknown"
+	built   = ""
 )
 
-func main() { os.Exit(cli.Main(all.Drivers(), cli.Build{Version: version, Commit: commit})) }
+func main() {
+	os.Exit(cli.Main(all.Drivers(), cli.Build{Version: version, Commit: commit, Time: built}))
+}

@@ -104,7 +104,7 @@ func root(o *options) *cobra.Command {
 	c.PersistentFlags().StringVar(&o.config, "config", file, "configuration file")
 	c.PersistentFlags().BoolVar(&o.debug, "debug", false, "log more")
 	c.AddCommand(runCommand(o), checkCommand(o), devicesCommand(o), driversCommand(o), scanCommand(o), readCommand(o), setCommand(o), safeCommand(o), statusCommand(o),
-		queueCommand(o), rulesCommand(o), versionCommand(o), demoCommand(o), receiveCommand(o), manCommand(o))
+		queueCommand(o), rulesCommand(o), updateCommand(o), versionCommand(o), demoCommand(o), receiveCommand(o), manCommand(o))
 	return c
 }
 

@@ -55,7 +55,7 @@ func TestScript(t *testing.T) {
 			return errors.Join(err, e2, readmeBlocks(e.WorkDir), os.WriteFile(filepath.Join(e.WorkDir, "SAMPLE.yaml"), sample, 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "signal": send, "port": port, "slave": modbusSlave, "line": modbusLine, "account": checkAccount,
+			"exits": exits, "until": until, "signal": send, "port": port, "slave": modbusSlave, "line": modbusLine, "account": checkAccount, "releases": makeReleases,
 		},
 	})
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/agent/web"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
 	"github.com/tidegate-io/tidegate/drivers/board"
@@ -31,7 +32,8 @@ const (
 )
 
 func runCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	safe := false
+	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run the gateway in the foreground",
 		Long: "Run the gateway in the foreground until SIGTERM or SIGINT. SIGHUP reads the configuration again: all of it, or nothing\n" +
@@ -42,17 +44,24 @@ func runCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return run(cmd.Context(), o, cfg)
+			return run(cmd.Context(), o, cfg, safe)
 		},
 	}
+	c.Flags().BoolVar(&safe, "safe", false, "read and buffer, and nothing else: no rules, no uplinks; the launcher's last resort")
+	return c
 }
 
 // run runs the gateway of cfg until a signal.
-func run(ctx context.Context, o *options, cfg *config.Config) error {
+func run(ctx context.Context, o *options, cfg *config.Config, safe bool) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
 	log := o.log()
+	if os.Getenv("TIDEGATE_SLOT") != "" { // the launcher executed a file descriptor, whose number is the name that the kernel has
+		if err := os.WriteFile("/proc/self/comm", []byte("tidegate"), 0); err != nil {
+			log.Debug("name of this process", "err", err)
+		}
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -60,21 +69,27 @@ func run(ctx context.Context, o *options, cfg *config.Config) error {
 	defer stop()
 
 	ready := make(chan struct{})
+	g := &gateway{}
 	a, err := agent.New(cfg, agent.Parts{
-		Host: board.New(log), Log: log, Version: o.build.Version, Ready: func() { close(ready) },
+		Host: board.New(log), Log: log, Version: o.build.Version, Ready: func() { close(ready) }, Update: func() status.Update { return g.update(o.build.Version) }, Safe: safe,
 	})
 	if err != nil {
 		return err
 	}
-	var pages sync.WaitGroup
-	defer func() { stop(); pages.Wait() }()
-	socketErr := serve(ctx, &pages, cfg, a, log)
+	g.Agent = a
+	var beside sync.WaitGroup
+	defer func() { stop(); beside.Wait() }()
+	restart := make(chan struct{})
+	if err := g.startUpdates(ctx, &beside, o, cfg, restart); err != nil {
+		return err
+	}
+	socketErr := serve(ctx, &beside, cfg, g, log)
 	if errors.Is(socketErr, agent.ErrRunning) {
 		return socketErr
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	return attend(ctx, stop, attended{o: o, agent: a, log: log, signals: signals, ready: ready, ended: ended, socketErr: socketErr})
+	return attend(ctx, stop, attended{o: o, agent: a, log: log, signals: signals, ready: ready, ended: ended, restart: restart, socketErr: socketErr})
 }
 
 // attended is a running gateway with what it is told from outside.
@@ -85,6 +100,7 @@ type attended struct {
 	signals <-chan os.Signal
 	ready   <-chan struct{}
 	ended   <-chan error
+	restart <-chan struct{} // closed when another release is to run
 
 	socketErr error // why there is no socket; said once the gateway runs, as a state directory without use ends it anyway
 }
@@ -134,6 +150,14 @@ func attend(ctx context.Context, stop context.CancelFunc, x attended) error {
 				stop()
 				hard, first = time.After(hardStop), time.Now()
 			}
+		case <-x.restart:
+			x.restart = nil
+			if hard == nil {
+				x.log.Info("stopping for another release")
+				notify.say("STOPPING=1")
+				stop()
+				hard, first = time.After(hardStop), time.Now()
+			}
 		case <-hard:
 			return fmt.Errorf("stopped hard after %v; what was read is in the rings and the buffer", hardStop)
 		case err := <-x.ended:
@@ -156,8 +180,8 @@ func reload(ctx context.Context, x attended) {
 }
 
 // serve opens socket and page. Without them the gateway runs all the same; the error is the socket's.
-func serve(ctx context.Context, wg *sync.WaitGroup, cfg *config.Config, a *agent.Agent, log *slog.Logger) error {
-	srv := web.New(a, log)
+func serve(ctx context.Context, wg *sync.WaitGroup, cfg *config.Config, g *gateway, log *slog.Logger) error {
+	srv := web.New(g, log)
 	l, err := listenSocket(cfg)
 	if errors.Is(err, agent.ErrRunning) {
 		return err
