@@ -43,7 +43,7 @@ func Build(dir string) (Programs, error) {
 }
 
 // Main builds the programs, runs the tests of m and returns the exit status; into is where the tests find the programs.
-func Main(m *testing.M, into *Programs) int {
+func Main(m interface{ Run() int }, into *Programs) int {
 	dir, err := os.MkdirTemp("", "tidegate-rig-")
 	if err == nil {
 		*into, err = Build(dir)

@@ -1,0 +1,170 @@
+package update
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A server is a static server of files over HTTPS whose certificate comes from an authority of its own. It remembers what it was asked for.
+type server struct {
+	ca  string // file
+	web *httptest.Server
+	dir string
+
+	mu    sync.Mutex // guards all below
+	asked []asked
+	hold  *hold
+}
+
+// asked is one request for a file.
+type asked struct {
+	name, stretch string // stretch: of Range
+	at            time.Time
+}
+
+// A hold stops the next request for a file in its middle.
+type hold struct {
+	name    string
+	after   int64         // bytes
+	reached chan struct{} // closed when it stands there
+	goOn    chan struct{}
+}
+
+// newServer serves the files of dir.
+func newServer(t testing.TB, dir, scratch string) *server {
+	t.Helper()
+	s := &server{ca: filepath.Join(scratch, "ca.pem"), dir: dir}
+	cert, authority, err := certificates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.ca, authority, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.web = httptest.NewUnstartedServer(s)
+	s.web.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	s.web.Config.ErrorLog = log.New(io.Discard, "", 0) // who is killed breaks connections
+	s.web.StartTLS()
+	t.Cleanup(func() { s.let(); s.web.CloseClientConnections(); s.web.Close() })
+	return s
+}
+
+// certificates makes an authority, and a certificate of it for this machine.
+func certificates() (cert tls.Certificate, authority []byte, err error) {
+	now := time.Now()
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "rig"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(48 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "releases"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return cert, nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return cert, nil, err
+	}
+	signed, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
+	if err != nil {
+		return cert, nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
+	if err != nil {
+		return cert, nil, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed}), nil
+}
+
+// ServeHTTP hands out a file.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	s.mu.Lock()
+	s.asked = append(s.asked, asked{name, r.Header.Get("Range"), time.Now()})
+	var h *hold
+	if s.hold != nil && s.hold.name == name {
+		h, s.hold = s.hold, nil
+	}
+	s.mu.Unlock()
+	f, err := os.Open(filepath.Join(s.dir, filepath.Base(name)))
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	http.ServeContent(w, r, "", st.ModTime(), &held{ReadSeeker: f, hold: h, gone: r.Context().Done()})
+}
+
+// held reads a file up to where a hold wants it.
+type held struct {
+	io.ReadSeeker
+	hold *hold
+	at   int64
+	gone <-chan struct{}
+}
+
+func (h *held) Read(b []byte) (int, error) {
+	if h.hold != nil && h.at >= h.hold.after {
+		close(h.hold.reached)
+		select {
+		case <-h.hold.goOn:
+		case <-h.gone:
+		}
+		h.hold = nil
+	}
+	n, err := h.ReadSeeker.Read(b)
+	h.at += int64(n)
+	return n, err
+}
+
+// stand has the next request for a file stop after so many bytes.
+func (s *server) stand(name string, after int64) *hold {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold = &hold{name: name, after: after, reached: make(chan struct{}), goOn: make(chan struct{})}
+	return s.hold
+}
+
+// let forgets a hold that nobody has come to.
+func (s *server) let() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold = nil
+}
+
+// of returns the requests for a file.
+func (s *server) of(name string) (list []asked) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.asked {
+		if a.name == name {
+			list = append(list, a)
+		}
+	}
+	return list
+}
