@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// What the frame of a delta holds, a script; ota/README.md has it byte by byte.
+// What the frame of a delta holds, a script; README.md has it byte by byte.
 const (
 	scriptMagic = "tgdelta1"
 	scriptHead  = len(scriptMagic) + 8 + 8

@@ -2,7 +2,7 @@
 // it is told a file is (length, SHA-256) is all it believes: servers may be slow, endless, broken or an attacker's. Everything is bounded, in
 // bytes, in time and in space on disk, nothing is unpacked, and no redirect leads elsewhere.
 //
-// A download goes on where it stopped, over kills, reboots and from another server. ota/README.md says what lies on disk.
+// A download goes on where it stopped, over kills, reboots and from another server. README.md beside this file says what lies on disk.
 package fetch
 
 import (
