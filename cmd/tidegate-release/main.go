@@ -64,7 +64,7 @@ func (t tool) command() *cobra.Command {
 Root and targets are signed by two of three people, each with a key in an encrypted file, on a machine of their own. Snapshot and timestamp are
 signed by keys on the machine that publishes: who steals those can hold releases back, but hand none out.
 
-A repository is a folder: public/ is what a server hands out, draft/ is what waits for signatures. ota/README-release.md is the guide.`,
+A repository is a folder: public/ is what a server hands out, draft/ is what waits for signatures. ota/publish/README.md is the guide.`,
 		SilenceUsage: true, SilenceErrors: true, Version: fmt.Sprintf("%s (%s)", version, commit), RunE: group,
 	}
 	c.AddCommand(

@@ -94,7 +94,7 @@ func build(dir string, version uint64) error {
 // the passphrases.
 func TestGuide(t *testing.T) {
 	t.Parallel()
-	guide, err := os.ReadFile("../../ota/README-release.md")
+	guide, err := os.ReadFile("../../ota/publish/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +103,6 @@ func TestGuide(t *testing.T) {
 		t.Fatalf("got %d blocks of commands, want 15", len(blocks))
 	}
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "new"), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	run := map[string]bool{}
 	for i, b := range blocks {
 		if err := build(filepath.Join(dir, "dist"), uint64(i)); err != nil {

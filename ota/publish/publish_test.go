@@ -113,11 +113,6 @@ func checkDeltas(w *town) {
 // time: all get what fits together, the old or the new.
 func TestAnyMoment(t *testing.T) {
 	for name, change := range map[string]func(w *town) *keyfile.Private{
-		"release": func(w *town) *keyfile.Private {
-			w.add(w.release(8, "linux-arm64", "linux-armv6"))
-			w.sign(w.targets[0], w.targets[1])
-			return nil
-		},
 		"root key": func(w *town) *keyfile.Private {
 			w.rotate(&w.root[2])
 			return nil
@@ -255,14 +250,14 @@ func TestTampering(t *testing.T) {
 			}
 			changes++
 		}
-		step := len(good)/2 + 1
+		step := len(good)
 		if e.Name() == "timestamp.json" { // nothing binds its bytes but its own signatures
 			step = 40
 		}
 		if long {
-			step = max(1, step/30)
+			step = max(1, step/60)
 		}
-		for at := 0; at < len(good); at += step {
+		for at := step / 2; at < len(good); at += step {
 			bad := bytes.Clone(good)
 			bad[at] ^= 1 << (at % 8)
 			try(fmt.Sprintf("bit %d of byte %d flipped", at%8, at), bad)
@@ -285,7 +280,7 @@ func TestTampering(t *testing.T) {
 	w.refuses(check(), ErrDamaged, "nothing names more")
 	w.must(os.Remove(filepath.Join(w.dir, "public", "more")))
 	w.verifies()
-	if least := map[bool]int{false: 60, true: 800}[long]; changes < least {
+	if least := map[bool]int{false: 50, true: 800}[long]; changes < least {
 		t.Errorf("got %d changes, want %d", changes, least)
 	}
 }

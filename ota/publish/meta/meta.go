@@ -56,13 +56,27 @@ func Parse[T metadata.Roles](body []byte) (*metadata.Metadata[T], error) {
 		return nil, errors.New("got bytes that this program would not have written")
 	}
 	if r, ok := any(m).(*Root); ok {
-		for _, role := range keyfile.Roles() {
-			if r.Signed.Roles[string(role)] == nil {
-				return nil, fmt.Errorf("got no role %s", role)
-			}
+		if err := checkRoles(r); err != nil {
+			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// checkRoles wants each role to be there, and each key that it names.
+func checkRoles(r *Root) error {
+	for _, role := range keyfile.Roles() {
+		x := r.Signed.Roles[string(role)]
+		if x == nil {
+			return fmt.Errorf("got no role %s", role)
+		}
+		for _, id := range x.KeyIDs {
+			if r.Signed.Keys[id] == nil {
+				return fmt.Errorf("got no key %.64q of role %s", id, role)
+			}
+		}
+	}
+	return nil
 }
 
 // checkNulls refuses nulls, at some of which the library would panic.

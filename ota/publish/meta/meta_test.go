@@ -130,6 +130,16 @@ func TestRootWithoutARole(t *testing.T) {
 	}
 }
 
+// TestRootWithoutAKey names a key that is not there: the library would panic.
+func TestRootWithoutAKey(t *testing.T) {
+	root, keys := made(t)
+	id := keys[keyfile.Targets][0].ID
+	delete(root.Signed.Keys, id)
+	if _, err := Parse[metadata.RootType](bytesOf(t, root)); err == nil || err.Error() != `got no key "`+id+`" of role targets` {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestEnough counts signatures as gateways do: of different keys that the role has.
 func TestEnough(t *testing.T) {
 	root, keys := made(t)
