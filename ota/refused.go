@@ -30,4 +30,6 @@ func (u *Updater) refuse(sum string) error {
 }
 
 // isBad reports whether a program has failed here, or was found to be none.
-func (u *Updater) isBad(sum string) bool { return u.slots.Failed(sum) || slices.Contains(u.refused(), sum) }
+func (u *Updater) isBad(sum string) bool {
+	return u.slots.Failed(sum) || slices.Contains(u.refused(), sum)
+}

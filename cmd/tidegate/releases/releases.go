@@ -134,6 +134,7 @@ type Fetched struct {
 // A Refused is why a release was not taken.
 type Refused struct{ Reason, Text string }
 
+// Error says it in words.
 func (r *Refused) Error() string { return r.Text }
 
 // Reason returns the name of why a release was not taken.
