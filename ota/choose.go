@@ -115,7 +115,7 @@ func openWhole(path string, f trust.File) (*os.File, error) {
 	h := sha512.New()
 	n, err := io.Copy(h, io.LimitReader(in, f.Length+1))
 	if got := hex.EncodeToString(h.Sum(nil)); err == nil && (n != f.Length || got != f.SHA512) {
-		err = fmt.Errorf("%w: %s: got %d bytes with SHA-512 %.16s..., want %d with %.16s...", islots.ErrHash, f.Name, n, got, f.Length, f.SHA512)
+		err = fmt.Errorf("%w: %s: got %d bytes whose SHA-512 begins with %.16s, want %d, with %.16s", islots.ErrHash, f.Name, n, got, f.Length, f.SHA512)
 	}
 	if err == nil {
 		_, err = in.Seek(0, io.SeekStart)
