@@ -78,11 +78,21 @@ func parse(text []byte) (*Map, error) {
 		return nil, fmt.Errorf("is no map: %d brackets are opened, at most %d are allowed", n, maxBrackets)
 	}
 	m := &Map{}
-	if err := yaml.UnmarshalWithOptions(text, m, yaml.Strict()); err != nil {
+	if err := decode(text, m); err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return nil, fmt.Errorf("is no map: %s", first)
 	}
 	return m, nil
+}
+
+// decode decodes text into m. The decoder panics where a tag stands before nothing ("registers: !").
+func decode(text []byte, m *Map) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("it cannot be read (%v): leave out tags, the words behind a !, which no map needs", p)
+		}
+	}()
+	return yaml.UnmarshalWithOptions(text, m, yaml.Strict())
 }
 
 // source returns the map that c means, and where its parts stand: in the block, or behind the setting map.
