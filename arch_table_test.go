@@ -125,7 +125,7 @@ var theRules = ruleBook{
 		{what: "ota/trial", where: []string{}, why: "pure: is a new release healthy; is told what the gateway sees of itself"},
 		{what: "ota/strict", where: []string{}, why: "pure: JSON without surprises; knows no format"},
 		{what: "ota/trust", where: []string{"ota/durable", "ota/strict"}, why: "which files are signed; asks whom it is given, knows no release but its counter"},
-		{what: "ota/release", where: []string{}, why: "pure: what is signed of a release, and whom it is for"},
+		{what: "ota/release", where: []string{"ota/strict"}, why: "pure: what is signed of a release, and whom it is for"},
 		{what: "ota/fetch", where: []string{"ota/durable"}, why: "bounded sources of files by length and hash; knows no release and no signature"},
 		{what: "ota/delta", where: []string{}, why: "pure: programs to frames and back; knows no file"},
 		{

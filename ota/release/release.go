@@ -85,9 +85,9 @@ func (f *File) check() error {
 		return fmt.Errorf("got stage %d, want 0 to %d", f.Stage, All)
 	case f.Encoding != Plain && f.Encoding != Zstd && f.Encoding != Delta && f.Encoding != SBOM:
 		return fmt.Errorf("got encoding %q, want %s, %s, %s or %s", f.Encoding, Plain, Zstd, Delta, SBOM)
-	case (f.Encoding == Delta) != (f.Base != ""), f.Base != "" && !isHex(f.Base, sha256.Size):
+	case (f.Encoding == Delta) != (f.Base != ""), f.Base != "" && !IsHex(f.Base, sha256.Size):
 		return fmt.Errorf("got base %q with encoding %s, want a SHA-256 with %s, else none", f.Base, f.Encoding, Delta)
-	case f.SBOM != "" && !isHex(f.SBOM, sha256.Size), f.SBOM == "" && f.Encoding == SBOM:
+	case f.SBOM != "" && !IsHex(f.SBOM, sha256.Size), f.SBOM == "" && f.Encoding == SBOM:
 		return fmt.Errorf("got sbom %q with encoding %s, want a SHA-256", f.SBOM, f.Encoding)
 	}
 	return f.Program.check()
@@ -97,15 +97,16 @@ func (d Digest) check() error {
 	switch {
 	case d.Length < 1 || d.Length > MaxProgram:
 		return fmt.Errorf("got a program of %d bytes, want 1 to %d", d.Length, MaxProgram)
-	case !isHex(d.SHA256, 32):
+	case !IsHex(d.SHA256, 32):
 		return fmt.Errorf("got sha256 %q, want 64 lower-case hex digits", d.SHA256)
-	case !isHex(d.SHA512, 64):
+	case !IsHex(d.SHA512, 64):
 		return fmt.Errorf("got sha512 %q, want 128 lower-case hex digits", d.SHA512)
 	}
 	return nil
 }
 
-func isHex(s string, size int) bool {
+// IsHex reports whether s is so many bytes in lower-case hex.
+func IsHex(s string, size int) bool {
 	b, err := hex.DecodeString(s)
 	return err == nil && len(b) == size && hex.EncodeToString(b) == s
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+
+	"github.com/tidegate-io/tidegate/ota/strict"
 )
 
 // Stage is how many of the gateways a release is for, in hundredths of a percent: 0 = none, All = each.
@@ -47,7 +49,11 @@ func DecodeHold(body []byte) (Hold, error) {
 	if len(body) == 0 {
 		return nil, nil
 	}
-	fields, err := object(body)
+	var fields map[string]Stage
+	err := strict.Check(body) // "-0" is no stage
+	if err == nil {
+		err = strict.Decode(body, &fields)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCustom, HoldField, err)
 	}
@@ -55,16 +61,15 @@ func DecodeHold(body []byte) (Hold, error) {
 		return nil, fmt.Errorf("%w: %s: got %d releases, want at most %d", ErrCustom, HoldField, len(fields), maxHold)
 	}
 	h := Hold{}
-	for name, value := range fields {
+	for name, stage := range fields {
 		counter, err := strconv.ParseUint(name, 10, 64)
 		if err != nil || counter < 1 || counter > MaxCounter || strconv.FormatUint(counter, 10) != name {
 			return nil, fmt.Errorf("%w: %s: got %q, want the counter of a release", ErrCustom, HoldField, name)
 		}
-		stage, err := strconv.ParseUint(string(value), 10, 16)
-		if err != nil || Stage(stage) > All {
-			return nil, fmt.Errorf("%w: %s: got %.20q for release %s, want 0 to %d", ErrCustom, HoldField, value, name, All)
+		if stage > All {
+			return nil, fmt.Errorf("%w: %s: got %d for release %s, want 0 to %d", ErrCustom, HoldField, stage, name, All)
 		}
-		h[counter] = Stage(stage)
+		h[counter] = stage
 	}
 	return h, nil
 }

@@ -1,7 +1,6 @@
 package slots
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,15 +28,10 @@ func (p Program) check() error {
 		return fmt.Errorf("got a version of %d bytes, want at most 64", len(p.Version))
 	case p.Length < 1 || p.Length > release.MaxProgram:
 		return fmt.Errorf("got a program of %d bytes, want 1 to %d", p.Length, release.MaxProgram)
-	case !isHex(p.SHA256, 32):
+	case !release.IsHex(p.SHA256, 32):
 		return fmt.Errorf("got sha256 %q, want 64 lower-case hex digits", p.SHA256)
 	}
 	return nil
-}
-
-func isHex(s string, size int) bool {
-	b, err := hex.DecodeString(s)
-	return err == nil && len(b) == size && hex.EncodeToString(b) == s
 }
 
 // States of a slot's record.
@@ -108,7 +102,7 @@ func (t *Trial) check() error {
 		return fmt.Errorf("got %d failed programs, want at most %d", n, MaxFailed)
 	}
 	for _, f := range t.FailedPrograms {
-		if !isHex(f, 32) {
+		if !release.IsHex(f, 32) {
 			return fmt.Errorf("got failed program %q, want 64 lower-case hex digits", f)
 		}
 	}
