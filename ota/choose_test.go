@@ -14,6 +14,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/tidegate-io/tidegate/ota/delta"
+	"github.com/tidegate-io/tidegate/ota/fetch"
 	"github.com/tidegate-io/tidegate/ota/release"
 	islots "github.com/tidegate-io/tidegate/ota/slots"
 	"github.com/tidegate-io/tidegate/ota/trust"
@@ -180,5 +182,23 @@ func TestRefused(t *testing.T) {
 	}
 	if u.isBad(sum(9)) {
 		t.Error("damage is believed")
+	}
+}
+
+// TestReason: the package that knows best names it.
+func TestReason(t *testing.T) {
+	for want, err := range map[string]error{
+		"":               nil,
+		"bad-signature":  errors.Join(fmt.Errorf("a: %w", fs.ErrNotExist), fmt.Errorf("b: %w", trust.ErrSignature)),
+		"unreachable":    errors.Join(fmt.Errorf("a: %w", fs.ErrNotExist), fmt.Errorf("b: %w", fetch.ErrUnreachable)),
+		"missing":        fmt.Errorf("a: %w", fs.ErrNotExist),
+		"no-elf":         fmt.Errorf("stage: %w: %w", islots.ErrELF, fs.ErrInvalid),
+		"busy":           fmt.Errorf("a: %w", ErrBusy),
+		"other-hardware": fmt.Errorf("a: %w", release.ErrHardware),
+		"bad-frame":      fmt.Errorf("a: %w", delta.ErrFrame),
+	} {
+		if got := Reason(err); got != want {
+			t.Errorf("%v: got %q, want %q", err, got, want)
+		}
 	}
 }

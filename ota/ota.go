@@ -54,11 +54,8 @@ type Release struct {
 	Version string
 }
 
-// Errors that are not those of the packages below. Reason names all.
-var (
-	ErrBusy  = errors.New("another process is looking for a release")
-	ErrKnown = slots.ErrKnown
-)
+// ErrBusy is the one error that is not of the packages below. Reason names all.
+var ErrBusy = errors.New("another process is looking for a release")
 
 // Open opens what is on disk. With an error it serves as far as it can: State, and what ends a trial.
 func Open(o Options) (*Updater, error) {
@@ -102,11 +99,25 @@ func (u *Updater) trust() (*trust.Trust, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A release that was kept is a floor, whatever becomes of the slots. A cut between the two is mended here.
-	if st := u.slots.State().Trial; st.Phase == slots.Kept && st.Counter > t.Counter() {
-		err = t.RaiseCounter(st.Counter)
+	u.sayDamage(t)
+	// A release that was kept is a floor, whatever becomes of the slots. A cut between the two is mended here, and floors that were lost.
+	kept := uint64(0)
+	for _, c := range u.slots.State().Slots {
+		if c.State == "confirmed" {
+			kept = max(kept, c.Counter)
+		}
+	}
+	if kept > t.Counter() {
+		err = t.RaiseCounter(kept)
 	}
 	return t, err
+}
+
+// sayDamage logs what was damaged of what is trusted.
+func (u *Updater) sayDamage(t *trust.Trust) {
+	for _, err := range t.Damage() {
+		u.o.Log.Warn("what is trusted was damaged, and is made good from what is left", "err", err)
+	}
 }
 
 // Confirm keeps the release on trial, which this program is. From then on none before it is taken, whatever becomes of the slots.
@@ -138,7 +149,11 @@ func (u *Updater) Look(ctx context.Context) (*Look, error) {
 		return nil, err
 	}
 	defer unlock()
-	return u.look(ctx)
+	l, err := u.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.from.Close()
 }
 
 func (u *Updater) look(ctx context.Context) (*Look, error) {
@@ -161,6 +176,7 @@ func (u *Updater) look(ctx context.Context) (*Look, error) {
 		failed = append(failed, fmt.Errorf("%s: %w", one, err))
 		one.Distrust()
 	}
+	u.sayDamage(t)
 	if l.from == nil {
 		return nil, errors.Join(append(failed, src.Close())...)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/tidegate-io/tidegate/ota/publish/program/programtest"
 	"github.com/tidegate-io/tidegate/ota/release"
 	"github.com/tidegate-io/tidegate/ota/slots"
+	"github.com/tidegate-io/tidegate/ota/trust"
 )
 
 // tmpfs returns a new directory where syncs cost nothing: what they are worth is tried elsewhere.
@@ -384,6 +385,40 @@ func TestNeverBack(t *testing.T) {
 	g.o.Places = []string{o.public()}
 	if got := g.fetch(); got != "v1.3.0" {
 		t.Errorf("with slots lost, from the good server: got %s", got)
+	}
+}
+
+// TestDamageIsSaid: what was damaged of what is trusted is made good in the same look, and stands in the log; a release that was kept stays a floor.
+func TestDamageIsSaid(t *testing.T) {
+	o := newOwner(t)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	if got := g.fetch(); got != "v1.2.0" {
+		t.Fatalf("got %s", got)
+	}
+	g.keep(2)
+	o.release(3, nil)
+	u := g.open() // a trial that fails is the last one
+	if got := g.fetch(); got != "v1.3.0" {
+		t.Fatalf("got %s", got)
+	}
+	o.must(errors.Join(u.Slots().Switch(nil, time.Minute), u.Slots().Fail("leaks")))
+	for _, spoilt := range []string{"tuf/timestamp.json", "floors.0", "floors.1"} {
+		o.must(os.WriteFile(filepath.Join(g.o.Dir, spoilt), []byte("{"), 0o600))
+	}
+	var log bytes.Buffer
+	g.o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	if got := g.fetch(); got != "known-bad" {
+		t.Errorf("got %s", got)
+	}
+	for _, want := range []string{"cached metadata were damaged", "floors were damaged"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log says nothing of %s:\n%s", want, &log)
+		}
+	}
+	tr, err := trust.Open(g.o.Dir, g.o.Root)
+	if err != nil || tr.Counter() != 2 {
+		t.Errorf("floor is %d (%v), want 2, which was kept", tr.Counter(), err)
 	}
 }
 

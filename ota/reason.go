@@ -10,22 +10,11 @@ import (
 	"github.com/tidegate-io/tidegate/ota/trust"
 )
 
-// reasons are the names of what releases are refused for, in the order in which they count where several are wrapped: what is certain before
-// what may only have followed from it.
+// reasons are the names of what packages do not name themselves.
 var reasons = []struct {
 	err  error
 	name string
 }{
-	{trust.ErrNoTrust, "no-trust"},
-	{trust.ErrSignature, "bad-signature"},
-	{trust.ErrRollback, "rollback"},
-	{trust.ErrExpired, "expired"},
-	{trust.ErrDelegation, "delegated"},
-	{trust.ErrMalformed, "malformed"},
-	{trust.ErrChanged, "changed"},
-	{trust.ErrVersion, "wrong-version"},
-	{trust.ErrName, "bad-name"},
-	{trust.ErrRoots, "too-many-roots"},
 	{slots.ErrKnown, "known-bad"},
 	{slots.ErrELF, "no-elf"},
 	{slots.ErrCounter, "not-newer"},
@@ -38,8 +27,6 @@ var reasons = []struct {
 	{slots.ErrNothing, "nothing-staged"},
 	{slots.ErrBusy, "busy"},
 	{ErrBusy, "busy"},
-	{trust.ErrHash, "wrong-hash"},
-	{trust.ErrLength, "wrong-length"},
 	{delta.ErrFrame, "bad-frame"},
 	{delta.ErrLength, "wrong-length"},
 }
@@ -48,6 +35,9 @@ var reasons = []struct {
 func Reason(err error) string {
 	if err == nil {
 		return ""
+	}
+	if name := trust.Reason(err); name != "" && name != "missing" { // what a place does not have, package fetch says more exactly
+		return name
 	}
 	for _, r := range reasons {
 		if errors.Is(err, r.err) {

@@ -65,18 +65,19 @@ func Reason(err error) string {
 		is   error
 		name string
 	}{
+		// Where several places were asked, what is certain comes before what may only have followed from it.
 		{ErrNoTrust, "no-trust"}, // it wraps what is wrong with the root
-		{ErrMalformed, "malformed"},
 		{ErrSignature, "bad-signature"},
-		{ErrExpired, "expired"},
 		{ErrRollback, "rollback"},
+		{ErrExpired, "expired"},
+		{ErrDelegation, "delegated"},
+		{ErrMalformed, "malformed"},
 		{ErrChanged, "changed"},
 		{ErrVersion, "wrong-version"},
-		{ErrLength, "wrong-length"},
-		{ErrHash, "wrong-hash"},
-		{ErrDelegation, "delegated"},
 		{ErrName, "bad-name"},
 		{ErrRoots, "too-many-roots"},
+		{ErrHash, "wrong-hash"},
+		{ErrLength, "wrong-length"},
 		{ErrCache, "cache-damaged"},
 		{ErrFloors, "floors-damaged"},
 		{ErrMissing, "missing"},

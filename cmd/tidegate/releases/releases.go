@@ -151,13 +151,13 @@ func Fetch(ctx context.Context, file string) (*update.Release, error) {
 	// This very program, whatever lies at its path by now.
 	c := exec.CommandContext(ctx, "/proc/self/exe", "update", "fetch", "--config", file)
 	c.Args[0] = "tidegate"
-	var out, said bytes.Buffer
-	c.Stdout, c.Stderr = &out, &said
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, os.Stderr // what it logs is of this gateway
 	c.WaitDelay = time.Second
 	err := c.Run()
 	var f Fetched
 	if bad := json.Unmarshal(out.Bytes(), &f); bad != nil {
-		return nil, fmt.Errorf("fetch a release: %w: %.500s", errors.Join(err, bad), said.String())
+		return nil, fmt.Errorf("fetch a release: %w", errors.Join(err, bad))
 	}
 	if f.Reason != "" {
 		return f.Release, &Refused{f.Reason, f.Error}
