@@ -29,7 +29,7 @@ type chosen struct {
 	hold    release.Hold
 	floor   uint64                   // no release below is taken, whatever runs
 	failed  func(sha256 string) bool // this program was tried here
-	bases   map[string]string        // programs that a delta may be made from: SHA-256 to path
+	bases   func() map[string]string // programs that a delta may be made from: SHA-256 to path; asked only where there is a delta
 }
 
 // choose returns the files by which the newest release can be had that is newer than what runs and meant for this machine, the shortest
@@ -62,7 +62,7 @@ func choose(files []trust.File, by chosen) (list []offer, why error) {
 			refuse(signed.Counter, fmt.Errorf("%s: %w", f.Name, err))
 			continue
 		}
-		if signed.Encoding == release.Delta && by.bases[signed.Base] == "" {
+		if signed.Encoding == release.Delta && by.bases()[signed.Base] == "" {
 			continue // there are others
 		}
 		if len(list) > 0 && signed.Counter > list[0].signed.Counter {

@@ -50,7 +50,7 @@ func file(t testing.TB, name string, length int64, f release.File) trust.File {
 func machine() chosen {
 	return chosen{
 		machine: release.Machine{Gateway: "gw-1", GOOS: "linux", GOARCH: "arm64", Agent: 5}, floor: 5,
-		failed: func(string) bool { return false }, bases: map[string]string{hashB: "/slots/a/tidegate"},
+		failed: func(string) bool { return false }, bases: func() map[string]string { return map[string]string{hashB: "/slots/a/tidegate"} },
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -140,6 +141,7 @@ type Look struct {
 	Why     error    // what stands in the way of the newest there is; nil = nothing, or it is the best
 	offers  []offer  // files by which Best can be had, the shortest first
 	from    *fetch.Source
+	bases   func() map[string]string // see chosen
 }
 
 // Look finds out what there is, and takes nothing of it but what is trusted of metadata.
@@ -165,7 +167,7 @@ func (u *Updater) look(ctx context.Context) (*Look, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Look{Running: u.Running()}
+	l := &Look{Running: u.Running(), bases: sync.OnceValue(u.bases)}
 	var failed []error
 	for _, one := range src.Each() { // what one place has of metadata belongs together
 		l.Trusted, err = t.Refresh(ctx, one, u.now(t))
@@ -189,7 +191,7 @@ func (u *Updater) look(ctx context.Context) (*Look, error) {
 	if err != nil {
 		return nil, errors.Join(err, src.Close())
 	}
-	l.offers, l.Why = choose(l.Trusted.Files, chosen{machine: m, hold: hold, floor: t.Counter(), failed: u.isBad, bases: u.bases()})
+	l.offers, l.Why = choose(l.Trusted.Files, chosen{machine: m, hold: hold, floor: t.Counter(), failed: u.isBad, bases: l.bases})
 	if len(l.offers) > 0 {
 		l.Best = &Release{Counter: l.offers[0].signed.Counter, Version: l.offers[0].signed.Version}
 	}
@@ -250,7 +252,7 @@ func (u *Updater) Fetch(ctx context.Context) (*Release, error) {
 	}
 	var failed []error
 	for i := range l.offers {
-		err := u.take(ctx, l.from, &l.offers[i])
+		err := u.take(ctx, l, &l.offers[i])
 		if err == nil {
 			return l.Best, u.tidy(nil)
 		}
@@ -272,7 +274,7 @@ func (u *Updater) tidy(keep []string) error {
 }
 
 // take downloads one file and stages what it holds.
-func (u *Updater) take(ctx context.Context, src *fetch.Source, o *offer) error {
+func (u *Updater) take(ctx context.Context, l *Look, o *offer) error {
 	dir := filepath.Join(u.o.Dir, "download")
 	if err := durable.Mkdir(dir); err != nil {
 		return err
@@ -281,7 +283,7 @@ func (u *Updater) take(ctx context.Context, src *fetch.Source, o *offer) error {
 		return err
 	}
 	into := filepath.Join(dir, o.file.SHA256)
-	if err := src.File(ctx, o.file.Stored, o.file.Length, o.file.SHA256, into); err != nil {
+	if err := l.from.File(ctx, o.file.Stored, o.file.Length, o.file.SHA256, into); err != nil {
 		return err
 	}
 	in, err := openWhole(into+".unverified", o.file)
@@ -291,7 +293,7 @@ func (u *Updater) take(ctx context.Context, src *fetch.Source, o *offer) error {
 	defer in.Close()
 	var program io.Reader = in
 	if o.signed.Encoding != release.Plain {
-		unpacked, err := u.unpack(in, o, filepath.Join(dir, "program"))
+		unpacked, err := unpack(in, o, l.bases, filepath.Join(dir, "program"))
 		if err != nil {
 			return err
 		}
@@ -305,11 +307,11 @@ func (u *Updater) take(ctx context.Context, src *fetch.Source, o *offer) error {
 }
 
 // unpack writes what in holds to path, which is only looked at by Stage: it hashes it, so that it need not hold over a cut.
-func (u *Updater) unpack(in io.Reader, o *offer, path string) (*os.File, error) {
+func unpack(in io.Reader, o *offer, bases func() map[string]string, path string) (*os.File, error) {
 	var old []byte
 	if o.signed.Encoding == release.Delta {
 		var err error
-		if old, err = os.ReadFile(u.bases()[o.signed.Base]); err != nil {
+		if old, err = os.ReadFile(bases()[o.signed.Base]); err != nil {
 			return nil, fmt.Errorf("program that the delta is made from: %w", err)
 		}
 	}
