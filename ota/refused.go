@@ -1,7 +1,6 @@
 package ota
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,8 +14,8 @@ const maxRefused = 16
 // refused returns the SHA-256 of programs that were signed and are none for this machine, the newest last. They are remembered as a convenience:
 // what cannot be read was none.
 func (u *Updater) refused() []string {
-	b, err := os.ReadFile(filepath.Join(u.o.Dir, "refused"))
-	if err != nil || len(b) > maxRefused*65 {
+	b, err := durable.ReadFile(filepath.Join(u.o.Dir, "refused"), maxRefused*65)
+	if err != nil {
 		return nil
 	}
 	return strings.Fields(string(b))

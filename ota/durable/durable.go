@@ -6,6 +6,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -52,6 +53,19 @@ func Mkdir(path string) error { return Disk{}.Mkdir(path) }
 
 // SyncDir is Disk.SyncDir.
 func SyncDir(path string) error { return Disk{}.SyncDir(path) }
+
+// ReadFile reads a file of at most limit bytes. It never waits for somebody to write to what is there in the place of a file.
+func ReadFile(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s: got more than %d bytes", path, limit)
+	}
+	return b, errors.Join(err, f.Close())
+}
 
 // WriteFile replaces what path holds, or makes it. With an error the file is as it was, unless the last step failed, the sync of the folder:
 // then it may be either.

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"math"
 	"os"
-	"syscall"
 )
 
 // A Pair keeps a small body in two files that say the same, so that one of them is whole whatever happens to the other: a power cut, a bad
@@ -56,7 +54,7 @@ func (d Disk) OpenPair(path string) (p *Pair, body []byte, whole bool, err error
 	var damage []error
 	found, same := 0, false
 	for i := range 2 {
-		b, err := readBounded(p.file(i), int64(pairHead+MaxPair))
+		b, err := ReadFile(p.file(i), int64(pairHead+MaxPair))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -134,17 +132,4 @@ func decodePair(b []byte) (generation uint64, body []byte, err error) {
 		return 0, nil, fmt.Errorf("got generation %d, want 1 to 2^64-2", generation)
 	}
 	return generation, body, nil
-}
-
-// readBounded reads a file of at most limit bytes. It never waits for somebody to write to what is there in the place of a file.
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("got more than %d bytes", limit)
-	}
-	return b, errors.Join(err, f.Close())
 }

@@ -233,3 +233,20 @@ func sealed(generation uint64, body string) []byte {
 	b = binary.BigEndian.AppendUint32(b, sum)
 	return append(append([]byte("tgpair01"), b...), body...)
 }
+
+// TestReadFile: not a byte more than what is asked for at most.
+func TestReadFile(t *testing.T) {
+	path := filepath.Join(memory(t), "file")
+	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := durable.ReadFile(path, 5); err != nil || string(b) != "12345" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if b, err := durable.ReadFile(path, 4); err == nil {
+		t.Errorf("of at most 4 bytes: got %q, want an error", b)
+	}
+	if _, err := durable.ReadFile(path+"-not", 5); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of no file: got %v", err)
+	}
+}

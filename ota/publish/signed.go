@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 
@@ -17,7 +16,7 @@ import (
 )
 
 func readFile[T metadata.Roles](path string, limit int) (*metadata.Metadata[T], error) {
-	body, err := readBounded(path, int64(limit))
+	body, err := durable.ReadFile(path, int64(limit))
 	if err != nil {
 		return nil, err
 	}
@@ -26,19 +25,6 @@ func readFile[T metadata.Roles](path string, limit int) (*metadata.Metadata[T], 
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
 	}
 	return m, nil
-}
-
-// readBounded reads a file of at most limit bytes.
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s: %w: got more than %d bytes", path, ErrTooLong, limit)
-	}
-	return b, errors.Join(err, f.Close())
 }
 
 // readDraft returns a draft, nil where there is none or where it was published already.
@@ -92,7 +78,7 @@ func (r *Repo) Draft(role keyfile.Role) ([]byte, error) {
 	if !role.Offline() {
 		return nil, fmt.Errorf("%w: %s is signed by `publish` and `refresh`, without one", ErrDraft, role)
 	}
-	body, err := readBounded(r.draft(string(role)+".json"), maxTargets)
+	body, err := durable.ReadFile(r.draft(string(role)+".json"), maxTargets)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: there is none of %s to be signed", ErrDraft, role)
 	}

@@ -166,9 +166,9 @@ func bases(past []listed.File, platform string, n int) []listed.File {
 
 // unpack returns the program that a file of encoding zstd or plain holds.
 func (r *Repo) unpack(t listed.File) ([]byte, error) {
-	body, err := readBounded(r.public(t.Stored()), release.MaxProgram)
+	body, err := durable.ReadFile(r.public(t.Stored()), release.MaxProgram)
 	if errors.Is(err, os.ErrNotExist) {
-		body, err = readBounded(r.draft("files", t.Stored()), release.MaxProgram)
+		body, err = durable.ReadFile(r.draft("files", t.Stored()), release.MaxProgram)
 	}
 	if err != nil {
 		return nil, err

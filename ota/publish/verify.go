@@ -10,6 +10,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/tidegate-io/tidegate/ota/durable"
 	"github.com/tidegate-io/tidegate/ota/publish/listed"
 	"github.com/tidegate-io/tidegate/ota/publish/meta"
 	"github.com/tidegate-io/tidegate/ota/publish/program"
@@ -178,7 +179,7 @@ func (r *Repo) verifyFiles() error {
 }
 
 func (r *Repo) verifyFile(t listed.File, all, past []listed.File) error {
-	body, err := readBounded(r.public(t.Stored()), release.MaxProgram)
+	body, err := durable.ReadFile(r.public(t.Stored()), release.MaxProgram)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: the file is missing", ErrDamaged)
 	} else if err != nil {
@@ -251,7 +252,7 @@ func (r *Repo) verifyNames() error {
 		if !ok {
 			return fmt.Errorf("%w: nothing names %s; what a cut left half written goes with the next `publish`", ErrDamaged, e.Name())
 		}
-		body, err := readBounded(r.public(e.Name()), release.MaxProgram)
+		body, err := durable.ReadFile(r.public(e.Name()), release.MaxProgram)
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,17 +23,11 @@ func (t *Trust) path(role string) string { return filepath.Join(t.cache, role+".
 
 // cached returns what the cache has of a role, at most limit bytes; nil = nothing.
 func (t *Trust) cached(role string, limit int64) ([]byte, error) {
-	f, err := os.Open(t.path(role))
+	b, err := durable.ReadFile(t.path(role), limit)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
-	} else if err != nil {
-		return nil, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("got more than %d bytes", limit)
-	}
-	return b, errors.Join(err, f.Close())
+	return b, err
 }
 
 // save makes raw what the cache has of a role; was is what it has of it now, as far as it is whole.
