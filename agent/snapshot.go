@@ -111,29 +111,24 @@ func (a *Agent) earlyStatus(s *status.Status, cfg *config.Config) {
 
 // inRing counts what waits in ring 1, while nobody takes anything from it.
 func (a *Agent) inRing() (q status.Queue) {
-	a.closing.RLock()
-	defer a.closing.RUnlock()
-	a.mu.Lock()
-	l := a.opened
-	a.mu.Unlock()
-	if l == nil || a.isClosed {
-		return q
-	}
-	ring := l.rings.Read
-	for at := ring.Tail(); ; {
-		b, next, ok, err := ring.Next(at)
-		if !ok || err != nil || len(b) == 0 {
-			return q
+	a.withRings(func(l *opened) {
+		ring := l.rings.Read
+		for at := ring.Tail(); ; {
+			b, next, ok, err := ring.Next(at)
+			if !ok || err != nil || len(b) == 0 {
+				return
+			}
+			n, err := frame.Count(b[1:], 0, -1) // behind the class, see reader.encode
+			if err != nil {
+				return
+			}
+			q.Records++
+			q.Readings += uint64(n)
+			q.Bytes += int64(len(b))
+			at = next
 		}
-		n, err := frame.Count(b[1:], 0, -1) // behind the class, see reader.encode
-		if err != nil {
-			return q
-		}
-		q.Records++
-		q.Readings += uint64(n)
-		q.Bytes += int64(len(b))
-		at = next
-	}
+	})
+	return q
 }
 
 // queueStatus adds what the queue and the uplinks say.
