@@ -31,6 +31,7 @@ import (
 	"github.com/tidegate-io/tidegate/drivers/modbus"
 	"github.com/tidegate-io/tidegate/drivers/sim"
 	"github.com/tidegate-io/tidegate/sync/receive"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // broker is a real broker whose connections are pipes, and which can be away or deaf.
@@ -345,25 +346,10 @@ type bed struct {
 	parts agent.Parts
 }
 
-// tmpfs returns a new directory on tmpfs, where syncs cost nothing.
-func tmpfs(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "tidegate-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // newBed returns a gateway in fake time: it is made inside the test's bubble. b may be nil; a test that has several brokers sets Dial.
 func newBed(t testing.TB, b *broker, more ...drivers.Driver) *bed {
 	t.Helper()
-	dir := tmpfs(t)
+	dir := tmpfs.Dir(t)
 	x := &bed{
 		t: t, dir: filepath.Join(dir, "state"), rings: filepath.Join(dir, "rings"), host: &drivertest.Host{},
 		list: append([]drivers.Driver{sim.Driver, modbus.Driver}, more...),

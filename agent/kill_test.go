@@ -21,6 +21,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // killed names, in the environment of a child process, the directory of the gateway that it is.
@@ -133,7 +134,7 @@ func (c *counter) driver() drivers.Driver {
 // drop, thin out and hold back is counted to the reading, and what a snapshot gives out of that comes once.
 func TestKill(t *testing.T) {
 	const kills = 3
-	dir := tmpfs(t)
+	dir := tmpfs.Dir(t)
 	c, killedAt := killIt(t, dir, killedConfig, kills)
 	booted := new(clock.Clock).Now().Boot
 	bubble(t, func(t *testing.T) { judgeKilled(t, dir, c, killedAt, booted) })

@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // routedConfig drops a.raw and a.slim, sends a.phase and b.n to office only, a.thin to plant while half is active, which labels a.n and else to office, and keeps a.held.
@@ -96,7 +97,7 @@ func accountOf(t *testing.T, s status.Status, name string) status.Account {
 // arrives where it is meant for, once, and the accounts of both close to the reading; alarms arrive at both.
 func TestKillRouted(t *testing.T) {
 	const kills = 3
-	dir := tmpfs(t)
+	dir := tmpfs.Dir(t)
 	c, _ := killIt(t, dir, routedConfig, kills)
 	booted := new(clock.Clock).Now().Boot
 	bubble(t, func(t *testing.T) { judgeRouted(t, dir, c, kills, booted) })
@@ -185,7 +186,7 @@ func labelled(t *testing.T, f *far) {
 // TestOneUplinkAway: what is meant for an uplink that is away waits for it; the other one's account is closed meanwhile, and what is routed past the one
 // that is away does not wait. When it comes back it gets its own, and nothing else.
 func TestOneUplinkAway(t *testing.T) {
-	c := newCounter(t, tmpfs(t))
+	c := newCounter(t, tmpfs.Dir(t))
 	bubble(t, func(t *testing.T) {
 		x := newBed(t, nil, c.driver())
 		brokers, fars := twoBrokers(t, x)
@@ -224,7 +225,7 @@ func TestOneUplinkAway(t *testing.T) {
 // TestRemovedUplink: what only an uplink was to get that is not in the configuration any more waits for nobody. It counts as routed for the others, and the
 // log says how much it was.
 func TestRemovedUplink(t *testing.T) {
-	c := newCounter(t, tmpfs(t))
+	c := newCounter(t, tmpfs.Dir(t))
 	bubble(t, func(t *testing.T) {
 		x := newBed(t, nil, c.driver())
 		brokers, fars := twoBrokers(t, x)

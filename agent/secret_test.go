@@ -32,6 +32,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/web"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // secretDir names, in the environment of a child process, the directory of the gateway that it is: with a file config.yaml.
@@ -247,7 +248,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 
 // tellSecrets runs a gateway that is killed, and another one after it, and returns how often the secret was found, by place.
 func tellSecrets(t *testing.T, hides bool) map[string]int {
-	dir := tmpfs(t)
+	dir := tmpfs.Dir(t)
 	key := filepath.Join(dir, "badge.key")
 	text := fmt.Sprintf(secretConfig, key)
 	if !hides {

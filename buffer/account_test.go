@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/stored"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 func TestRejectedRecordsAreKeptWithTheReason(t *testing.T) {
@@ -40,7 +41,7 @@ func TestRejectedRecordsAreKeptWithTheReason(t *testing.T) {
 
 // Many runs of records are set aside in one transaction, and what is set aside is looked through once for each quarter of what it may be.
 func TestSettingAsideIsCheap(t *testing.T) {
-	o := testOptions(fastDir(t))
+	o := testOptions(tmpfs.Dir(t))
 	q := open(t, o)
 	defer q.Close()
 	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
@@ -88,7 +89,7 @@ func TestSettingAsideIsCheap(t *testing.T) {
 
 // A far side that refuses everything must not fill the disk, nor make a commit too large.
 func TestWhatIsSetAsideIsBounded(t *testing.T) {
-	o := testOptions(fastDir(t))
+	o := testOptions(tmpfs.Dir(t))
 	o.Cut = func([]byte, int, int) ([]byte, error) { return nil, fmt.Errorf("cannot be decoded") }
 	q := open(t, o)
 	defer q.Close()
@@ -120,7 +121,7 @@ func TestWhatIsSetAsideIsBounded(t *testing.T) {
 
 // Each start begins an ordinal; those of which nothing is left must not pile up.
 func TestEpochsOfWhichNothingIsLeftAreForgotten(t *testing.T) {
-	o := testOptions(fastDir(t))
+	o := testOptions(tmpfs.Dir(t))
 	o.Keep = time.Millisecond
 	o.sizes.tail = 1
 	for n := uint32(1); n <= 20; n++ {
@@ -168,7 +169,7 @@ func TestEpochsOfWhichNothingIsLeftAreForgotten(t *testing.T) {
 
 // After an outage alarms are delivered first, each a hole in what is done.
 func TestCursorStaysSmallWithManyHoles(t *testing.T) {
-	o := testOptions(fastDir(t))
+	o := testOptions(tmpfs.Dir(t))
 	q := open(t, o)
 	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	const alarms = 5000

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // TestRenamedWhileACommitIsWritten names epochs after a commit was planned and before it is applied, as the judge does in its own goroutine
@@ -97,7 +98,7 @@ func TestDropAfterAMarkThatFailed(t *testing.T) {
 
 // TestSlowestIsForgotten: one commit that hung does not widen the gap of every later power cut, whatever the caller's Position says.
 func TestSlowestIsForgotten(t *testing.T) {
-	o := testOptions(fastDir(t))
+	o := testOptions(tmpfs.Dir(t))
 	q := open(t, o)
 	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	q.position.Slowest = time.Minute

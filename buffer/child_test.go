@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // Tests in which the process ends run the queue in a child: this program again, told by its environment what to do.
@@ -152,7 +153,7 @@ func TestKillLosesNothing(t *testing.T) {
 	if testing.Short() {
 		return // under an emulator a child of the same program cannot be started
 	}
-	dir := fastDir(t)
+	dir := tmpfs.Dir(t)
 	committed, acked := uint64(0), uint64(0)
 	r := rand.New(rand.NewPCG(3, uint64(os.Getpid())))
 	for range 12 {

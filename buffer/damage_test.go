@@ -12,6 +12,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/disk"
 	"github.com/tidegate-io/tidegate/buffer/stored"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // flipFrame changes one bit of the stored frame whose first record is first, behind the queue's back.
@@ -256,7 +257,7 @@ func TestStoreThatAnotherHasIsNotSetAside(t *testing.T) {
 // TestFlippedBitsAreNeverShown changes bits anywhere in the files of a stopped store. Where Badger opens it, nothing is shown but what
 // was written, and what is not shown is declared.
 func TestFlippedBitsAreNeverShown(t *testing.T) {
-	base := fastDir(t)
+	base := tmpfs.Dir(t)
 	whole := filepath.Join(base, "whole")
 	if err := os.Mkdir(whole, 0o700); err != nil {
 		t.Fatal(err)

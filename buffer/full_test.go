@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // smallDisk mounts an ext4 of size bytes in a file and returns where.
@@ -23,7 +24,7 @@ func smallDisk(t *testing.T, size int64) string {
 	if os.Geteuid() != 0 {
 		t.Fatal("a small file system is mounted for this test: run it as root")
 	}
-	base := fastDir(t)
+	base := tmpfs.Dir(t)
 	image, dir := filepath.Join(base, "image"), filepath.Join(base, "disk")
 	f, err := os.Create(image)
 	if err == nil {

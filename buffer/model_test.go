@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // The model is plain maps from records to what became of them for each uplink. It is compared with a Queue over the real Badger.
@@ -471,7 +472,7 @@ func (m *model) check(*rapid.T) {
 }
 
 func TestQueueIsWhatTheModelSays(t *testing.T) {
-	base := fastDir(t)
+	base := tmpfs.Dir(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(base, "")
 		if err != nil {

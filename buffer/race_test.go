@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // TestCursorsReadWhileSegmentsGo has two uplinks take everything, in order and once, while another goroutine puts, commits and drops.
 func TestCursorsReadWhileSegmentsGo(t *testing.T) {
-	o := testOptions(fastDir(t))
+	o := testOptions(tmpfs.Dir(t))
 	o.Uplinks = []string{"a", "b"}
 	o.Keep = time.Nanosecond
 	o.sizes = sizes{segment: 100 << 10, tail: 20 << 10}
@@ -95,7 +96,7 @@ func wantNext(got, want uint64) error {
 
 // TestPutDoesNotWaitForReaders holds a reader in the disk, and puts.
 func TestPutDoesNotWaitForReaders(t *testing.T) {
-	o := testOptions(fastDir(t))
+	o := testOptions(tmpfs.Dir(t))
 	o.sizes.tail = 1
 	reading, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once

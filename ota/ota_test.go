@@ -25,22 +25,8 @@ import (
 	"github.com/tidegate-io/tidegate/ota/release"
 	"github.com/tidegate-io/tidegate/ota/slots"
 	"github.com/tidegate-io/tidegate/ota/trust"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
-
-// tmpfs returns a new directory where syncs cost nothing: what they are worth is tried elsewhere.
-func tmpfs(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "tidegate-ota-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
 
 // An owner makes releases.
 type owner struct {
@@ -52,7 +38,7 @@ type owner struct {
 
 func newOwner(t *testing.T) *owner {
 	t.Helper()
-	o := &owner{T: t, dir: filepath.Join(tmpfs(t), "repo"), keys: map[keyfile.Role][]*keyfile.Private{}, now: time.Now()}
+	o := &owner{T: t, dir: filepath.Join(tmpfs.Dir(t), "repo"), keys: map[keyfile.Role][]*keyfile.Private{}, now: time.Now()}
 	var public []keyfile.Public
 	for _, role := range keyfile.Roles() {
 		n := 1
@@ -106,7 +92,7 @@ func programOf(t *testing.T, counter uint64) *program.Program {
 	body := make([]byte, 60_000)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(body) // it never fails
 	body = fmt.Appendf(body, "release %d", counter)
-	path := filepath.Join(tmpfs(t), "program")
+	path := filepath.Join(tmpfs.Dir(t), "program")
 	if err := os.WriteFile(path, programtest.Make(p.GOOS, p.GOARCH, p.GOARM, body), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +139,7 @@ type gateway struct {
 func newGateway(t *testing.T, o *owner) *gateway {
 	t.Helper()
 	g := &gateway{T: t, o: ota.Options{
-		Dir: filepath.Join(tmpfs(t), "ota"), Lib: tmpfs(t), Root: o.root(), Places: []string{o.public()}, Log: slog.New(slog.DiscardHandler),
+		Dir: filepath.Join(tmpfs.Dir(t), "ota"), Lib: tmpfs.Dir(t), Root: o.root(), Places: []string{o.public()}, Log: slog.New(slog.DiscardHandler),
 		Machine: release.Machine{Gateway: "gw-1", GOOS: runtime.GOOS, GOARCH: runtime.GOARCH, Hardware: []string{"acme,gate"}},
 	}}
 	p := programOf(t, 1)
@@ -349,7 +335,7 @@ func TestPlaces(t *testing.T) {
 	bad := newOwner(t)
 	bad.release(9, nil)
 	g := newGateway(t, good)
-	g.o.Places = []string{filepath.Join(tmpfs(t), "away"), bad.public(), good.public()}
+	g.o.Places = []string{filepath.Join(tmpfs.Dir(t), "away"), bad.public(), good.public()}
 	if got := g.fetch(); got != "v1.2.0" {
 		t.Errorf("got %s", got)
 	}
@@ -360,7 +346,7 @@ func TestPlaces(t *testing.T) {
 func TestNeverBack(t *testing.T) {
 	o := newOwner(t)
 	o.release(2, nil)
-	old := filepath.Join(tmpfs(t), "old")
+	old := filepath.Join(tmpfs.Dir(t), "old")
 	o.must(os.CopyFS(old, os.DirFS(o.public())))
 	o.release(3, nil)
 	g := newGateway(t, o)

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // openTest opens a pair of small rings on tmpfs.
@@ -24,25 +26,10 @@ func openTest(t testing.TB, dir string, state byte) *Pair {
 	return p
 }
 
-// tmpfs returns a new directory on tmpfs.
-func tmpfs(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "tidegate-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // TestRingAgainstSlice compares a ring with a plain list under random puts, reads, releases and restarts of the process.
 func TestRingAgainstSlice(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir := tmpfs(t)
+		dir := tmpfs.Dir(t)
 		p := openTest(t, dir, 1)
 		defer func() { p.Close() }()
 		var want [][]byte // put and not released
@@ -106,7 +93,7 @@ func TestRingAgainstSlice(t *testing.T) {
 }
 
 func TestReserveIsForUrgentEntries(t *testing.T) {
-	p := openTest(t, tmpfs(t), 1)
+	p := openTest(t, tmpfs.Dir(t), 1)
 	defer p.Close()
 	b := make([]byte, 8000)
 	for {
@@ -166,7 +153,7 @@ func TestRingsThatDoNotCount(t *testing.T) {
 		"both drop slots": func(t *testing.T, dir string) { flip(offDrops+8)(t, dir); flip(offDrops+slotSize+8)(t, dir) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := tmpfs(t)
+			dir := tmpfs.Dir(t)
 			p := openTest(t, dir, 1)
 			for i := range 3 {
 				if _, err := p.Judged.Put(false, fmt.Appendf(nil, "entry %d", i)); err != nil {
@@ -198,7 +185,7 @@ func mustTruncate(t *testing.T, path string, n int64) {
 }
 
 func TestOneDropSlotTornMeansTheOther(t *testing.T) {
-	dir := tmpfs(t)
+	dir := tmpfs.Dir(t)
 	p := openTest(t, dir, 1)
 	p.Judged.Drop(1, 10, 1, 1)
 	p.Judged.Drop(1, 10, 2, 2)
@@ -232,7 +219,7 @@ func TestRingsNotOnTmpfsAreMemory(t *testing.T) {
 }
 
 func TestUnnumbered(t *testing.T) {
-	dir := tmpfs(t)
+	dir := tmpfs.Dir(t)
 	want := func(state byte, ok bool) {
 		t.Helper()
 		if got, is := Unnumbered(dir); got != ([16]byte{state}) || is != ok {
@@ -255,7 +242,7 @@ func TestUnnumbered(t *testing.T) {
 }
 
 func BenchmarkPut(b *testing.B) {
-	p := openTest(b, tmpfs(b), 1)
+	p := openTest(b, tmpfs.Dir(b), 1)
 	defer p.Close()
 	payload := make([]byte, 400)
 	b.SetBytes(400)
@@ -270,7 +257,7 @@ func BenchmarkPut(b *testing.B) {
 
 // TestUnsent: what was begun and not sent is known by uplink, to the next process too, and to none that has other rings.
 func TestUnsent(t *testing.T) {
-	dir := tmpfs(t)
+	dir := tmpfs.Dir(t)
 	p := openTest(t, dir, 1)
 	if p.Judged.Unsent(0, "a") || p.Judged.Unsent(1, "a") {
 		t.Error("new rings know of something unsent")
@@ -306,7 +293,7 @@ func TestUnsent(t *testing.T) {
 
 // TestHalfAPairIsNotLeft: where ring 2 cannot be made, nothing of ring 1 stays: neither its file nor its mapping.
 func TestHalfAPairIsNotLeft(t *testing.T) {
-	dir := tmpfs(t)
+	dir := tmpfs.Dir(t)
 	if err := os.MkdirAll(filepath.Join(dir, "ring-2", "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +318,7 @@ func TestHalfAPairIsNotLeft(t *testing.T) {
 
 // TestRingsOfOtherSizesAreTaken: a program that wants other sizes takes over what the one before left.
 func TestRingsOfOtherSizesAreTaken(t *testing.T) {
-	dir := tmpfs(t)
+	dir := tmpfs.Dir(t)
 	p := openTest(t, dir, 1)
 	if _, err := p.Read.Put(false, []byte("a Read")); err != nil {
 		t.Fatal(err)

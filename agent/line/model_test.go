@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -24,6 +23,7 @@ import (
 	"github.com/tidegate-io/tidegate/rules/lang"
 	"github.com/tidegate-io/tidegate/sync/wire"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // The model is the whole scheme of buffer/README.md with the real rings, lease slots, judge, store and resume, and simulated disk,
@@ -685,11 +685,7 @@ func (w *world) work(reads int) {
 
 // explore draws histories, lets each settle, and accounts for every reading.
 func explore(t *testing.T, history func(w *world)) {
-	dir, err := os.MkdirTemp("/dev/shm", "tidegate-model-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
+	dir := tmpfs.Dir(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		if err := box.Remove(dir); err != nil {
 			rt.Fatal(err)

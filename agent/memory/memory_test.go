@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/drivers"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // machine is a gateway's directories, and the times that it was started.
@@ -34,11 +35,7 @@ type machine struct {
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "tidegate-memory-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := tmpfs.Dir(t)
 	m := &machine{t: t, fast: filepath.Join(dir, "fast"), slow: filepath.Join(dir, "state", "memory")}
 	m.start()
 	return m
@@ -360,11 +357,7 @@ func TestTrouble(t *testing.T) {
 // TestHistories stores, kills, cuts the power, stops and damages at random: a device finds what it stored last, or what it had at the last
 // minute when the power was cut since, and then it is told.
 func TestHistories(t *testing.T) {
-	dir, err := os.MkdirTemp("/dev/shm", "tidegate-memory-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := tmpfs.Dir(t)
 	rounds := 0
 	rapid.Check(t, func(t *rapid.T) {
 		rounds++

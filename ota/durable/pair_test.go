@@ -13,27 +13,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/ota/durable"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
-
-// memory returns a folder where syncs cost nothing, where there is one.
-func memory(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "durable-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
 
 // written returns a path at which body was written, after "before".
 func written(t testing.TB, body string) string {
 	t.Helper()
-	path := filepath.Join(memory(t), "pair")
+	path := filepath.Join(tmpfs.Dir(t), "pair")
 	p, got, whole, err := durable.OpenPair(path)
 	if got != nil || !whole || err != nil {
 		t.Fatalf("an empty folder has %q, %v, %v", got, whole, err)
@@ -149,7 +135,7 @@ func TestPairDamaged(t *testing.T) {
 
 // TestPairStops: stopped anywhere, a Write leaves the body before it or its own; a file that was damaged before changes nothing in that.
 func TestPairStops(t *testing.T) {
-	parent := memory(t)
+	parent := tmpfs.Dir(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(parent, "")
 		if err != nil {
@@ -204,7 +190,7 @@ func FuzzPair(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		path := filepath.Join(memory(t), "pair")
+		path := filepath.Join(tmpfs.Dir(t), "pair")
 		if err := os.WriteFile(path+".1", b, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +222,7 @@ func sealed(generation uint64, body string) []byte {
 
 // TestReadFile: not a byte more than what is asked for at most.
 func TestReadFile(t *testing.T) {
-	path := filepath.Join(memory(t), "file")
+	path := filepath.Join(tmpfs.Dir(t), "file")
 	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/tidegate-io/tidegate/ota/durable"
 	"github.com/tidegate-io/tidegate/ota/slots"
 	"github.com/tidegate-io/tidegate/ota/slots/stage"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 var errKilled = errors.New("killed")
@@ -60,7 +61,7 @@ type held struct {
 // TestAgainstModel does updates, starts, reboots, kills between any two steps, full disks and damage in any order. Something is always
 // started; it is what the model says, whole; a program that has failed is never started again, and none on trial more than three times.
 func TestAgainstModel(t *testing.T) {
-	parent := memory(t)
+	parent := tmpfs.Dir(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(parent, "")
 		if err != nil {

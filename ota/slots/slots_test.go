@@ -27,6 +27,7 @@ import (
 	"github.com/tidegate-io/tidegate/ota/durable"
 	"github.com/tidegate-io/tidegate/ota/slots"
 	"github.com/tidegate-io/tidegate/ota/slots/stage"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // machine returns the machine of this architecture's programs.
@@ -58,21 +59,6 @@ func signed(counter uint64, body []byte) slots.Release {
 	}
 }
 
-// memory returns a folder where syncs cost nothing, where there is one.
-func memory(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "slots-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // A gateway is what the tests do updates on.
 type gateway struct {
 	t       testing.TB
@@ -84,7 +70,7 @@ type gateway struct {
 }
 
 func newGateway(t testing.TB) *gateway {
-	return &gateway{t: t, dir: memory(t), builtin: slots.Builtin{Path: "/usr/lib/tidegate/tidegate", Counter: 10, Version: "v10"}, boot: "first", ms: 1000}
+	return &gateway{t: t, dir: tmpfs.Dir(t), builtin: slots.Builtin{Path: "/usr/lib/tidegate/tidegate", Counter: 10, Version: "v10"}, boot: "first", ms: 1000}
 }
 
 // open opens the slots as a new process does.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // A moment is what was served at some time, with the keys that were good for it.
@@ -138,7 +140,7 @@ func FuzzFloors(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		dir := folder(t)
+		dir := tmpfs.Dir(t)
 		tr, err := Open(dir, g.pinned)
 		if err != nil {
 			t.Fatal(err)

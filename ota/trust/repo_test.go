@@ -22,6 +22,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/tidegate-io/tidegate/ota/strict"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // day is when tests happen, unless they say otherwise; metadata are good for a year from then on.
@@ -211,7 +212,7 @@ type gateway struct {
 }
 
 func newGateway(t testing.TB, r *repo) *gateway {
-	return &gateway{t: t, dir: folder(t), pinned: r.served["1.root.json"], source: r, now: day}
+	return &gateway{t: t, dir: tmpfs.Dir(t), pinned: r.served["1.root.json"], source: r, now: day}
 }
 
 // refresh starts the program anew and goes through a cycle.
@@ -302,7 +303,7 @@ func (g *gateway) tree() map[string][]byte {
 func (g *gateway) clone() *gateway {
 	g.t.Helper()
 	c := *g
-	c.dir = folder(g.t)
+	c.dir = tmpfs.Dir(g.t)
 	for name, body := range g.tree() {
 		c.write(name, body)
 	}
@@ -359,19 +360,4 @@ func mustJSON(t testing.TB, v any) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// folder is one on tmpfs, for the test: what is tried here are thousands of cycles, not the disk.
-func folder(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "tidegate-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/tidegate-io/tidegate/ota/durable"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // errCut is the power that goes, or the kill.
@@ -291,7 +292,7 @@ func TestNothingNewWritesNothing(t *testing.T) {
 
 // TestDiskIsDurable says by what files are changed: the steps above stand for these.
 func TestDiskIsDurable(t *testing.T) {
-	tr, err := Open(folder(t), newRepo(t).served["1.root.json"])
+	tr, err := Open(tmpfs.Dir(t), newRepo(t).served["1.root.json"])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // aged is a repository with a second root and newer everything else, a gateway that has it all, and what was served before.
@@ -403,7 +405,7 @@ func TestLimits(t *testing.T) {
 	t.Run("what a source is asked for", func(t *testing.T) {
 		r := newRepo(t)
 		limits := map[string]int64{}
-		tr, err := Open(folder(t), r.served["1.root.json"])
+		tr, err := Open(tmpfs.Dir(t), r.served["1.root.json"])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -496,7 +498,7 @@ func TestPinned(t *testing.T) {
 	})
 	t.Run("none", func(t *testing.T) {
 		for _, pinned := range [][]byte{nil, {}, []byte("{}"), []byte(" ")} {
-			if _, err := Open(folder(t), pinned); !errors.Is(err, ErrNoTrust) {
+			if _, err := Open(tmpfs.Dir(t), pinned); !errors.Is(err, ErrNoTrust) {
 				t.Errorf("%q: got %v, want %v", pinned, err, ErrNoTrust)
 			}
 		}
@@ -643,7 +645,7 @@ func TestReason(t *testing.T) {
 		}
 		seen[name] = true
 	}
-	if _, err := Open(folder(t), []byte("{}")); Reason(err) != "no-trust" {
+	if _, err := Open(tmpfs.Dir(t), []byte("{}")); Reason(err) != "no-trust" {
 		t.Errorf("got %q of %v, want no-trust", Reason(err), err)
 	}
 	if Reason(nil) != "" || Reason(errors.New("another's")) != "" {
