@@ -138,6 +138,7 @@ var theRules = ruleBook{
 		{what: "ota/publish/outcome", where: []string{"ota/release"}, why: "pure: lines to counts"},
 		{what: "ota/publish/program", where: []string{"ota/release"}, why: "what a program was built for; never runs it"},
 		{what: "ota/publish/program/programtest", where: []string{}, why: "programs for tests"},
+		{what: "ota/publish/publishtest", where: []string{"ota/publish", "ota/publish/keyfile", "ota/publish/program", "ota/publish/program/programtest"}, why: "an owner for tests"},
 		{what: "ota/publish/sbom", where: []string{"ota/release"}, why: "pure: build information to CycloneDX"},
 		{what: "agent/box", where: []string{"."}, why: "rings between goroutines; entries are bytes to them"},
 		{what: "agent/clock", where: []string{"."}, why: "wall time from boot time"},
@@ -365,5 +366,6 @@ var theRules = ruleBook{
 		{what: "drivers/drivertest", why: "the fake Host"},
 		{what: "drivers/drivertest/*", why: "conformance, recordings"},
 		{what: "ota/publish/program/programtest", why: "programs that are none"},
+		{what: "ota/publish/publishtest", why: "whoever owns gateways, with all keys"},
 	},
 }

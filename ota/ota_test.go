@@ -19,9 +19,8 @@ import (
 
 	"github.com/tidegate-io/tidegate/ota"
 	"github.com/tidegate-io/tidegate/ota/publish"
-	"github.com/tidegate-io/tidegate/ota/publish/keyfile"
 	"github.com/tidegate-io/tidegate/ota/publish/program"
-	"github.com/tidegate-io/tidegate/ota/publish/program/programtest"
+	"github.com/tidegate-io/tidegate/ota/publish/publishtest"
 	"github.com/tidegate-io/tidegate/ota/release"
 	"github.com/tidegate-io/tidegate/ota/slots"
 	"github.com/tidegate-io/tidegate/ota/trust"
@@ -31,32 +30,16 @@ import (
 // An owner makes releases.
 type owner struct {
 	*testing.T
-	dir  string // of the repository
-	keys map[keyfile.Role][]*keyfile.Private
-	now  time.Time
+	*publishtest.Owner
 }
 
 func newOwner(t *testing.T) *owner {
 	t.Helper()
-	o := &owner{T: t, dir: filepath.Join(tmpfs.Dir(t), "repo"), keys: map[keyfile.Role][]*keyfile.Private{}, now: time.Now()}
-	var public []keyfile.Public
-	for _, role := range keyfile.Roles() {
-		n := 1
-		if role.Offline() {
-			n = 3
-		}
-		for range n {
-			k, err := keyfile.New(role)
-			o.must(err)
-			o.keys[role] = append(o.keys[role], k)
-			public = append(public, k.Public)
-		}
+	o, err := publishtest.New(filepath.Join(tmpfs.Dir(t), "repo"), time.Now())
+	if err != nil {
+		t.Fatal(err)
 	}
-	o.must(publish.Init(o.dir, publish.Keys{Public: public, Threshold: 2}, o.now, o.now.Add(publish.RootLife)))
-	o.do(func(r *publish.Repo) error {
-		return errors.Join(r.Sign(o.keys[keyfile.Root][0]), r.Sign(o.keys[keyfile.Root][2]))
-	})
-	return o
+	return &owner{t, o}
 }
 
 func (o *owner) must(err error) {
@@ -66,41 +49,16 @@ func (o *owner) must(err error) {
 	}
 }
 
-func (o *owner) do(f func(*publish.Repo) error) {
-	o.Helper()
-	r, err := publish.Open(o.dir, o.now)
-	o.must(err)
-	o.must(r.Lock())
-	o.must(errors.Join(f(r), r.Close()))
-}
-
-func (o *owner) online() publish.Online {
-	return publish.Online{
-		Keys:     []*keyfile.Private{o.keys[keyfile.Snapshot][0], o.keys[keyfile.Timestamp][0]},
-		Snapshot: publish.SnapshotLife, Timestamp: publish.TimestampLife,
-	}
-}
-
 // programOf returns the program of a release for this machine; those of neighbouring releases are alike.
 func programOf(t *testing.T, counter uint64) *program.Program {
 	t.Helper()
-	name := runtime.GOOS + "-" + runtime.GOARCH
-	p, err := program.Find(name)
-	if err != nil {
-		t.Fatal(err)
-	}
 	body := make([]byte, 60_000)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(body) // it never fails
-	body = fmt.Appendf(body, "release %d", counter)
-	path := filepath.Join(tmpfs.Dir(t), "program")
-	if err := os.WriteFile(path, programtest.Make(p.GOOS, p.GOARCH, p.GOARM, body), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	got, err := program.Read(path, p)
+	p, err := publishtest.Program(tmpfs.Dir(t), fmt.Appendf(body, "release %d", counter))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return got
+	return p
 }
 
 // release signs and publishes a release.
@@ -110,22 +68,12 @@ func (o *owner) release(counter uint64, change func(*release.File)) {
 	if change != nil {
 		change(&f)
 	}
-	o.do(func(r *publish.Repo) error {
-		n := publish.Release{Fields: f, Programs: []*program.Program{programOf(o.T, counter)}, Deltas: 3, Keep: 4, Expires: o.now.Add(publish.TargetsLife)}
-		err := errors.Join(r.Add(n), r.Sign(o.keys[keyfile.Targets][0]), r.Sign(o.keys[keyfile.Targets][1]))
-		if err == nil {
-			_, err = r.Publish(o.online())
-		}
-		return err
-	})
+	o.must(o.Release(publish.Release{Fields: f, Programs: []*program.Program{programOf(o.T, counter)}, Deltas: 3}))
 }
-
-// public is the folder that a server hands out.
-func (o *owner) public() string { return filepath.Join(o.dir, "public") }
 
 func (o *owner) root() []byte {
 	o.Helper()
-	b, err := os.ReadFile(filepath.Join(o.public(), "1.root.json"))
+	b, err := o.Root()
 	o.must(err)
 	return b
 }
@@ -139,7 +87,7 @@ type gateway struct {
 func newGateway(t *testing.T, o *owner) *gateway {
 	t.Helper()
 	g := &gateway{T: t, o: ota.Options{
-		Dir: filepath.Join(tmpfs.Dir(t), "ota"), Lib: tmpfs.Dir(t), Root: o.root(), Places: []string{o.public()}, Log: slog.New(slog.DiscardHandler),
+		Dir: filepath.Join(tmpfs.Dir(t), "ota"), Lib: tmpfs.Dir(t), Root: o.root(), Places: []string{o.Public()}, Log: slog.New(slog.DiscardHandler),
 		Machine: release.Machine{Gateway: "gw-1", GOOS: runtime.GOOS, GOARCH: runtime.GOARCH, Hardware: []string{"acme,gate"}},
 	}}
 	p := programOf(t, 1)
@@ -241,7 +189,7 @@ func TestDelta(t *testing.T) {
 	o.release(2, nil)
 	g := newGateway(t, o)
 	var asked []string
-	files := http.FileServer(http.Dir(o.public()))
+	files := http.FileServer(http.Dir(o.Public()))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasSuffix(r.URL.Path, ".json") {
 			asked = append(asked, r.URL.Path)
@@ -253,7 +201,7 @@ func TestDelta(t *testing.T) {
 	if got := g.fetch(); got != "v1.2.0" || len(asked) != 1 {
 		t.Fatalf("got %s by %q", got, asked)
 	}
-	if i, err := os.Stat(filepath.Join(o.public(), asked[0])); err != nil || i.Size() > 6_000 {
+	if i, err := os.Stat(filepath.Join(o.Public(), asked[0])); err != nil || i.Size() > 6_000 {
 		t.Errorf("got a file of %d bytes, want a delta", i.Size())
 	}
 	g.wantProgram("a", 2)
@@ -269,16 +217,16 @@ func TestWhoIsRefused(t *testing.T) {
 	}{
 		{"no root", nil, func(_ *testing.T, _ *owner, g *gateway) { g.o.Root = nil }, "no-trust"},
 		{"another owner's root", nil, func(t *testing.T, _ *owner, g *gateway) { g.o.Root = newOther(t) }, "bad-signature"},
-		{"no place", nil, func(_ *testing.T, o *owner, g *gateway) { g.o.Places = []string{filepath.Join(o.dir, "nowhere")} }, "unreachable"},
+		{"no place", nil, func(_ *testing.T, o *owner, g *gateway) { g.o.Places = []string{filepath.Join(o.Dir, "nowhere")} }, "unreachable"},
 		{"a place without TLS", nil, func(_ *testing.T, _ *owner, g *gateway) { g.o.Places = []string{"http://192.0.2.1/"} }, "bad-place"},
-		{"expired", nil, func(_ *testing.T, o *owner, g *gateway) { g.o.Built = o.now.Add(publish.TargetsLife + time.Hour) }, "expired"},
+		{"expired", nil, func(_ *testing.T, o *owner, g *gateway) { g.o.Built = o.Now.Add(publish.TargetsLife + time.Hour) }, "expired"},
 		{"other hardware", func(f *release.File) { f.Hardware = []string{"acme,pump"} }, nil, "other-hardware"},
 		{"this hardware", func(f *release.File) { f.Hardware = []string{"acme,pump", "acme,gate"} }, nil, "v1.2.0"},
 		{"other tenant", func(f *release.File) { f.Tenant = "acme" }, nil, "other-tenant"},
 		{"does not follow", func(f *release.File) { f.MinAgent = 2 }, nil, "does-not-follow"},
 		{"not yet", func(f *release.File) { f.Stage = 0 }, nil, "nothing"},
 		{"held back online", nil, func(_ *testing.T, o *owner, _ *gateway) {
-			o.do(func(r *publish.Repo) error { return r.Hold(o.online(), 2, 0) })
+			o.must(o.Do(func(r *publish.Repo) error { return r.Hold(o.Online(), 2, 0) }))
 		}, "nothing"},
 		{"another platform", nil, func(_ *testing.T, _ *owner, g *gateway) { g.o.Machine.GOARCH = "riscv64" }, "nothing"},
 		{"a file that was changed", nil, func(_ *testing.T, o *owner, _ *gateway) {
@@ -315,13 +263,13 @@ func newOther(t *testing.T) []byte {
 
 // spoil changes all files of releases.
 func (o *owner) spoil(how func([]byte) []byte) {
-	list, err := os.ReadDir(o.public())
+	list, err := os.ReadDir(o.Public())
 	o.must(err)
 	for _, e := range list {
 		if strings.HasSuffix(e.Name(), ".json") {
 			continue
 		}
-		path := filepath.Join(o.public(), e.Name())
+		path := filepath.Join(o.Public(), e.Name())
 		b, err := os.ReadFile(path)
 		o.must(err)
 		o.must(errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, how(b), 0o600)))
@@ -335,7 +283,7 @@ func TestPlaces(t *testing.T) {
 	bad := newOwner(t)
 	bad.release(9, nil)
 	g := newGateway(t, good)
-	g.o.Places = []string{filepath.Join(tmpfs.Dir(t), "away"), bad.public(), good.public()}
+	g.o.Places = []string{filepath.Join(tmpfs.Dir(t), "away"), bad.Public(), good.Public()}
 	if got := g.fetch(); got != "v1.2.0" {
 		t.Errorf("got %s", got)
 	}
@@ -347,7 +295,7 @@ func TestNeverBack(t *testing.T) {
 	o := newOwner(t)
 	o.release(2, nil)
 	old := filepath.Join(tmpfs.Dir(t), "old")
-	o.must(os.CopyFS(old, os.DirFS(o.public())))
+	o.must(os.CopyFS(old, os.DirFS(o.Public())))
 	o.release(3, nil)
 	g := newGateway(t, o)
 	if got := g.fetch(); got != "v1.3.0" {
@@ -368,7 +316,7 @@ func TestNeverBack(t *testing.T) {
 	if got := g.fetch(); got != "rollback" {
 		t.Errorf("with slots and cache lost: got %s", got)
 	}
-	g.o.Places = []string{o.public()}
+	g.o.Places = []string{o.Public()}
 	if got := g.fetch(); got != "v1.3.0" {
 		t.Errorf("with slots lost, from the good server: got %s", got)
 	}
@@ -414,7 +362,7 @@ func TestResume(t *testing.T) {
 	o.release(2, nil)
 	g := newGateway(t, o)
 	sent := 0
-	files := http.FileServer(http.Dir(o.public()))
+	files := http.FileServer(http.Dir(o.Public()))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, ".json") {
 			files.ServeHTTP(w, r)
@@ -458,7 +406,7 @@ func TestOneAtATime(t *testing.T) {
 	o.release(2, nil)
 	g := newGateway(t, o)
 	held, end := make(chan struct{}), make(chan struct{})
-	files := http.FileServer(http.Dir(o.public()))
+	files := http.FileServer(http.Dir(o.Public()))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "timestamp.json") {
 			close(held)
