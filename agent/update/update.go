@@ -89,15 +89,13 @@ type Options struct {
 type Worker struct {
 	o     Options
 	watch watch
+	ask   chan chan error // somebody wants the staged release, or the one that there is, started now; is told what became of it
+	said  string          // the refusal that was said last
+	waits bool            // a release is there that is to start by itself, and waits for its window
 
-	mu   sync.Mutex // guards all below
+	mu   sync.Mutex // guards show
 	show status.Update
-	ask  chan asked
-	said string // the refusal that was said last
 }
-
-// asked is that somebody wants the staged release, or the one that there is, started now.
-type asked struct{ done chan error }
 
 // How often a Worker looks at the gateway: often at first, and while a release is on trial.
 const (
@@ -107,7 +105,7 @@ const (
 
 // New returns a Worker that does not run yet.
 func New(o Options) *Worker {
-	return &Worker{o: o, watch: watch{seen: map[string]sighting{}}, ask: make(chan asked)}
+	return &Worker{o: o, watch: watch{seen: map[string]sighting{}}, ask: make(chan chan error)}
 }
 
 // Run looks after releases until ctx is done, and returns nil then; it returns ErrRestart when another program is to run.
@@ -124,9 +122,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case a := <-w.ask:
+		case done := <-w.ask:
 			err := w.byHand(ctx, judge)
-			a.done <- err
+			done <- err
 			if err == nil {
 				return ErrRestart
 			}
@@ -159,6 +157,10 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 			look = time.Now().Add(w.next())
 			t.Reset(seldom)
+		case w.waits && w.o.Settings.Window.Holds(time.Now()): // once more before it starts: it may be held back by now
+			w.waits = false
+			look = time.Now().Add(w.first())
+			t.Reset(min(seldom, time.Until(look)))
 		case time.Now().Before(known):
 			t.Reset(often)
 		default:
@@ -169,7 +171,10 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // look looks for a release, and starts it where that is what is wanted; it reports whether it will run.
 func (w *Worker) look(ctx context.Context) bool {
-	if len(w.o.Settings.From) == 0 || !w.fetch(ctx) || !w.o.Settings.Automatic || !w.o.Settings.Window.Holds(time.Now()) {
+	if len(w.o.Settings.From) == 0 || !w.fetch(ctx) || !w.o.Settings.Automatic {
+		return false
+	}
+	if w.waits = !w.o.Settings.Window.Holds(time.Now()); w.waits {
 		return false
 	}
 	if err := w.start(); err != nil {
@@ -325,13 +330,13 @@ func (w *Worker) start() error {
 
 // Apply starts the release that is staged, or that there is, now; nil = this program will end for it.
 func (w *Worker) Apply(ctx context.Context) error {
-	a := asked{make(chan error, 1)}
+	done := make(chan error, 1)
 	select {
-	case w.ask <- a:
+	case w.ask <- done:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return <-a.done
+	return <-done
 }
 
 // Errors of Apply.

@@ -237,6 +237,15 @@ func TestNotByItself(t *testing.T) {
 		}
 		f = newFake()
 		u := settings(true, config.DayWindow{})
+		u.Every = 7 * 24 * time.Hour // it looks far outside of its window
+		begin = (time.Now().Hour()*60 + time.Now().Minute() + 300) % 1440
+		u.Window = config.DayWindow{Begin: begin, End: (begin + 120) % 1440}
+		_, err = f.run(u, 48*time.Hour)
+		if at := time.Since(f.began); !errors.Is(err, ErrRestart) || at < 5*time.Hour || at > 7*time.Hour || len(f.fetched) != 2 {
+			t.Errorf("started after %v, %v, by looks at %v, want within the window of 5h to 7h, by a second look", at, err, f.fetched)
+		}
+		f = newFake()
+		u = settings(true, config.DayWindow{})
 		u.From = nil
 		if _, err := f.run(u, 24*time.Hour); err != nil || len(f.fetched) != 0 {
 			t.Errorf("without places: got %v, looked %d times", err, len(f.fetched))
