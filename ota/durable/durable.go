@@ -42,9 +42,6 @@ func WriteFile(path string, body []byte, mode os.FileMode) error {
 // Rename is Disk.Rename.
 func Rename(from, to string) error { return Disk{}.Rename(from, to) }
 
-// Symlink is Disk.Symlink.
-func Symlink(target, path string) error { return Disk{}.Symlink(target, path) }
-
 // Remove is Disk.Remove.
 func Remove(path string) error { return Disk{}.Remove(path) }
 
