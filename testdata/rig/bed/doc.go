@@ -24,6 +24,9 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..", "..")
 }
 
+// Results returns where rigs leave what they have measured, for RELIABILITY.md.
+func Results() string { return filepath.Join(Root(), "work", "reliability") }
+
 // Programs are the programs under test, built from this tree.
 type Programs struct{ Gateway, Receiver string }
 

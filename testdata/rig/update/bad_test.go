@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidegate-io/tidegate/testdata/rig/bed"
+	"github.com/tidegate-io/tidegate/testdata/rig/reliability/table"
 )
 
 // outcome of each kind: the name of the reason, or one of those where the machine decides which comes first.
@@ -48,8 +51,9 @@ type row struct {
 // TestBadReleases has gateways take a release that is no good by themselves, and a good one after it.
 func TestBadReleases(t *testing.T) {
 	t.Parallel()
+	begin := time.Now()
 	var mu sync.Mutex
-	var table []row
+	var list []row
 	t.Run("all", func(t *testing.T) {
 		for _, kind := range kinds {
 			t.Run(kind, func(t *testing.T) {
@@ -57,21 +61,43 @@ func TestBadReleases(t *testing.T) {
 				r := badRelease(t, kind)
 				mu.Lock()
 				defer mu.Unlock()
-				table = append(table, r)
+				list = append(list, r)
 			})
 		}
 	})
+	report(t, list, time.Since(begin))
+}
+
+// report prints the table, and keeps it for RELIABILITY.md where the times were those of the field.
+func report(t *testing.T, list []row, took time.Duration) {
 	x := now()
 	fmt.Printf("trial %v, expire each %v, SIGTERM to SIGKILL %v, or %v for a program that ends by itself, RestartSec %v: the bound is %v\n", x.trial, x.expire, grace, hardStop, x.restart, x.bound())
-	fmt.Println("| bad release | how it ended | starts | the old one read again after | longest pause of reading | of twice the interval and a restart | account |")
-	fmt.Println("|---|---|---|---|---|---|---|")
-	slices.SortFunc(table, func(a, b row) int { return slices.Index(kinds, a.kind) - slices.Index(kinds, b.kind) })
-	for _, r := range table {
+	slices.SortFunc(list, func(a, b row) int { return slices.Index(kinds, a.kind) - slices.Index(kinds, b.kind) })
+	part := table.Part{
+		Name: "bad-releases", Of: 1, Command: "go test ./testdata/rig/update -real", Took: int(took.Seconds()),
+		Columns: []string{"bad release", "how it ended", "starts", "the old one read again after", "longest pause of reading", "in twice the interval and a restart", "account"},
+	}
+	for _, r := range list {
 		back := "never stopped"
 		if r.starts > 0 {
 			back = fmt.Sprintf("%.1f s", r.back.Seconds())
 		}
-		fmt.Printf("| %s | %s | %d | %s | %.1f s | %.1f | %s |\n", r.kind, r.reason, r.starts, back, r.pause.Seconds(), r.pause.Seconds()/(2*every+x.restart).Seconds(), r.account)
+		pause := fmt.Sprintf("%.1f", r.pause.Seconds()/(2*every+x.restart).Seconds())
+		part.Rows = append(part.Rows, table.Row{r.kind, r.reason, strconv.Itoa(r.starts), back, fmt.Sprintf("%.1f s", r.pause.Seconds()), pause, r.account})
+	}
+	for _, r := range append([]table.Row{part.Columns, slices.Repeat(table.Row{"---"}, len(part.Columns))}, part.Rows...) {
+		fmt.Printf("| %s |\n", strings.Join(r, " | "))
+	}
+	if t.Failed() || !*isLong || len(list) != len(kinds) {
+		return
+	}
+	var err error
+	if part.Commit, err = table.Commit(bed.Root()); err != nil {
+		t.Fatal(err)
+	}
+	part.At = time.Now()
+	if err := part.Write(bed.Results()); err != nil {
+		t.Error(err)
 	}
 }
 
