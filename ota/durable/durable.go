@@ -67,6 +67,14 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 // WriteFile replaces what path holds, or makes it. With an error the file is as it was, unless the last step failed, the sync of the folder:
 // then it may be either.
 func (d Disk) WriteFile(path string, body []byte, mode os.FileMode) error {
+	if err := d.replace(path, body, mode); err != nil {
+		return err
+	}
+	return d.SyncDir(filepath.Dir(path))
+}
+
+// replace is WriteFile without the sync of the folder: after a cut the file holds what it held, or body.
+func (d Disk) replace(path string, body []byte, mode os.FileMode) error {
 	if err := d.write(path+suffix, body, mode); err != nil {
 		// A full disk must not keep half of it. After a stop nothing is changed any more.
 		if d.step("remove", path+suffix) == nil {
@@ -74,7 +82,7 @@ func (d Disk) WriteFile(path string, body []byte, mode os.FileMode) error {
 		}
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return d.Rename(path+suffix, path)
+	return d.rename(path+suffix, path)
 }
 
 // write makes a file of its own, whatever a cut or somebody else left under the name.
@@ -120,13 +128,20 @@ func (d Disk) sync(f *os.File) error {
 
 // Rename gives a synced file another name in the same folder, in the place of what had it.
 func (d Disk) Rename(from, to string) error {
+	if err := d.rename(from, to); err != nil {
+		return err
+	}
+	return d.SyncDir(filepath.Dir(to))
+}
+
+func (d Disk) rename(from, to string) error {
 	if err := d.step("rename", to); err != nil {
 		return err
 	}
 	if err := os.Rename(from, to); err != nil {
 		return fmt.Errorf("rename: %w", err) // it names both
 	}
-	return d.SyncDir(filepath.Dir(to))
+	return nil
 }
 
 // Symlink makes path lead to target, whatever it did before.

@@ -103,7 +103,8 @@ func (p *Pair) Write(body []byte) error {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
 	b = binary.BigEndian.AppendUint32(b, pairSum(b[len(pairMagic):], body))
 	b = append(b, body...)
-	if err := p.disk.WriteFile(p.file(1-p.last), b, 0o600); err != nil {
+	// Its name need not last yet: until the folder is synced behind the second file, the first holds what it held, or this.
+	if err := p.disk.replace(p.file(1-p.last), b, 0o600); err != nil {
 		return err
 	}
 	// From here on a later Write must have a generation of its own.

@@ -589,7 +589,7 @@ func TestFailedAreBounded(t *testing.T) {
 }
 
 // TestSteps: an update has these steps in this order: the program is synced before its slot is emptied, the record of the trial is there before
-// current leads to it, and each is synced before the next.
+// current leads to it, and each is synced before the next. Both files of a record are one: their folder is synced behind the second.
 func TestSteps(t *testing.T) {
 	g := newGateway(t)
 	g.update(11, "before", slots.A)
@@ -600,9 +600,9 @@ func TestSteps(t *testing.T) {
 	}
 	pair := func(path string) (out []string) {
 		for _, n := range []string{".0", ".1"} {
-			out = append(out, "write "+path+n+".new", "sync "+path+n+".new", "rename "+path+n, "syncdir "+strings.Trim(filepath.Dir("/"+path), "/"))
+			out = append(out, "write "+path+n+".new", "sync "+path+n+".new", "rename "+path+n)
 		}
-		return out
+		return append(out, "syncdir "+strings.Trim(filepath.Dir("/"+path), "/"))
 	}
 	body := program(machine(), elf.ET_EXEC, "now")
 	tests := []struct {
