@@ -3,9 +3,8 @@ package fetch
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
-
-	"github.com/tidegate-io/tidegate/ota/durable"
 )
 
 // An origin is what the first bytes of a download are of: a place, and by what it knows its file again.
@@ -80,8 +79,10 @@ func readOrigin(path string) origin {
 	return o
 }
 
+// write writes it as what need not last: of half of it nothing is read.
 func (o origin) write(path string) error {
-	if err := durable.WriteFile(path, o.encode(), 0o600); err != nil {
+	_ = os.Remove(path) // whatever it is, it is not written through
+	if err := os.WriteFile(path, o.encode(), 0o600); err != nil {
 		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}
 	return nil
