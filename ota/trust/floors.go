@@ -52,8 +52,9 @@ func (t *Trust) openFloors(path string) error {
 			t.kept = floors{}
 		}
 		t.floors = t.kept
-		if t.floors.Torn = t.floors.Torn || !whole; !whole {
-			t.note(ErrFloors, errors.New("one of two files; the other one is used"))
+		t.floors.Torn = t.floors.Torn || !whole
+		if err := pair.Damage(); err != nil { // one that is merely older is of a cut between the two
+			t.note(ErrFloors, fmt.Errorf("one of two files, the other one is used: %w", err))
 		}
 	default:
 		for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {

@@ -199,6 +199,35 @@ func TestFloorsOfAnotherFormat(t *testing.T) {
 	}
 }
 
+// TestFloorsCut: a cut between the two files of floors is no damage, and the next cycle makes it good, though nothing is new.
+func TestFloorsCut(t *testing.T) {
+	g := newGateway(t, newRepo(t))
+	g.wantGood(Versions{1, 1, 1, 1})
+	older, err := os.ReadFile(filepath.Join(g.dir, "floors.0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := Open(g.dir, g.pinned)
+	if err == nil {
+		err = tr.RaiseCounter(9)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(g.dir, "floors.0"), older, 0o600)
+	}
+	if err == nil {
+		tr, err = Open(g.dir, g.pinned)
+	}
+	if err != nil || tr.Counter() != 9 || tr.Damage() != nil {
+		t.Errorf("got counter %d, damage %v, %v, want 9 and none", tr.Counter(), tr.Damage(), err)
+	}
+	g.wantGood(Versions{1, 1, 1, 1})
+	a, err1 := os.ReadFile(filepath.Join(g.dir, "floors.0"))
+	b, err2 := os.ReadFile(filepath.Join(g.dir, "floors.1"))
+	if err1 != nil || err2 != nil || !bytes.Equal(a, b) || len(g.damage) > 0 {
+		t.Errorf("behind a cycle the files of floors differ, damage %v: %v, %v", g.damage, err1, err2)
+	}
+}
+
 func TestQuarantineIsBounded(t *testing.T) {
 	_, _, g := aged(t)
 	large := bytes.Repeat([]byte{'x'}, MaxTargets)
