@@ -98,8 +98,8 @@ crash: deps build ## kill the gateway 1,000 times under load, cut its power 200 
 	$(RIGTEST) -timeout 24h -v ./testdata/rig/crash -kills $(KILLS) -cuts $(CUTS) -full 60s
 
 .PHONY: brick
-brick: deps ## end an update by kill and by power cut before each system call that changes something: 10 minutes
-	$(RIGTEST) -timeout 2h -v ./testdata/rig/brick -all -show
+brick: deps build ## end an update by kill and by power cut before each system call that changes something, and leave out each sync: 40 minutes
+	$(RIGTEST) -timeout 4h -v ./testdata/rig/brick -all -show
 
 .PHONY: delta
 delta: ## measure what deltas between five real commits take: builds six programs, 2 minutes

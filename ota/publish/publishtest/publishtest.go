@@ -3,6 +3,7 @@ package publishtest
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -81,6 +82,28 @@ func (o *Owner) Release(n publish.Release) error {
 			_, err = r.Publish(o.Online())
 		}
 		return err
+	})
+}
+
+// Rotate drafts and signs a root with other keys of snapshot and timestamp; it goes public with the next release.
+func (o *Owner) Rotate() error {
+	keys := maps.Clone(o.keys)
+	var remove []string
+	var add []keyfile.Public
+	for _, role := range []keyfile.Role{keyfile.Snapshot, keyfile.Timestamp} {
+		k, err := keyfile.New(role)
+		if err != nil {
+			return err
+		}
+		remove, add = append(remove, keys[role][0].ID), append(add, k.Public)
+		keys[role] = []*keyfile.Private{k}
+	}
+	o.keys = keys
+	return o.Do(func(r *publish.Repo) error {
+		if err := r.NewRoot(remove, add, o.Now.Add(publish.RootLife)); err != nil {
+			return err
+		}
+		return o.sign(r, keyfile.Root)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -21,19 +22,32 @@ import (
 
 // A point is a system call that is about to change something below a folder.
 type point struct {
-	call, file string
-	n          int // which of the same call on the same file, from 1
+	call, file string // SHA-256 in names are written SHA
+	n          int    // which of the same call on the same file, from 1; of writes, which run of them
+	partWay    bool   // it is the second write of a run: the first has been made
+	path, from string // of the file, and what a rename makes it of, below the folder
 }
 
-func (p point) String() string { return fmt.Sprintf("%s %s #%d", p.call, p.file, p.n) }
+func (p point) String() string {
+	text := fmt.Sprintf("%s %s #%d", p.call, p.file, p.n)
+	if p.partWay {
+		text += ", part way"
+	}
+	return text
+}
+
+// isSync tells calls after which something holds over a power cut.
+func (p point) isSync() bool { return strings.HasSuffix(p.call, "sync") }
+
+var sha = regexp.MustCompile(`[0-9a-f]{64}`)
 
 // What becomes of a call.
 type verdict int
 
 const (
-	pass verdict = iota
-	kill         // the program is killed, and the call never made
-	skip         // the call is not made, and the program told that it went well
+	pass    verdict = iota
+	kill            // the program is killed, and the call never made
+	skipped         // the call is not made, and the program told that it went well
 )
 
 // calls are the calls that change something: which argument is the path or, with fd, the file; -1 = none. dir is the argument with the folder
@@ -55,7 +69,7 @@ var calls = map[uint64]struct {
 	unix.SYS_MKDIR: {"mkdir", false, -1, 0}, unix.SYS_MKDIRAT: {"mkdir", false, 0, 1},
 	unix.SYS_CHMOD: {"chmod", false, -1, 0}, unix.SYS_FCHMOD: {"fchmod", true, -1, 0}, unix.SYS_FCHMODAT: {"chmod", false, 0, 1}, unix.SYS_FCHMODAT2: {"chmod", false, 0, 1},
 	unix.SYS_CHOWN: {"chown", false, -1, 0}, unix.SYS_FCHOWN: {"fchown", true, -1, 0}, unix.SYS_FCHOWNAT: {"chown", false, 0, 1},
-	unix.SYS_FLOCK: {"flock", true, -1, 0}, unix.SYS_EXECVE: {"execve", false, -1, 0}, unix.SYS_EXECVEAT: {"execve", false, 0, 1},
+	unix.SYS_EXECVE: {"execve", false, -1, 0}, unix.SYS_EXECVEAT: {"execve", false, 0, 1},
 }
 
 // syscallInfo is struct ptrace_syscall_info of ptrace(2), at an entry.
@@ -78,6 +92,7 @@ type tracer struct {
 
 	seen    map[string]int
 	last    string
+	row     int // writes in a row to the same file
 	threads map[int]bool
 	skipped map[int]bool
 }
@@ -93,7 +108,7 @@ func (t *tracer) run(argv []string, out *os.File) (status int, killed bool, err 
 	}
 	defer null.Close()
 	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{null.Fd(), out.Fd(), out.Fd()}, Sys: &syscall.SysProcAttr{Ptrace: true},
+		Env: os.Environ(), Files: []uintptr{null.Fd(), out.Fd(), out.Fd()}, Sys: &syscall.SysProcAttr{Ptrace: true, Setpgid: true},
 	})
 	if err != nil {
 		return 0, false, fmt.Errorf("start %s: %w", argv[0], err)
@@ -110,7 +125,7 @@ func (t *tracer) run(argv []string, out *os.File) (status int, killed bool, err 
 	err = syscall.PtraceSyscall(pid, 0)
 	for err == nil {
 		var tid int
-		tid, err = syscall.Wait4(-1, &ws, syscall.WALL, nil)
+		tid, err = syscall.Wait4(-pid, &ws, syscall.WALL, nil) // its group: others have children too
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			err = nil
@@ -175,18 +190,23 @@ func (t *tracer) call(tid int) (verdict, error) {
 	if info.op != 1 {
 		return pass, nil
 	}
-	call, file, ok := t.change(tid, &info)
+	p, ok := t.change(tid, &info)
 	if !ok {
 		return pass, nil
 	}
-	key := call + " " + file
-	if strings.Contains(call, "write") && t.last == key { // the next piece of the same
-		return pass, nil
+	p.file = sha.ReplaceAllString(p.path, "SHA")
+	key := p.call + " " + p.file
+	if strings.Contains(p.call, "write") && t.last == key { // the next piece of the same: all behind the second are as that
+		if t.row++; t.row > 2 {
+			return pass, nil
+		}
+	} else {
+		t.last, t.row = key, 1
+		t.seen[key]++
 	}
-	t.last = key
-	t.seen[key]++
-	v := t.at(point{call, file, t.seen[key]})
-	if v == skip {
+	p.n, p.partWay = t.seen[key], t.row == 2
+	v := t.at(p)
+	if v == skipped {
 		t.skipped[tid] = true
 		return v, t.set(tid, func(r *syscall.PtraceRegs) { r.Orig_rax = ^uint64(0) })
 	}
@@ -203,37 +223,73 @@ func (t *tracer) set(tid int, change func(r *syscall.PtraceRegs)) error {
 }
 
 // change says what a call changes below the folder, if it does.
-func (t *tracer) change(tid int, info *syscallInfo) (call, file string, ok bool) {
+func (t *tracer) change(tid int, info *syscallInfo) (p point, ok bool) {
 	c, known := calls[info.nr]
 	if !known || c.arg < 0 {
-		return "", "", false
+		return p, false
 	}
-	if info.nr == unix.SYS_OPENAT && info.args[2]&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC) == 0 ||
-		info.nr == unix.SYS_OPEN && info.args[1]&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC) == 0 {
-		return "", "", false
-	}
-	var path string
-	var err error
+	p.call = c.name
 	if c.fd {
-		path, err = os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", tid, int32(info.args[c.arg])))
-	} else {
-		path, err = text(tid, info.args[c.arg])
-		// The launcher starts programs by file descriptor.
-		if of, link := os.Readlink(strings.Replace(path, "/self/", fmt.Sprintf("/%d/", tid), 1)); c.name == "execve" && link == nil {
-			path = of
+		path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", tid, int32(info.args[c.arg])))
+		p.path, ok = t.below(path)
+		return p, ok && err == nil
+	}
+	if c.name == "rename" { // where it comes from stands before
+		before := 1
+		if c.dir >= 0 {
+			before = 2
 		}
-		if err == nil && !filepath.IsAbs(path) {
-			base := fmt.Sprintf("/proc/%d/cwd", tid)
-			if c.dir >= 0 && int32(info.args[c.dir]) != unix.AT_FDCWD {
-				base = fmt.Sprintf("/proc/%d/fd/%d", tid, int32(info.args[c.dir]))
-			}
-			if base, err = os.Readlink(base); err == nil {
-				path = filepath.Join(base, path)
-			}
+		p.from, _ = t.argument(tid, info, c.dir-before, c.arg-before)
+	}
+	p.path, ok = t.argument(tid, info, c.dir, c.arg)
+	return p, ok && !t.changesNothing(&p, info)
+}
+
+// changesNothing reports whether a call leaves all as it is: it opens what is there, or takes away what is not.
+func (t *tracer) changesNothing(p *point, info *syscallInfo) bool {
+	_, err := os.Lstat(filepath.Join(t.dir, p.path))
+	absent := errors.Is(err, os.ErrNotExist)
+	switch p.call {
+	case "unlink", "rmdir":
+		return absent
+	case "mkdir":
+		return !absent
+	case "open", "openat":
+		flags := info.args[1]
+		if p.call == "openat" {
+			flags = info.args[2]
+		}
+		return flags&unix.O_TRUNC == 0 && (!absent || flags&unix.O_CREAT == 0)
+	}
+	return false
+}
+
+// below returns a path as it is below the folder, if it is.
+func (t *tracer) below(path string) (string, bool) {
+	if path == t.dir {
+		return ".", true
+	}
+	return strings.CutPrefix(filepath.Clean(path), t.dir+"/")
+}
+
+// argument returns the path that a call has in an argument, beside that of a folder which it is relative to, if it is below ours.
+func (t *tracer) argument(tid int, info *syscallInfo, dir, arg int) (string, bool) {
+	path, err := text(tid, info.args[arg])
+	// The launcher starts programs by file descriptor.
+	if of, link := os.Readlink(strings.Replace(path, "/self/", fmt.Sprintf("/%d/", tid), 1)); calls[info.nr].name == "execve" && link == nil {
+		path = of
+	}
+	if err == nil && !filepath.IsAbs(path) {
+		base := fmt.Sprintf("/proc/%d/cwd", tid)
+		if dir >= 0 && int32(info.args[dir]) != unix.AT_FDCWD {
+			base = fmt.Sprintf("/proc/%d/fd/%d", tid, int32(info.args[dir]))
+		}
+		if base, err = os.Readlink(base); err == nil {
+			path = filepath.Join(base, path)
 		}
 	}
-	rel, below := strings.CutPrefix(filepath.Clean(path), t.dir+"/")
-	return c.name, rel, err == nil && below
+	rel, ok := t.below(path)
+	return rel, ok && err == nil
 }
 
 // text reads a string of a thread's memory.
