@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -241,13 +242,13 @@ func (u *Updater) Fetch(ctx context.Context) (*Release, error) {
 	defer func() { _ = l.from.Close() }()
 	if l.Best == nil {
 		if errors.Is(l.Why, release.ErrStage) || errors.Is(l.Why, release.ErrHalted) {
-			return nil, nil
+			return nil, nil // what came of it is gone on with one day
 		}
-		return nil, l.Why
+		return nil, errors.Join(l.Why, u.tidy(nil))
 	}
 	for _, c := range u.slots.State().Slots {
 		if c.State == "staged" && c.SHA256 == l.offers[0].signed.Program.SHA256 {
-			return l.Best, nil
+			return l.Best, u.tidy(nil) // a cut may have come before that
 		}
 	}
 	var failed []error
@@ -268,10 +269,17 @@ func (u *Updater) Fetch(ctx context.Context) (*Release, error) {
 	return l.Best, errors.Join(failed...)
 }
 
-// tidy removes downloads but those of the files named.
+// tidy removes downloads but those of the files named, and what was unpacked from them.
 func (u *Updater) tidy(keep []string) error {
-	return fetch.Tidy(filepath.Join(u.o.Dir, "download"), keep...)
+	err := os.Remove(u.unpacked())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, fetch.Tidy(filepath.Join(u.o.Dir, "download"), keep...))
 }
+
+// unpacked is where a program lies that is being staged.
+func (u *Updater) unpacked() string { return filepath.Join(u.o.Dir, "download", "program") }
 
 // take downloads one file and stages what it holds.
 func (u *Updater) take(ctx context.Context, l *Look, o *offer) error {
@@ -293,7 +301,7 @@ func (u *Updater) take(ctx context.Context, l *Look, o *offer) error {
 	defer in.Close()
 	var program io.Reader = in
 	if o.signed.Encoding != release.Plain {
-		unpacked, err := unpack(in, o, l.bases, filepath.Join(dir, "program"))
+		unpacked, err := unpack(in, o, l.bases, u.unpacked())
 		if err != nil {
 			return err
 		}

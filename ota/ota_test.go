@@ -182,6 +182,39 @@ func TestReleases(t *testing.T) {
 	}
 }
 
+// TestLeft: what a cut has left of a download that has done its work is taken away by the next look, whatever that finds.
+func TestLeft(t *testing.T) {
+	o := newOwner(t)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	dir := filepath.Join(g.o.Dir, "download")
+	look := func(want string) {
+		t.Helper()
+		if got := g.fetch(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s: left of downloads: %v, %v", want, left, err)
+		}
+		for _, name := range []string{"program", strings.Repeat("0", 64) + ".unverified", strings.Repeat("1", 64) + ".part"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("left"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	look("v1.2.0")
+	look("v1.2.0") // it is staged
+	g.keep(2)
+	look("nothing")
+	o.release(3, nil)
+	look("v1.3.0")
+	u := g.open()
+	if err := errors.Join(u.Slots().Switch(nil, time.Minute), u.Slots().Fail("leaks")); err != nil {
+		t.Fatal(err)
+	}
+	look("known-bad")
+}
+
 // TestDelta: where the program that it is made from is here, the delta is asked for and nothing else of the programs.
 func TestDelta(t *testing.T) {
 	o := newOwner(t)
