@@ -39,6 +39,7 @@ type ending struct {
 	least    floors            // no floor is below
 	readings uint64            // that the buffer said it has
 	tree     map[string]string // what must be there; nil = the command had not returned
+	came     int64             // bytes of downloads that were there
 }
 
 // floors are those of package trust.
@@ -183,6 +184,9 @@ func (w *world) judge(e *ending) (stands string, bad finding) {
 			return "", bad
 		}
 	}
+	if cost := e.came - w.downloaded(); cost > maxCost {
+		return "", found(half, "%d bytes of the download are lost", cost)
+	}
 	if err := w.damage(); err != nil && !w.s.damaged {
 		return "", found(half, "damaged: %v", err)
 	}
@@ -291,6 +295,21 @@ func (w *world) fetched(shelf string) (f struct {
 		f.Reason = fmt.Sprintf("%q: %v", out, err)
 	}
 	return f, log
+}
+
+// maxCost is how many bytes of a download a cut may cost: what comes between two syncs, and what is on its way meanwhile.
+const maxCost = 1<<20 + 64<<10
+
+// downloaded is how many bytes of downloads a fetch goes on with.
+func (w *world) downloaded() (n int64) {
+	parts, _ := filepath.Glob(filepath.Join(w.state, "ota/download/*.part"))
+	whole, _ := filepath.Glob(filepath.Join(w.state, "ota/download/*.unverified"))
+	for _, path := range append(parts, whole...) {
+		if st, err := os.Lstat(path); err == nil {
+			n += st.Size()
+		}
+	}
+	return n
 }
 
 // tree returns what lies on disk of releases, by name: what a file has, where a link leads. Downloads and locks are not among it.

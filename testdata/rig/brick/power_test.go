@@ -79,9 +79,9 @@ func (d *cutter) through(busy bool, where func(number int) bool, skip func(p poi
 	least, err := w.floors()
 	w.must(err)
 	take := func(command int, what string, done bool) {
-		e := ending{allowed: w.s.may(command, done), clean: done, least: least, readings: k.last}
+		e := ending{allowed: w.s.may(command, done), clean: done, least: least, readings: k.last, came: w.downloaded()}
 		if done {
-			e.tree = w.tree()
+			e.tree, e.came = w.tree(), 0 // whatever may be left of it
 		}
 		c := cutOff{e, fmt.Sprintf("%s/cut-%d.img", w.own, len(cuts)), what}
 		d.cut(c.image)

@@ -130,13 +130,11 @@ func (l *loss) cut(c int, argv []string, n int) (bad finding) {
 			w.must(copyTo(l.at(l.calls[i].path), l.saved(i)))
 		}
 	})
-	before, came := w.tree(), w.downloaded()
+	before := w.tree()
+	e.came = w.downloaded()
 	w.must(l.lose(n))
 	if n == len(l.calls) {
 		return w.misses(before)
-	}
-	if cost := came - w.downloaded(); cost > 1<<20+64<<10 {
-		return found(half, "%d bytes of the download are lost", cost)
 	}
 	e.allowed = w.s.may(c, false)
 	_, bad = w.judge(e)
@@ -173,16 +171,4 @@ func (l *loss) lose(n int) (err error) {
 		}
 	}
 	return os.Truncate(l.at(file), 0)
-}
-
-// downloaded is how many bytes of downloads a fetch goes on with.
-func (w *world) downloaded() (n int64) {
-	parts, _ := filepath.Glob(filepath.Join(w.state, "ota/download/*.part"))
-	whole, _ := filepath.Glob(filepath.Join(w.state, "ota/download/*.unverified"))
-	for _, path := range append(parts, whole...) {
-		if st, err := os.Lstat(path); err == nil {
-			n += st.Size()
-		}
-	}
-	return n
 }
