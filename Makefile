@@ -47,7 +47,7 @@ TOOL    := go tool -modfile=etc/tools.mod
 SCRIPTS := .ci/run .ci/deps .ci/fuzz $(shell find etc testdata -name '*.sh' -not -path '*/node_modules/*' 2>/dev/null | sort)
 
 # Rigs that `make test` leaves to `make long`.
-LATER    := $(addprefix ./testdata/rig/,hil% deb% brick% update%)
+LATER    := $(addprefix ./testdata/rig/,hil% deb% update%)
 ALONE    := /(ota|cmd/tidegate-release)(/|$$)
 NOTONARM := TestKillLosesNothing|TestFullDiskLosesNothing|TestFlippedBitsAreNeverShown
 FUZZTIME ?= 10m
@@ -98,7 +98,7 @@ crash: deps build ## kill the gateway 1,000 times under load, cut its power 200 
 	$(RIGTEST) -timeout 24h -v ./testdata/rig/crash -kills $(KILLS) -cuts $(CUTS) -full 60s
 
 .PHONY: brick
-brick: deps build ## end an update by kill and by power cut before each system call that changes something, and leave out each sync: 40 minutes
+brick: deps build ## end an update by kill and by power cut before each system call that changes something, and leave out each sync: up to an hour
 	$(RIGTEST) -timeout 4h -v ./testdata/rig/brick -all -show
 
 .PHONY: delta
@@ -134,6 +134,11 @@ long: deps build ## run every test at full length: hours
 	$(MAKE) delta
 	$(MAKE) hil
 	$(MAKE) deb-test
+	$(MAKE) reliability
+
+.PHONY: reliability
+reliability: ## merge what long runs have measured into RELIABILITY.md
+	go run ./testdata/rig/reliability
 
 .PHONY: fuzz
 fuzz: ## fuzz each target (FUZZTIME=10m)

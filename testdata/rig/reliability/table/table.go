@@ -27,7 +27,7 @@ type Part struct {
 	Of      int       `json:"of"`     // how many there are
 	Command string    `json:"command"`
 	At      time.Time `json:"at"`   // of the end
-	Took    int       `json:"took"` // seconds
+	Took    int       `json:"took"` // seconds; of several parts, all of theirs
 	Columns []string  `json:"columns"`
 	Rows    []Row     `json:"rows"`
 }
@@ -220,7 +220,11 @@ func (p *Part) Put(text string) (string, error) {
 	if p.Seed != 0 {
 		seed = fmt.Sprintf(", seed %d", p.Seed)
 	}
-	fmt.Fprintf(&b, "Commit %s, %s%s: `%s`, %v.\n\n", p.Commit, p.At.UTC().Format("2006-01-02"), seed, p.Command, time.Duration(p.Took)*time.Second)
+	fmt.Fprintf(&b, "Commit %s, %s%s: `%s`, %v", p.Commit, p.At.UTC().Format("2006-01-02"), seed, p.Command, time.Duration(p.Took)*time.Second)
+	if p.Of > 1 {
+		fmt.Fprintf(&b, " in all of its %d parts, some at a time", p.Of)
+	}
+	b.WriteString(".\n\n")
 	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(p.Columns, " | "), strings.Repeat("---|", len(p.Columns)))
 	for _, r := range p.Rows {
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(r, " | "))

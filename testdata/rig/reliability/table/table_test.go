@@ -35,7 +35,7 @@ func TestMerge(t *testing.T) {
 		t.Fatalf("got %v, missing %q, %v", whole, missing, err)
 	}
 	got, err := whole[0].Put(page)
-	want := "before\n<!-- table brick -->\nCommit 0123456789abcdef, 2026-11-28, seed 7: `make brick`, 3m0s.\n\n" +
+	want := "before\n<!-- table brick -->\nCommit 0123456789abcdef, 2026-11-28, seed 7: `make brick`, 3m0s in all of its 2 parts, some at a time.\n\n" +
 		"| scenario | kills | how |\n|---|---|---|\n| whole | 7 | well |\n| delta | 5 | well |\n<!-- end brick -->\nbehind\n"
 	if err != nil || got != want {
 		t.Errorf("got %q, %v, want %q", got, err, want)
