@@ -227,14 +227,14 @@ func (p *plant) refused() {
 func (p *plant) known(stored string, seen int) {
 	p.Helper()
 	const want = "known-bad"
-	asks := len(p.server.of(stored))
+	asks := len(p.server.Of(stored))
 	// A good release shall have its time, whatever else this machine does.
 	p.again(func(s *settings) { s.trial = p.x.trial + time.Minute })
 	p.wait("a look that takes nothing", func() bool {
 		s, ok := p.gateway.Status()
 		return ok && s.Update.Reason == want
 	})
-	if got := len(p.server.of(stored)); got != asks {
+	if got := len(p.server.Of(stored)); got != asks {
 		p.Errorf("the bad release was downloaded again: asked for %d times, before that %d times", got, asks)
 	}
 	for _, s := range p.super.all()[seen:] {

@@ -27,8 +27,8 @@ func TestKilled(t *testing.T) {
 	name := p.repo.publish(t, 2, built.good[0])
 	have := p.killedInDownload(name)
 	p.killedInStage()
-	asks := p.server.of(name)
-	if len(asks) < 2 || !strings.HasPrefix(asks[1].stretch, "bytes=") || strings.HasPrefix(asks[1].stretch, "bytes=0-") {
+	asks := p.server.Of(name)
+	if len(asks) < 2 || !strings.HasPrefix(asks[1].Stretch, "bytes=") || strings.HasPrefix(asks[1].Stretch, "bytes=0-") {
 		t.Errorf("%d bytes were there at the kill, and the server was asked for %+v; want that the download goes on", have, asks)
 	}
 	starts := p.killedOnTrial()
@@ -46,10 +46,10 @@ func TestKilled(t *testing.T) {
 	}
 	length := built.good[0].digest.Length
 	got := have // what the first gave; the next give the rest
-	for _, a := range p.server.of(name)[1:] {
+	for _, a := range p.server.Of(name)[1:] {
 		got += length
 		var from int64
-		if _, err := fmt.Sscanf(a.stretch, "bytes=%d-", &from); err == nil {
+		if _, err := fmt.Sscanf(a.Stretch, "bytes=%d-", &from); err == nil {
 			got -= from
 		}
 	}
@@ -62,9 +62,9 @@ func TestKilled(t *testing.T) {
 // killedInDownload starts the gateway and kills it when half of a release is there; it returns how many bytes are.
 func (p *plant) killedInDownload(name string) (have int64) {
 	p.Helper()
-	hold := p.server.stand(name, built.good[0].digest.Length/2)
+	hold := p.server.Stand(name, built.good[0].digest.Length/2)
 	p.super.run()
-	p.wait("the middle of the download", func() bool { return isClosed(hold.reached) })
+	p.wait("the middle of the download", func() bool { return isClosed(hold.Reached) })
 	part := filepath.Join(p.gateway.State, "ota", "download", built.good[0].digest.SHA256+".part")
 	p.wait("bytes on disk", func() bool { return p.size(part) > 0 })
 	p.super.kill()

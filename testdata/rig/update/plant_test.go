@@ -26,7 +26,7 @@ type plant struct {
 	x        times
 	dir      string
 	repo     *repo
-	server   *server
+	server   *bed.Server
 	broker   *bed.Broker
 	receiver *bed.Receiver
 	meters   *bed.Meters
@@ -46,7 +46,7 @@ type settings struct {
 func newPlant(t *testing.T) *plant {
 	p := &plant{T: t, x: now(), dir: bed.Dir(t, false)}
 	p.repo = newRepo(t, filepath.Join(p.dir, "repository"))
-	p.server = newServer(t, p.repo.dir, p.dir)
+	p.server = bed.NewServer(t, p.repo.dir, p.dir)
 	p.broker = bed.NewBroker(t, p.dir)
 	p.onlyKnown()
 	p.broker.Start()
@@ -57,7 +57,7 @@ func newPlant(t *testing.T) *plant {
 		t: t, x: p.x, state: p.gateway.State, lib: built.lib, args: []string{"run", "--config", p.gateway.Config()}, dir: p.dir, rings: p.gateway.Rings,
 		ended: p.meters.Stopped,
 	}
-	p.settings = settings{from: p.server.web.URL, automatic: true, trial: p.x.trial}
+	p.settings = settings{from: p.server.URL, automatic: true, trial: p.x.trial}
 	p.configure()
 	return p
 }
@@ -80,7 +80,7 @@ func (p *plant) configure() {
 	if p.settings.from != "" {
 		from = fmt.Sprintf("  from: [%q]\n  every: %v\n", p.settings.from, p.x.every)
 		if strings.HasPrefix(p.settings.from, "https:") {
-			from += fmt.Sprintf("  ca: %s\n", p.server.ca)
+			from += fmt.Sprintf("  ca: %s\n", p.server.CA)
 		}
 	}
 	update := fmt.Sprintf("update:\n  root: %s\n%s  automatic: %v\n  trial: %v\n  settle: %v\n", root, from, p.settings.automatic, p.settings.trial, p.x.settle)

@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate-io/tidegate/ota/publish/keyfile"
 	"github.com/tidegate-io/tidegate/ota/publish/program"
 	"github.com/tidegate-io/tidegate/ota/release"
+	"github.com/tidegate-io/tidegate/testdata/rig/bed"
 )
 
 // A publisher publishes as `tidegate-release` does.
@@ -107,8 +108,8 @@ func TestPublished(t *testing.T) {
 	w := newPublisher(t, filepath.Join(p.dir, "published"))
 	w.release(2, built.good[0])
 	public := filepath.Join(w.dir, "public")
-	p.server = newServer(t, public, p.dir)
-	p.settings = settings{root: filepath.Join(public, "1.root.json"), from: p.server.web.URL, automatic: true, trial: p.x.trial + time.Minute}
+	p.server = bed.NewServer(t, public, p.dir)
+	p.settings = settings{root: filepath.Join(public, "1.root.json"), from: p.server.URL, automatic: true, trial: p.x.trial + time.Minute}
 	p.configure()
 	p.super.run()
 	if o := p.outcome(2); o.Result != "kept" {
@@ -120,13 +121,11 @@ func TestPublished(t *testing.T) {
 		t.Errorf("the receiver was told %+v, want that release 3 is kept", o)
 	}
 	var got []string
-	p.server.mu.Lock()
-	for _, a := range p.server.asked {
-		if _, name, ok := strings.Cut(a.name, ".tidegate-"); ok {
+	for _, a := range p.server.All() {
+		if _, name, ok := strings.Cut(a.Name, ".tidegate-"); ok {
 			got = append(got, name)
 		}
 	}
-	p.server.mu.Unlock()
 	platform := "linux-" + runtime.GOARCH
 	want := "2-" + platform + ".zst 3-" + platform + "-from-2.delta"
 	if strings.Join(got, " ") != want {

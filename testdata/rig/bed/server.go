@@ -1,4 +1,4 @@
-package update
+package bed
 
 import (
 	"crypto/ecdsa"
@@ -16,58 +16,64 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
-// A server is a static server of files over HTTPS whose certificate comes from an authority of its own. It remembers what it was asked for.
-type server struct {
-	ca  string // file
+// A Server is a static server of files over HTTPS whose certificate comes from an authority of its own. It remembers what it was asked for.
+type Server struct {
+	CA  string // file
+	URL string
+
 	web *httptest.Server
 	dir string
 
 	mu    sync.Mutex // guards all below
-	asked []asked
-	hold  *hold
+	asked []Asked
+	hold  *Hold
 }
 
-// asked is one request for a file.
-type asked struct {
-	name, stretch string // stretch: of Range
-	at            time.Time
+// Asked is one request for a file.
+type Asked struct {
+	Name, Stretch string // Stretch: of Range
+	At            time.Time
 }
 
-// A hold stops the next request for a file in its middle.
-type hold struct {
-	name    string
-	after   int64         // bytes
-	reached chan struct{} // closed when it stands there
-	goOn    chan struct{}
+// A Hold stops the next request for a file in its middle.
+type Hold struct {
+	Reached chan struct{} // closed when it stands there
+	GoOn    chan struct{}
+
+	name  string
+	after int64 // bytes
 }
 
-// newServer serves the files of dir.
-func newServer(t testing.TB, dir, scratch string) *server {
+// NewServer serves the files of dir on the loopback, with the authority's certificate in scratch. others are further addresses that it is
+// reached by.
+func NewServer(t testing.TB, dir, scratch string, others ...net.IP) *Server {
 	t.Helper()
-	s := &server{ca: filepath.Join(scratch, "ca.pem"), dir: dir}
-	cert, authority, err := certificates()
+	s := &Server{CA: filepath.Join(scratch, "ca.pem"), dir: dir}
+	cert, authority, err := certificates(append(others, net.IPv4(127, 0, 0, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(s.ca, authority, 0o644); err != nil {
+	if err := os.WriteFile(s.CA, authority, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	s.web = httptest.NewUnstartedServer(s)
 	s.web.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	s.web.Config.ErrorLog = log.New(io.Discard, "", 0) // who is killed breaks connections
 	s.web.StartTLS()
-	t.Cleanup(func() { s.let(); s.web.CloseClientConnections(); s.web.Close() })
+	s.URL = s.web.URL
+	t.Cleanup(func() { s.Let(); s.web.CloseClientConnections(); s.web.Close() })
 	return s
 }
 
-// certificates makes an authority, and a certificate of it for this machine.
-func certificates() (cert tls.Certificate, authority []byte, err error) {
+// certificates makes an authority, and a certificate of it for addresses.
+func certificates(addresses []net.IP) (cert tls.Certificate, authority []byte, err error) {
 	now := time.Now()
 	ca := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "rig"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(48 * time.Hour),
@@ -75,7 +81,7 @@ func certificates() (cert tls.Certificate, authority []byte, err error) {
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "releases"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IPAddresses: addresses, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -97,11 +103,11 @@ func certificates() (cert tls.Certificate, authority []byte, err error) {
 }
 
 // ServeHTTP hands out a file.
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	s.mu.Lock()
-	s.asked = append(s.asked, asked{name, r.Header.Get("Range"), time.Now()})
-	var h *hold
+	s.asked = append(s.asked, Asked{name, r.Header.Get("Range"), time.Now()})
+	var h *Hold
 	if s.hold != nil && s.hold.name == name {
 		h, s.hold = s.hold, nil
 	}
@@ -123,16 +129,16 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // held reads a file up to where a hold wants it.
 type held struct {
 	io.ReadSeeker
-	hold *hold
+	hold *Hold
 	at   int64
 	gone <-chan struct{}
 }
 
 func (h *held) Read(b []byte) (int, error) {
 	if h.hold != nil && h.at >= h.hold.after {
-		close(h.hold.reached)
+		close(h.hold.Reached)
 		select {
-		case <-h.hold.goOn:
+		case <-h.hold.GoOn:
 		case <-h.gone:
 		}
 		h.hold = nil
@@ -142,27 +148,32 @@ func (h *held) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// stand has the next request for a file stop after so many bytes.
-func (s *server) stand(name string, after int64) *hold {
+// Stand has the next request for a file stop after so many bytes.
+func (s *Server) Stand(name string, after int64) *Hold {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hold = &hold{name: name, after: after, reached: make(chan struct{}), goOn: make(chan struct{})}
+	s.hold = &Hold{name: name, after: after, Reached: make(chan struct{}), GoOn: make(chan struct{})}
 	return s.hold
 }
 
-// let forgets a hold that nobody has come to.
-func (s *server) let() {
+// Let forgets a hold that nobody has come to.
+func (s *Server) Let() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hold = nil
 }
 
-// of returns the requests for a file.
-func (s *server) of(name string) (list []asked) {
+// All returns the requests so far.
+func (s *Server) All() []Asked {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, a := range s.asked {
-		if a.name == name {
+	return slices.Clone(s.asked)
+}
+
+// Of returns the requests for a file.
+func (s *Server) Of(name string) (list []Asked) {
+	for _, a := range s.All() {
+		if a.Name == name {
 			list = append(list, a)
 		}
 	}
