@@ -246,6 +246,9 @@ func (u *Updater) Fetch(ctx context.Context) (*Release, error) {
 		}
 		return nil, errors.Join(l.Why, u.tidy(nil))
 	}
+	if err := u.slots.Startable(); err != nil { // nothing is downloaded that could not be started
+		return l.Best, err
+	}
 	for _, c := range u.slots.State().Slots {
 		if c.State == "staged" && c.SHA256 == l.offers[0].signed.Program.SHA256 {
 			return l.Best, u.tidy(nil) // a cut may have come before that

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -483,4 +484,34 @@ func TestOwn(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNoExec: from a disk on which nothing can be started nothing is asked for but what is trusted.
+func TestNoExec(t *testing.T) {
+	dir, isInside := tmpfs.Mounted(t)
+	if !isInside {
+		return
+	}
+	o := newOwner(t)
+	o.release(2, nil)
+	var asked []string // one request after the other
+	files := http.FileServer(http.Dir(o.Public()))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, ".tidegate-") {
+			asked = append(asked, r.URL.Path)
+		}
+		files.ServeHTTP(w, r)
+	}))
+	defer s.Close()
+	g := newGateway(t, o)
+	g.o.Dir, g.o.Places = filepath.Join(dir, "ota"), []string{s.URL}
+	tmpfs.Remount(t, dir, syscall.MS_NOEXEC)
+	if got := g.fetch(); got != "no-exec" || len(asked) > 0 {
+		t.Errorf("got %s, and %q was asked for", got, asked)
+	}
+	tmpfs.Remount(t, dir, 0)
+	if got := g.fetch(); got != "v1.2.0" || len(asked) != 1 {
+		t.Errorf("mounted without noexec: got %s, and %q was asked for", got, asked)
+	}
+	g.keep(2)
 }

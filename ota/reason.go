@@ -17,6 +17,7 @@ var reasons = []struct {
 }{
 	{slots.ErrKnown, "known-bad"},
 	{slots.ErrELF, "no-elf"},
+	{slots.ErrNoExec, slots.NoExec},
 	{slots.ErrCounter, "not-newer"},
 	{slots.ErrSpace, "no-space"},
 	{slots.ErrHash, "wrong-hash"},

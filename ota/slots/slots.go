@@ -59,6 +59,7 @@ var (
 	ErrLength  = errors.New("program has the wrong length")
 	ErrHash    = errors.New("program has the wrong hash")
 	ErrELF     = errors.New("not a program for this machine")
+	ErrNoExec  = errors.New("no program can be started from this disk")
 	ErrBusy    = errors.New("another process changes the slots")
 )
 

@@ -812,3 +812,27 @@ func TestReadAgain(t *testing.T) {
 	}
 	g.must(g.open().Stage(signed(11, body), liar{body}))
 }
+
+// TestNoExec: where the kernel would start nothing no release is staged or begun, and so none is given up; it is taken when that is mended.
+func TestNoExec(t *testing.T) {
+	dir, isInside := tmpfs.Mounted(t)
+	if !isInside {
+		return
+	}
+	g := newGateway(t)
+	g.dir = dir
+	body := g.stage(11, "release 11")
+	tmpfs.Remount(t, dir, syscall.MS_NOEXEC)
+	if err := g.open().Switch(nil, time.Minute); !errors.Is(err, slots.ErrNoExec) || !strings.Contains(err.Error(), dir+" is mounted noexec") {
+		t.Errorf("switch: got %v", err)
+	}
+	if err := stage.Stage(t.Context(), g.open(), bytes.NewReader(body), signed(12, body)); !errors.Is(err, slots.ErrNoExec) {
+		t.Errorf("stage: got %v", err)
+	}
+	if st := g.open().State(); st.Trial.Phase != "" || st.Slots[0].Counter != 11 {
+		t.Errorf("got %+v, want release 11 staged, and no trial", st)
+	}
+	tmpfs.Remount(t, dir, 0)
+	g.must(g.open().Switch(nil, time.Minute))
+	g.starts(slots.A, true, false)
+}

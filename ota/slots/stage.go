@@ -42,8 +42,8 @@ func New(target string) string { return placed(target, "new") }
 // is. When it returns nil the program was read again from disk, and is what rel says; Switch may come then. It is called through package
 // ota/slots/stage.
 //
-// The lock is held all the time. Errors wrap ErrTrial, ErrKnown, ErrCounter, ErrSpace, ErrLength, ErrHash, ErrELF, ErrBusy, or what the Placer
-// or the disk said.
+// The lock is held all the time. Errors wrap ErrTrial, ErrKnown, ErrCounter, ErrSpace, ErrLength, ErrHash, ErrELF, ErrNoExec, ErrBusy, or what
+// the Placer or the disk said.
 func (s *Slots) Stage(rel Release, by Placer) error {
 	p := Program{Counter: rel.Counter, Version: rel.Version, SHA256: rel.SHA256, Length: rel.Length}
 	if err := p.check(); err != nil {
@@ -57,6 +57,9 @@ func (s *Slots) Stage(rel Release, by Placer) error {
 	v := s.look()
 	if err := s.mend(&v); err != nil {
 		return fmt.Errorf("stage: %w", err)
+	}
+	if err := s.Startable(); err != nil {
+		return fmt.Errorf("stage release %d: %w", rel.Counter, err)
 	}
 	best, counter := s.incumbent(&v)
 	switch {
@@ -179,6 +182,19 @@ func executable(r io.ReaderAt) error {
 		return fmt.Errorf("%w: got %v %v, want %v %v", ErrELF, f.Machine, f.Class, want.machine, want.class)
 	case !slices.Contains([]elf.Type{elf.ET_EXEC, elf.ET_DYN}, f.Type):
 		return fmt.Errorf("%w: got %v, want %v or %v", ErrELF, f.Type, elf.ET_EXEC, elf.ET_DYN)
+	}
+	return nil
+}
+
+// Startable says why the kernel starts nothing that lies in the slots: each release would be given up there although it is good. The error wraps
+// ErrNoExec.
+func (s *Slots) Startable() error {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(s.dir, &st); err != nil {
+		return fmt.Errorf("statfs %s: %w", s.dir, err)
+	}
+	if st.Flags&unix.ST_NOEXEC != 0 {
+		return fmt.Errorf("%w: %s is mounted noexec; mount it without, or put state_dir on another disk", ErrNoExec, s.dir)
 	}
 	return nil
 }

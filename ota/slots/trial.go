@@ -19,6 +19,9 @@ func (s *Slots) Switch(baseline []byte, window time.Duration) error {
 		if v.trial.Phase == Running {
 			return fmt.Errorf("%w, of release %d", ErrTrial, v.trial.Counter)
 		}
+		if err := s.Startable(); err != nil {
+			return err
+		}
 		_, counter := s.incumbent(v)
 		var next *slotView
 		for i := range v.slots {
