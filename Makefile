@@ -34,6 +34,8 @@ DEB_armhf := linux-armv6
 NFPM_amd64 := amd64
 NFPM_arm64 := arm64
 NFPM_armhf := arm6
+# Whoever answers for the packages: set it where you build them for others (etc/README.md).
+MAINTAINER ?= Tidegate authors <tidegate@users.noreply.github.com>
 DEBVERSION := $(shell etc/deb/version.sh '$(VERSION)' $(EPOCH))
 
 # ./... passes over testdata: rigs of our module are named one by one, what has a go.mod of its own is gone into.
@@ -208,9 +210,9 @@ deb-%: build
 	bin/tidegate completion bash >dist/deb-$*/completion
 	$(call RELEASE,dist/$(DEB_$*)/tidegate) >dist/deb-$*/release.json
 	cp CHANGELOG.md dist/deb-$*/changelog
-	printf 'tidegate (%s-1) unstable; urgency=medium\n\n  * What is new for users: changelog.gz beside this file.\n\n -- Tidegate authors <tidegate@users.noreply.github.com>  %s\n' \
-		'$(DEBVERSION)' "$$(LC_ALL=C date -u -R -d @$(EPOCH))" >dist/deb-$*/changelog.Debian
+	printf 'tidegate (%s-1) unstable; urgency=medium\n\n  * What is new for users: changelog.gz beside this file.\n\n -- %s  %s\n' \
+		'$(DEBVERSION)' '$(MAINTAINER)' "$$(LC_ALL=C date -u -R -d @$(EPOCH))" >dist/deb-$*/changelog.Debian
 	gzip -n9 dist/deb-$*/changelog dist/deb-$*/changelog.Debian dist/deb-$*/man/*
-	ARCH=$(NFPM_$*) VERSION='$(DEBVERSION)' BIN=dist/$(DEB_$*) STAGE=dist/deb-$* SOURCE_DATE_EPOCH=$(EPOCH) \
+	ARCH=$(NFPM_$*) VERSION='$(DEBVERSION)' MAINTAINER='$(MAINTAINER)' BIN=dist/$(DEB_$*) STAGE=dist/deb-$* SOURCE_DATE_EPOCH=$(EPOCH) \
 		$(TOOL) nfpm package -f etc/deb/nfpm.yaml -p deb -t dist/tidegate_$(DEBVERSION)-1_$*.deb
 	rm -rf dist/deb-$*

@@ -155,7 +155,9 @@ func expire(o options, out, log io.Writer) int {
 
 // status prints what there is.
 func status(o options, out, log io.Writer) int {
-	st := open(o, log).State()
+	s := open(o, log)
+	st, next := s.State(), s.Beside()
+	fmt.Fprintf(out, "next: slot %s, release %d %s\n", next.Slot, next.Counter, next.Version)
 	fmt.Fprintf(out, "current: %s\nslot 0: release %d %s\n", st.Current, st.Builtin.Counter, st.Builtin.Version)
 	for _, c := range st.Slots {
 		fmt.Fprintf(out, "slot %s: release %d %s %s\n", c.Slot, c.Counter, c.Version, c.State)

@@ -144,7 +144,7 @@ func TestRun(t *testing.T) {
 	g.starts(slots.A, false, "slot a, release 11 (v11)\n")
 	out, _ := g.run("status")
 	for _, want := range []string{
-		"current: a\n", "slot 0: release 10 v10\n", "slot a: release 11 v11 confirmed\n", "slot b: release 12 v12 failed\n",
+		"next: slot a, release 11 v11\n", "current: a\n", "slot 0: release 10 v10\n", "slot a: release 11 v11 confirmed\n", "slot b: release 12 v12 failed\n",
 		"trial: release 12 in slot b: failed crashed, 3 starts, window 1h0m0s\n",
 	} {
 		if !strings.Contains(out, want) {

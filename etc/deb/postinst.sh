@@ -40,6 +40,13 @@ enable_units() {
 	done
 }
 
+# next says which program of an update the launcher would start, and nothing where that is the package's own. It asks as the gateway's user, whose
+# folder that is.
+next() {
+	[ -d /var/lib/tidegate/ota ] || return 0
+	setpriv --reuid tidegate --regid tidegate --clear-groups /usr/lib/tidegate/tidegate-launch status 2>/dev/null | sed -n 's/^next: //p' | grep -v '^slot 0,' || true
+}
+
 # start lets the service begin, or begin anew; $1 = the version that was configured last, "" = none.
 start() {
 	if [ ! -e $conf ] || cmp -s $conf $sample; then
@@ -50,6 +57,13 @@ start() {
 		return 0
 	fi
 	if ! tidegate check --config $conf; then
+		# Root must not run a program of an update, which is the user tidegate's.
+		update=$(next)
+		if [ -n "$update" ]; then
+			say "that is what the package's own program finds in $conf. What runs is a newer one, $update, which may know more:"
+			say "the service was not started anew, and may use the devices that it could. To start it anew: systemctl restart tidegate"
+			return 0
+		fi
 		say "$conf has faults, see above: the service was not started anew. When it has none:"
 		say "  tidegate devices --write && systemctl daemon-reload && systemctl restart tidegate"
 		return 0

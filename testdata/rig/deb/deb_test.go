@@ -399,6 +399,18 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// Who builds packages for others puts a name of their own into them.
+func TestMaintainer(t *testing.T) {
+	t.Parallel()
+	if got := field(t, ours(t, "amd64"), "Maintainer"); !regexp.MustCompile(`^\S.* <\S+@\S+>$`).MatchString(got) {
+		t.Errorf("got maintainer %q, want a name and an address", got)
+	}
+	const other = "Plant North <gateways@north.example>"
+	if got := host(t, "make", "-n", "-C", bed.Root(), "--no-print-directory", "deb-amd64", "MAINTAINER="+other); strings.Count(got, "'"+other+"'") != 2 || strings.Contains(got, "noreply") {
+		t.Errorf("make deb would run %s, want the maintainer in the package and in its changelog, and no other", got)
+	}
+}
+
 // The same tree in another folder, later, gives the same bytes.
 func TestReproducible(t *testing.T) {
 	t.Parallel()

@@ -115,3 +115,36 @@ func TestUpgradeOverUpdate(t *testing.T) {
 		t.Error("purging left the update")
 	}
 }
+
+// A configuration that the package's own program finds faults in may be good for a newer program of an update: what runs goes on, and it is said.
+func TestConfigurationOfUpdate(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, *base, "")
+	s.run("dpkg -i " + s.made(build{version: "0~10-1", counter: 10}))
+	s.configure(edited)
+	s.run("dpkg -i --force-confold /root/tidegate_0~10-1.deb && install -d -o tidegate -g tidegate -m 750 /var/lib/tidegate")
+	allowed := s.get(dropIn)
+	s.update(20, time.Hour)
+	s.launch("version")
+	if err := s.updates().Confirm(); err != nil {
+		t.Fatal(err)
+	}
+	s.run("chown -R tidegate: /var/lib/tidegate")
+	s.configure("later: true\n" + edited)
+	b := s.boot("active")
+	out, told := b.run("dpkg -i --force-confold " + s.made(build{version: "0~15-1", counter: 15}))
+	if starts(told) != nil || !strings.Contains(out, "What runs is a newer one, slot a, release 20 update-20") || strings.Contains(out, "has faults") {
+		t.Errorf("got %q, said %s", told, out)
+	}
+	if got := s.get(dropIn); got != allowed {
+		t.Errorf("the service may use %s, before that %s", got, allowed)
+	}
+	if got := s.run("find /var/lib/tidegate ! -user tidegate"); got != "" {
+		t.Errorf("others than the gateway's user own %s", got)
+	}
+	// A package that is newer than the update runs by itself: what it finds are faults.
+	out, told = b.run("dpkg -i --force-confold " + s.made(build{version: "0~30-1", counter: 30}))
+	if starts(told) != nil || !strings.Contains(out, conf+" has faults, see above") {
+		t.Errorf("got %q, said %s", told, out)
+	}
+}
