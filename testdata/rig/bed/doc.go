@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -43,6 +44,21 @@ func Build(dir string) (Programs, error) {
 		return Programs{}, fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
 	return Programs{filepath.Join(dir, "tidegate"), filepath.Join(dir, "tidegate-receive")}, nil
+}
+
+// Compile builds the program of a package of this tree as releases are built, into the file to; set are variables of its main, NAME=VALUE.
+func Compile(pkg, to string, set ...string) error {
+	flags := []string{"-s", "-w"}
+	for _, s := range set {
+		flags = append(flags, "-X main."+s)
+	}
+	c := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", strings.Join(flags, " "), "-o", to, pkg)
+	c.Dir = Root()
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+	}
+	return nil
 }
 
 // Main builds the programs, runs the tests of m and returns the exit status; into is where the tests find the programs.

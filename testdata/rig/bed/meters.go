@@ -151,6 +151,17 @@ func (m *Meters) Stopped() {
 	m.ends = append(m.ends, slices.Clone(m.given))
 }
 
+// Follow takes the end of each connection as that of a process, from now on: for a gateway on a machine into which nobody sees.
+func (m *Meters) Follow() {
+	m.port.mu.Lock()
+	defer m.port.mu.Unlock()
+	m.port.gone = func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.ends = append(m.ends, slices.Clone(m.given))
+	}
+}
+
 // Given returns the running number of each unit's last reply.
 func (m *Meters) Given() []uint32 {
 	m.mu.Lock()

@@ -18,6 +18,7 @@ type Port struct {
 
 	mu    sync.Mutex // guards all below
 	conns int        // connections that are served
+	gone  func()     // called behind the end of each; nil = nobody wants to know
 }
 
 // NewPort puts s behind a port.
@@ -38,7 +39,7 @@ func NewPort(t testing.TB, s *slave.Slave) *Port {
 			}
 			p.count(1)
 			wg.Go(func() {
-				defer p.count(-1)
+				defer p.over()
 				// A killed gateway resets its connections.
 				if err := s.ServeTCP(ctx, c); err != nil && !strings.Contains(err.Error(), "reset by peer") && !strings.Contains(err.Error(), "broken pipe") {
 					t.Errorf("slave: %v", err)
@@ -57,6 +58,17 @@ func (p *Port) count(d int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns += d
+}
+
+// over notes the end of a connection.
+func (p *Port) over() {
+	p.mu.Lock()
+	gone := p.gone
+	p.mu.Unlock()
+	if gone != nil {
+		gone()
+	}
+	p.count(-1)
 }
 
 // Stopped waits until the requests that a gateway had sent, whose process has ended, are answered.

@@ -105,6 +105,34 @@ func storedIn(path string, rec *Record, f func(*Record)) (err error) {
 	return lines.Err()
 }
 
+// An Outcome is what the receiver was told of a release.
+type Outcome struct {
+	Counter int
+	Version string
+	Result  string
+	Reason  string
+	Detail  string
+}
+
+// Outcomes returns those in the receiver's files, in order. A line that is being written is no whole line, and ends the list.
+func Outcomes(dir string) (list []Outcome, err error) {
+	var wrong error
+	err = Stored(dir, func(r *Record) {
+		if r.Readings[0].Device != "_gateway" || r.Readings[0].Channel != "update" {
+			return
+		}
+		var o Outcome
+		if err := json.Unmarshal([]byte(r.Readings[0].Value), &o); err != nil {
+			wrong = fmt.Errorf("of a release: %q: %w", r.Readings[0].Value, err)
+		}
+		list = append(list, o)
+	})
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) || errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return list, errors.Join(err, wrong)
+}
+
 // Unpack takes a payload of the generic profile apart (RFC 8428, and sync/README.md for seq and ep). It does not use the project's decoder.
 func Unpack(topic string, payload []byte) ([]Record, error) {
 	if bytes.HasPrefix(payload, []byte{0x1f, 0x8b}) {

@@ -219,7 +219,7 @@ func (p *plant) deadline() (ms int64) {
 func (p *plant) refused() {
 	p.Helper()
 	p.wait("the refusal", func() bool {
-		return slices.ContainsFunc(p.outcomes(), func(o told) bool { return o.Result == "refused" })
+		return slices.ContainsFunc(p.outcomes(), func(o bed.Outcome) bool { return o.Result == "refused" })
 	})
 }
 
@@ -245,7 +245,7 @@ func (p *plant) known(stored string, seen int) {
 }
 
 // ended judges what the receiver was told of the bad release in all, and returns the reason.
-func (p *plant) ended(kind string, early []told) string {
+func (p *plant) ended(kind string, early []bed.Outcome) string {
 	p.Helper()
 	all := p.outcomes()
 	if kind == "script" {

@@ -3,7 +3,6 @@ package update
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -151,42 +150,23 @@ func (p *plant) pause() (longest time.Duration) {
 	return longest
 }
 
-// A told is what the receiver was told of a release.
-type told struct {
-	Counter int
-	Version string
-	Result  string
-	Reason  string
-	Detail  string
-}
-
 // outcomes returns what the receiver was told so far, in order.
-func (p *plant) outcomes() (list []told) {
+func (p *plant) outcomes() []bed.Outcome {
 	p.Helper()
-	err := bed.Stored(p.receiver.Out, func(r *bed.Record) {
-		if r.Readings[0].Device != "_gateway" || r.Readings[0].Channel != "update" {
-			return
-		}
-		var o told
-		if err := json.Unmarshal([]byte(r.Readings[0].Value), &o); err != nil {
-			p.Errorf("the receiver was told %q of a release: %v", r.Readings[0].Value, err)
-		}
-		list = append(list, o)
-	})
-	// A line that is being written is no whole line.
-	if syntax := (*json.SyntaxError)(nil); err != nil && !errors.As(err, &syntax) && !errors.Is(err, os.ErrNotExist) {
+	list, err := bed.Outcomes(p.receiver.Out)
+	if err != nil {
 		p.Error(err)
 	}
 	return list
 }
 
 // of returns the outcomes of a release that are no refusals.
-func of(list []told, counter int) []told {
-	return slices.DeleteFunc(slices.Clone(list), func(o told) bool { return o.Counter != counter || o.Result == "refused" })
+func of(list []bed.Outcome, counter int) []bed.Outcome {
+	return slices.DeleteFunc(slices.Clone(list), func(o bed.Outcome) bool { return o.Counter != counter || o.Result == "refused" })
 }
 
 // outcome waits until the receiver is told what became of a release.
-func (p *plant) outcome(counter int) (o told) {
+func (p *plant) outcome(counter int) (o bed.Outcome) {
 	p.Helper()
 	p.wait(fmt.Sprintf("the outcome of release %d", counter), func() bool {
 		list := of(p.outcomes(), counter)

@@ -14,9 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -122,7 +120,7 @@ func prepare(dir string) error {
 			turns <- struct{}{}
 			defer func() { <-turns }()
 			path := filepath.Join(dir, to)
-			err := compile(pkg, path, set...)
+			err := bed.Compile(pkg, path, set...)
 			var i image
 			if err == nil {
 				i, err = newImage(path, version)
@@ -149,21 +147,6 @@ func prepare(dir string) error {
 	script, err := newImage(path, "bad-script")
 	built.bad["script"] = script
 	return errors.Join(append(errs, err, pack())...)
-}
-
-// compile builds a program as releases are.
-func compile(pkg, to string, set ...string) error {
-	flags := []string{"-s", "-w"}
-	for _, s := range set {
-		flags = append(flags, "-X main."+s)
-	}
-	c := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", strings.Join(flags, " "), "-o", to, pkg)
-	c.Dir = bed.Root()
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
-	}
-	return nil
 }
 
 // pack lays out the package's folder: slot 0 is the program under test.
