@@ -119,7 +119,7 @@ deb-check: deps-deb ## make packages and the tarball, install and remove them in
 	$(RIGTEST) -timeout 20m -v ./testdata/rig/deb $(DEBTEST)
 
 .PHONY: deb-test
-deb-test: deps-deb ## the same in fresh Debian systems, for amd64 and armhf, and boot one: fetches 150 MB, needs root, 20 minutes
+deb-test: deps-deb ## the same in fresh Debian systems, for amd64 and armhf; boot one, and update it over HTTPS with power cuts: fetches 150 MB, needs root, an hour
 	$(if $(filter-out 0,$(shell id -u)),sudo) testdata/rig/deb/bases.sh work/deb amd64 armhf
 	$(MAKE) --no-print-directory deb dist-linux-amd64
 	$(RIGTEST) -timeout 2h -v ./testdata/rig/deb $(DEBTEST) -base $(CURDIR)/work/deb/amd64 -bases $(CURDIR)/work/deb
