@@ -71,8 +71,8 @@ start() {
 	tidegate devices --config $conf --write
 	systemd || return 0
 	systemctl --system daemon-reload
-	# Whoever has stopped it has had a reason.
-	if [ -n "$1" ] && [ "$(systemctl show --property ActiveState --value tidegate.service)" = inactive ]; then
+	# Whoever has stopped it has had a reason, unless it was the removal of the package.
+	if [ -n "$1" ] && [ -z "$ran" ] && [ "$(systemctl show --property ActiveState --value tidegate.service)" = inactive ]; then
 		say "the service was stopped, and stays so: systemctl start tidegate"
 		return 0
 	fi
@@ -81,6 +81,11 @@ start() {
 
 if [ "$1" != configure ]; then
 	exit 0
+fi
+ran=
+if [ -e /etc/tidegate/.ran ]; then
+	ran=yes
+	rm -f /etc/tidegate/.ran
 fi
 make_user
 enable_units

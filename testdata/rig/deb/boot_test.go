@@ -121,6 +121,7 @@ func TestBoot(t *testing.T) {
 		t.Log("without -bases nothing is booted: make deb-test")
 		return
 	}
+	t.Parallel()
 	base := filepath.Join(*bases, "amd64")
 	s := newSystem(t, base, "")
 	s.run("dpkg -i " + s.made(build{version: "0~10-1", counter: 10}))

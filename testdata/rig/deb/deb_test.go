@@ -278,9 +278,14 @@ func TestRemoveAndPurge(t *testing.T) {
 	}
 	s.run("getent passwd tidegate")
 
-	// Installed again it goes on where it was.
+	// Installed again it goes on where it was. The removal has stopped it.
+	b = s.boot("inactive")
 	if _, told := b.run("dpkg -i " + deb); !slices.Equal(starts(told), []string{"restart"}) {
 		t.Errorf("installed again: %q", told)
+	}
+	// That was once: stopped by hand before the package is removed, it stays so.
+	if out, told := b.run("dpkg -r tidegate && dpkg -i " + deb); slices.Contains(starts(told), "restart") || !strings.Contains(out, "was stopped, and stays so") {
+		t.Errorf("stopped, removed and installed again: %q, said %s", told, out)
 	}
 	s.checkInstalled("amd64")
 	if got := s.get(conf); got != edited {
