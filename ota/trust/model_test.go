@@ -28,8 +28,19 @@ func (r *repo) moment() moment {
 	}
 }
 
-// TestTrustAgainstModel has an owner who publishes and rotates keys, an attacker who serves whatever was served before, a card that spoils a file,
-// and power that goes. What the owner serves is always taken; of what is older than anything taken under the same keys, nothing.
+// stolen is what somebody serves who has the online keys: all that is served now, but for the targets, which are those of an earlier moment, named by
+// a snapshot and a timestamp that are the newest.
+func (r *repo) stolen(from moment) moment {
+	thief := r.frozen()
+	thief.snapshot.Meta, thief.timestamp.Meta = maps.Clone(r.snapshot.Meta), maps.Clone(r.timestamp.Meta)
+	thief.targets.Version = from.versions.Targets
+	thief.put(targets, from.versions.Targets, from.source.served[from.source.name(targets, from.versions.Targets)])
+	thief.publish(snapshot, timestamp)
+	return thief.moment()
+}
+
+// TestTrustAgainstModel has an owner who publishes and rotates keys, an attacker who serves whatever was served before, or steals the online keys, a
+// card that spoils a file, and power that goes. What the owner serves is always taken; of what is older than anything taken under the same keys, nothing.
 func TestTrustAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		r := newRepo(t)
@@ -53,9 +64,30 @@ func TestTrustAgainstModel(t *testing.T) {
 				rt.Fatalf("got %+v, want %+v", g.last.Versions, from.versions)
 			}
 		}
+		good := func() {
+			if err := g.refresh(); err != nil {
+				rt.Fatalf("got %v of the owner's source", err)
+			}
+			take(r.moment())
+		}
+		attack := func(from moment) {
+			if rapid.Bool().Draw(rt, "behind a good cycle") {
+				good()
+			}
+			g.source = from.source
+			switch err := g.refresh(); {
+			case err == nil:
+				take(from)
+			case !errors.Is(err, ErrRollback) && !errors.Is(err, ErrSignature) && !errors.Is(err, ErrChanged):
+				rt.Fatalf("got %v of an older source", err)
+			case from.versions == r.moment().versions:
+				rt.Fatalf("got %v of what is served now", err)
+			}
+			g.source = r
+		}
 		g.source = r
 		for range rapid.IntRange(1, 6).Draw(rt, "steps") {
-			switch rapid.SampledFrom([]string{"publish", "stamp", "rotate", "good", "attack", "attack", "spoil", "cut", "count"}).Draw(rt, "step") {
+			switch rapid.SampledFrom([]string{"publish", "stamp", "rotate", "good", "attack", "attack", "stolen", "spoil", "cut", "count"}).Draw(rt, "step") {
 			case "publish":
 				r.publish(targets, snapshot, timestamp)
 				past = append(past, r.moment())
@@ -67,36 +99,28 @@ func TestTrustAgainstModel(t *testing.T) {
 				role := rapid.SampledFrom([]string{targets, snapshot, timestamp}).Draw(rt, "role")
 				r.grant(role, 1, newKey(fmt.Sprint("new ", role, rotated))) // none of those that newRepo has: what they signed stays signed
 				if rapid.Bool().Draw(rt, "back to 1") {
-					r.timestamp.Version = 0
-					if role != timestamp {
+					switch role { // what is signed by a key that stays may be shown again, and goes on
+					case timestamp:
+						r.timestamp.Version = 0
+					case snapshot:
+						r.snapshot.Version, r.targets.Version = 0, 0
+					case targets:
 						r.targets.Version = 0
 					}
-					if role == snapshot {
-						r.snapshot.Version = 0
-					}
-				}
-				if role == targets { // the online keys are the same ones: their versions go on
-					r.timestamp.Version = max(r.timestamp.Version, past[len(past)-1].versions.Timestamp)
 				}
 				r.publish(root, targets, snapshot, timestamp)
 				past = append(past, r.moment())
 			case "good":
-				if err := g.refresh(); err != nil {
-					rt.Fatalf("got %v of the owner's source", err)
-				}
-				take(r.moment())
+				good()
 			case "attack":
-				from := past[rapid.IntRange(0, len(past)-1).Draw(rt, "moment")]
-				g.source = from.source
-				switch err := g.refresh(); {
-				case err == nil:
-					take(from)
-				case !errors.Is(err, ErrRollback) && !errors.Is(err, ErrSignature) && !errors.Is(err, ErrChanged):
-					rt.Fatalf("got %v of an older source", err)
-				case from.versions == r.moment().versions:
-					rt.Fatalf("got %v of what is served now", err)
-				}
-				g.source = r
+				attack(past[rapid.IntRange(0, len(past)-1).Draw(rt, "moment")])
+			case "stolen":
+				attack(r.stolen(past[rapid.IntRange(0, len(past)-1).Draw(rt, "moment")]))
+				rotated++ // from versions that were driven up only other keys lead back
+				r.grant(snapshot, 1, newKey(fmt.Sprint("new snapshot", rotated)))
+				r.grant(timestamp, 1, newKey(fmt.Sprint("new timestamp", rotated)))
+				r.publish(root, snapshot, timestamp)
+				past = append(past, r.moment())
 			case "spoil": // one file at a time: two of the floors and the cache at once prove nothing any more
 				if tree := g.tree(); !spoiled && len(tree) > 0 {
 					spoiled = true

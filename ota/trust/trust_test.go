@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
@@ -179,9 +181,12 @@ func TestFloorsOfAnotherFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, body := range []string{`{"format":2}`, `{"format":1`, `[]`} {
+	for _, body := range []string{`{"format":2}`, `{"format":2,"counter":9,"timestamp":9}`, `{"format":1`, `[]`} {
 		if err := tr.pair.Write([]byte(body)); err != nil {
 			t.Fatal(err)
+		}
+		if tr, err := Open(g.dir, g.pinned); err != nil || tr.floors != (floors{Format: floorsFormat}) {
+			t.Errorf("%s: got %+v (%v), want none", body, tr.floors, err)
 		}
 		g := g.clone()
 		g.source = old
@@ -259,6 +264,32 @@ func TestQuarantineIsBounded(t *testing.T) {
 	g.wantGood(Versions{2, 2, 2, 2})
 	if len(g.damage) != 4 {
 		t.Errorf("got %v, want 4 files said to be damaged", g.damage)
+	}
+	kept, err := os.ReadDir(filepath.Join(g.dir, "tuf/quarantine"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range kept {
+		if i, err := e.Info(); err != nil || !i.Mode().IsRegular() || i.Size() > MaxTargets {
+			t.Errorf("got %s of %d bytes (%v) in quarantine, want files of at most %d", e, i.Size(), err, MaxTargets)
+		}
+	}
+}
+
+// TestOlderCacheLowersNothing puts older metadata into the cache, which somebody signed: floors stay where they are.
+func TestOlderCacheLowersNothing(t *testing.T) {
+	for _, role := range []string{timestamp, snapshot, targets} {
+		_, old, g := aged(t)
+		g.write("tuf/"+role+".json", old.served[old.name(role, 1)])
+		g.source = old
+		if err := g.refresh(); !errors.Is(err, ErrRollback) {
+			t.Errorf("%s: got %v of an older source, want %v", role, err, ErrRollback)
+		}
+	}
+	// A newer timestamp in the cache names an older snapshot.
+	f := floors{Timestamp: 2, Snapshot: 5}
+	if got := f.stamped(stamp{version: 3, named: &metadata.MetaFiles{Version: 4}}); got.Timestamp != 3 || got.Snapshot != 5 {
+		t.Errorf("got timestamp %d and snapshot %d, want 3 and 5", got.Timestamp, got.Snapshot)
 	}
 }
 
@@ -525,10 +556,17 @@ func TestPinned(t *testing.T) {
 		g.spoil("tuf/root.json", damages["truncated"])
 		g.wantGood(Versions{1, 1, 1, 1})
 	})
+	t.Run("too long", func(t *testing.T) {
+		_, _, g := aged(t)
+		g.pinned = append(g.pinned, bytes.Repeat([]byte{' '}, MaxRoot)...)
+		if err := g.refresh(); !errors.Is(err, ErrNoTrust) || !errors.Is(err, ErrLength) {
+			t.Errorf("got %v, want %v and %v", err, ErrNoTrust, ErrLength)
+		}
+	})
 	t.Run("none", func(t *testing.T) {
-		for _, pinned := range [][]byte{nil, {}, []byte("{}"), []byte(" ")} {
-			if _, err := Open(tmpfs.Dir(t), pinned); !errors.Is(err, ErrNoTrust) {
-				t.Errorf("%q: got %v, want %v", pinned, err, ErrNoTrust)
+		for pinned, want := range map[string]string{"": "", "{}": ": pinned root: root.json: ", " ": ": pinned root: root.json: "} {
+			if _, err := Open(tmpfs.Dir(t), []byte(pinned)); !errors.Is(err, ErrNoTrust) || !strings.HasPrefix(err.Error(), ErrNoTrust.Error()+want) || want == "" && err != ErrNoTrust {
+				t.Errorf("%q: got %v, want %v%s", pinned, err, ErrNoTrust, want)
 			}
 		}
 	})
@@ -613,6 +651,63 @@ func TestKeysStayWhileOthersJoin(t *testing.T) {
 	g.wantRefused(ErrRollback, Versions{2, 3, 1, 1})
 }
 
+// TestOtherKeysBeginAnew: what makes keys others, so that floors begin anew, and what does not.
+func TestOtherKeysBeginAnew(t *testing.T) {
+	two := newKeys("two ", 2)
+	for name, c := range map[string]struct {
+		change func(r *repo)
+		anew   bool
+	}{
+		"none":                     {func(*repo) {}, false},
+		"in another order":         {func(r *repo) { slices.Reverse(r.root.Roles[timestamp].KeyIDs) }, false},
+		"another threshold":        {func(r *repo) { r.root.Roles[timestamp].Threshold = 2 }, true},
+		"another key, the same id": {func(r *repo) { two[1].private = newKey("other").private; r.grant(timestamp, 1, two...) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRepo(t)
+			r.grant(timestamp, 1, two...)
+			r.timestamp.Version = 99
+			r.publish(root, timestamp)
+			g := newGateway(t, r)
+			g.wantGood(Versions{2, 100, 1, 1})
+			c.change(r)
+			r.timestamp.Version = 0
+			r.publish(root, timestamp)
+			if c.anew {
+				g.wantGood(Versions{3, 1, 1, 1})
+			} else {
+				g.wantRefused(ErrRollback, Versions{3, 100, 1, 1})
+			}
+		})
+	}
+}
+
+// TestKeysOfOtherKinds: a key that is no Ed25519 key in each way counts for nothing, and is in nobody's way.
+func TestKeysOfOtherKinds(t *testing.T) {
+	for name, change := range map[string]func(k *metadata.Key){
+		"type":   func(k *metadata.Key) { k.Type = "rsa" },
+		"scheme": func(k *metadata.Key) { k.Scheme = "rsassa-pss-sha256" },
+		"length": func(k *metadata.Key) { k.Value.PublicKey = k.Value.PublicKey[:32] },
+		"no hex": func(k *metadata.Key) { k.Value.PublicKey = "x" + k.Value.PublicKey[1:] },
+	} {
+		r := newRepo(t)
+		g := newGateway(t, r)
+		good, odd := newKey("good"), newKey("odd")
+		r.grant(timestamp, 1, odd)
+		change(r.root.Keys[odd.id])
+		r.publish(root, timestamp)
+		if err := g.refresh(); !errors.Is(err, ErrSignature) || !strings.HasSuffix(err.Error(), ": root has no ed25519 key for it, want 1") {
+			t.Errorf("%s: got %v, want %v", name, err, ErrSignature)
+		}
+		r.grant(timestamp, 1, odd, good)
+		change(r.root.Keys[odd.id])
+		r.publish(root, timestamp)
+		if err := g.refresh(); err != nil {
+			t.Errorf("%s, beside a good one: got %v", name, err)
+		}
+	}
+}
+
 // TestRevokedKeysAreRefused: who was dropped by a newer root signs nothing any more, whatever else is right.
 func TestRevokedKeysAreRefused(t *testing.T) {
 	for _, role := range []string{timestamp, snapshot, targets} {
@@ -692,18 +787,49 @@ func TestVersionsAreReadAsNumbers(t *testing.T) {
 	g.wantGood(Versions{1, 1<<53 - 1, 1, 1})
 }
 
-// TestEachPartOfTheCacheProves has floors and all of the cache but one part gone: what is older than that part is refused.
+// TestEachPartOfTheCacheProves has floors and all of the cache but one part gone: what is older than that part is refused, though nothing else tells.
 func TestEachPartOfTheCacheProves(t *testing.T) {
-	for _, kept := range []string{timestamp, snapshot, targets} {
-		_, old, g := aged(t)
-		for _, name := range []string{"floors.0", "floors.1", "tuf/timestamp.json", "tuf/snapshot.json", "tuf/targets.json"} {
-			if name != "tuf/"+kept+".json" {
-				g.spoil(name, damages["deleted"])
+	for name, c := range map[string]struct {
+		kept  string
+		newer []string // that were taken
+		from  func(r *repo, old moment) *repo
+	}{
+		"timestamp":                 {timestamp, []string{timestamp}, nil},
+		"snapshot by a timestamp":   {timestamp, []string{snapshot, timestamp}, (*repo).stamped},
+		"snapshot":                  {snapshot, []string{snapshot, timestamp}, nil},
+		"targets by a snapshot":     {snapshot, []string{targets, snapshot, timestamp}, func(r *repo, old moment) *repo { return r.stolen(old).source }},
+		"targets":                   {targets, []string{targets, snapshot, timestamp}, func(r *repo, old moment) *repo { return r.stolen(old).source }},
+		"targets, by older sources": {targets, []string{targets, snapshot, timestamp}, nil},
+	} {
+		r := newRepo(t)
+		g := newGateway(t, r)
+		g.wantGood(Versions{1, 1, 1, 1})
+		old := r.moment()
+		r.publish(c.newer...)
+		if err := g.refresh(); err != nil {
+			t.Fatal(err)
+		}
+		for _, gone := range []string{"floors.0", "floors.1", "tuf/timestamp.json", "tuf/snapshot.json", "tuf/targets.json"} {
+			if gone != "tuf/"+c.kept+".json" {
+				g.spoil(gone, damages["deleted"])
 			}
 		}
-		g.source = old
+		g.source = old.source
+		if c.from != nil {
+			g.source = c.from(r, old)
+		}
 		if err := g.refresh(); !errors.Is(err, ErrRollback) {
-			t.Errorf("%s: got %v of an older source, want %v", kept, err, ErrRollback)
+			t.Errorf("%s: got %v, want %v", name, err, ErrRollback)
 		}
 	}
+}
+
+// stamped is what somebody serves who has the timestamp's key: an earlier snapshot, named by the newest timestamp.
+func (r *repo) stamped(old moment) *repo {
+	thief := old.source.frozen()
+	thief.timestamp.Meta = maps.Clone(old.source.timestamp.Meta)
+	thief.timestamp.Version = r.timestamp.Version
+	thief.put(snapshot, old.versions.Snapshot, old.source.served[old.source.name(snapshot, old.versions.Snapshot)])
+	thief.publish(timestamp)
+	return thief
 }
