@@ -98,7 +98,7 @@ func (u *Updater) bases() map[string]string {
 			continue // a slot may be empty
 		}
 		h := sha256.New()
-		if n, err := io.Copy(h, io.LimitReader(f, release.MaxProgram+1)); err == nil && n <= release.MaxProgram {
+		if _, err := io.Copy(h, io.LimitReader(f, release.MaxProgram+1)); err == nil { // of a longer one it is the hash of no program
 			out[hex.EncodeToString(h.Sum(nil))] = path
 		}
 		_ = f.Close()

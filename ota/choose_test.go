@@ -2,9 +2,12 @@ package ota
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha512"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -60,6 +63,13 @@ func TestChoose(t *testing.T) {
 	}
 	other := func(f *release.File) { f.GOARCH = "amd64" }
 	arm := func(v string) func(*release.File) { return func(f *release.File) { f.GOARCH, f.GOARM = "arm", v } }
+	of := func(name string, counter uint64, tenant, hardware string) trust.File {
+		return file(t, name, 9, signed(counter, func(f *release.File) {
+			if f.Tenant = tenant; hardware != "" {
+				f.Hardware = []string{hardware}
+			}
+		}))
+	}
 	bad := trust.File{Name: "bad", Custom: []byte(`{"counter":9}`)}
 	for _, c := range []struct {
 		name   string
@@ -87,6 +97,8 @@ func TestChoose(t *testing.T) {
 		{name: "held back", files: []trust.File{file(t, "6", 9, signed(6, nil))}, change: func(by *chosen) { by.hold = release.Hold{6: 0} }, why: release.ErrHalted},
 		{name: "fields of tomorrow", files: []trust.File{bad, file(t, "6", 9, signed(6, nil))}, want: "6"},
 		{name: "nothing but fields of tomorrow", files: []trust.File{bad}, why: release.ErrCustom},
+		{name: "of two refusals that of the newer one", files: []trust.File{of("6", 6, "x", ""), of("7", 7, "", "x")}, why: release.ErrHardware},
+		{name: "whichever comes first", files: []trust.File{of("7", 7, "", "x"), of("6", 6, "x", "")}, why: release.ErrHardware},
 		{
 			name:  "slots are lost, and slot 0 is older than the floor",
 			files: []trust.File{file(t, "6", 9, signed(6, nil)), file(t, "7", 9, signed(7, nil))}, change: func(by *chosen) { by.floor = 7 }, want: "7",
@@ -182,6 +194,57 @@ func TestRefused(t *testing.T) {
 	}
 	if u.isBad(sum(9)) {
 		t.Error("damage is believed")
+	}
+}
+
+// TestOpenWhole: what was verified by SHA-256 is held against length and SHA-512 too.
+func TestOpenWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := fmt.Sprintf("%x", sha512.Sum512([]byte("program")))
+	for name, c := range map[string]struct {
+		f    trust.File
+		want error
+	}{
+		"as signed":          {trust.File{Length: 7, SHA512: sum}, nil},
+		"another SHA-512":    {trust.File{Length: 7, SHA512: fmt.Sprintf("%x", sha512.Sum512(nil))}, islots.ErrHash},
+		"longer by a byte":   {trust.File{Length: 6, SHA512: sum}, islots.ErrHash},
+		"shorter by a byte":  {trust.File{Length: 8, SHA512: sum}, islots.ErrHash},
+		"longer by two":      {trust.File{Length: 5, SHA512: sum}, islots.ErrHash},
+		"its first six only": {trust.File{Length: 6, SHA512: fmt.Sprintf("%x", sha512.Sum512([]byte("progra")))}, islots.ErrHash},
+	} {
+		in, err := openWhole(path, c.f)
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+		if err == nil {
+			if b, err := io.ReadAll(in); string(b) != "program" || errors.Join(err, in.Close()) != nil {
+				t.Errorf("%s: read %q, %v", name, b, err)
+			}
+		}
+	}
+}
+
+// TestFinal: errors that no other file of the same release helps against, and such that one may.
+func TestFinal(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		ctx  context.Context
+		err  error
+		want bool
+	}{
+		{t.Context(), fetch.ErrUnreachable, false},
+		{t.Context(), delta.ErrFrame, false},
+		{t.Context(), fmt.Errorf("a: %w", islots.ErrTrial), true},
+		{t.Context(), fmt.Errorf("a: %w", fetch.ErrSpace), true},
+		{over, fetch.ErrUnreachable, true},
+	} {
+		if got := final(c.ctx, c.err); got != c.want {
+			t.Errorf("%v (%v): got %v, want %v", c.err, c.ctx.Err(), got, c.want)
+		}
 	}
 }
 

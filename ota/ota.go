@@ -48,6 +48,7 @@ const cycle = 30 * time.Minute
 type Updater struct {
 	o     Options
 	slots *slots.Slots
+	cycle time.Duration // that a Fetch may take
 }
 
 // A Release is one that can be started.
@@ -63,7 +64,7 @@ var ErrBusy = errors.New("another process is looking for a release")
 func Open(o Options) (*Updater, error) {
 	builtin, err := slots.ReadBuiltin(o.Lib)
 	s, err2 := slots.Open(o.Dir, builtin)
-	return &Updater{o: o, slots: s}, errors.Join(err, err2)
+	return &Updater{o: o, slots: s, cycle: cycle}, errors.Join(err, err2)
 }
 
 // Slots are what lies in them, and the trial.
@@ -171,7 +172,7 @@ func (u *Updater) look(ctx context.Context) (*Look, error) {
 	l := &Look{Running: u.Running(), bases: sync.OnceValue(u.bases)}
 	var failed []error
 	for _, one := range src.Each() { // what one place has of metadata belongs together
-		l.Trusted, err = t.Refresh(ctx, one, u.now(t))
+		l.Trusted, err = t.Refresh(ctx, one, u.now())
 		if err == nil {
 			l.from = src
 			break
@@ -199,15 +200,12 @@ func (u *Updater) look(ctx context.Context) (*Look, error) {
 	return l, nil
 }
 
-// now returns a time that is not before this program, nor before anything that was signed.
-func (u *Updater) now(t *trust.Trust) time.Time {
-	now := time.Now()
-	for _, least := range [...]time.Time{u.o.Built, t.Newest()} {
-		if now.Before(least) {
-			now = least
-		}
+// now returns a time that is not before this program; Refresh sees to it that it is not before what was signed.
+func (u *Updater) now() time.Time {
+	if now := time.Now(); now.After(u.o.Built) {
+		return now
 	}
-	return now
+	return u.o.Built
 }
 
 // turn waits for nobody: one process looks at a time.
@@ -233,7 +231,7 @@ func (u *Updater) Fetch(ctx context.Context) (*Release, error) {
 		return nil, err
 	}
 	defer unlock()
-	ctx, cancel := context.WithTimeout(ctx, cycle)
+	ctx, cancel := context.WithTimeout(ctx, u.cycle)
 	defer cancel()
 	l, err := u.look(ctx)
 	if err != nil {
@@ -265,11 +263,16 @@ func (u *Updater) Fetch(ctx context.Context) (*Release, error) {
 			failed = append(failed, u.refuse(l.offers[i].signed.Program.SHA256), u.tidy(nil))
 			break
 		}
-		if ctx.Err() != nil || errors.Is(err, slots.ErrTrial) || errors.Is(err, fetch.ErrSpace) {
+		if final(ctx, err) {
 			break
 		}
 	}
 	return l.Best, errors.Join(failed...)
+}
+
+// final tells errors that no other file helps against. To ask for another one would take away what came of this one.
+func final(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, slots.ErrTrial) || errors.Is(err, fetch.ErrSpace)
 }
 
 // tidy removes downloads but those of the files named, and what was unpacked from them.

@@ -20,7 +20,10 @@ import (
 
 	"github.com/tidegate-io/tidegate/ota"
 	"github.com/tidegate-io/tidegate/ota/publish"
+	"github.com/tidegate-io/tidegate/ota/publish/keyfile"
+	"github.com/tidegate-io/tidegate/ota/publish/meta"
 	"github.com/tidegate-io/tidegate/ota/publish/program"
+	"github.com/tidegate-io/tidegate/ota/publish/program/programtest"
 	"github.com/tidegate-io/tidegate/ota/publish/publishtest"
 	"github.com/tidegate-io/tidegate/ota/release"
 	"github.com/tidegate-io/tidegate/ota/slots"
@@ -132,6 +135,15 @@ func (g *gateway) keep(counter uint64) {
 	if r := u.Running(); r.Counter != counter {
 		g.Fatalf("release %d is in use, want %d", r.Counter, counter)
 	}
+	g.wantFloor(counter)
+}
+
+// wantFloor says that nothing below a release is taken any more.
+func (g *gateway) wantFloor(counter uint64) {
+	g.Helper()
+	if tr, err := trust.Open(g.o.Dir, g.o.Root); err != nil || tr.Counter() != counter {
+		g.Errorf("floor is %d (%v), want %d", tr.Counter(), err, counter)
+	}
 }
 
 // wantProgram says that a slot holds the program of a release, byte by byte.
@@ -177,10 +189,228 @@ func TestReleases(t *testing.T) {
 		t.Errorf("the one behind it: got %s", got)
 	}
 	g.wantProgram("b", 4)
-	left, err := os.ReadDir(filepath.Join(g.o.Dir, "download"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left of downloads: %v, %v", left, err)
+	g.wantNoDownload()
+	g.keep(4)
+	o.release(5, nil)
+	if got := g.fetch(); got != "v1.5.0" {
+		t.Errorf("in the slot that is older: got %s", got)
 	}
+	g.wantProgram("a", 5)
+	g.keep(5)
+}
+
+// wantNoDownload says that nothing is left of downloads.
+func (g *gateway) wantNoDownload() {
+	g.Helper()
+	if left, err := os.ReadDir(filepath.Join(g.o.Dir, "download")); err != nil || len(left) > 0 {
+		g.Errorf("left of downloads: %v, %v", left, err)
+	}
+}
+
+// A server hands out what an owner has published, by way of serve, and knows which programs it was asked for.
+type server struct {
+	*httptest.Server
+	asked []string
+}
+
+func (o *owner) server(serve func(files http.Handler, w http.ResponseWriter, r *http.Request)) *server {
+	s, files := &server{}, http.FileServer(http.Dir(o.Public()))
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".json") {
+			files.ServeHTTP(w, r)
+			return
+		}
+		s.asked = append(s.asked, r.URL.Path)
+		serve(files, w, r)
+	}))
+	o.Cleanup(s.Close)
+	return s
+}
+
+// all serves what is asked for.
+func all(files http.Handler, w http.ResponseWriter, r *http.Request) { files.ServeHTTP(w, r) }
+
+// TestNotAskedFor: what is staged, or has failed, is not fetched; another release is, also where one is staged.
+func TestNotAskedFor(t *testing.T) {
+	o := newOwner(t)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	s := o.server(all)
+	g.o.Places = []string{s.URL}
+	want := func(what, release string, asked int) {
+		t.Helper()
+		if got := g.fetch(); got != release || len(s.asked) != asked {
+			t.Fatalf("%s: got %s, asked for %q, want %s by %d", what, got, s.asked, release, asked)
+		}
+	}
+	want("new", "v1.2.0", 1)
+	want("staged", "v1.2.0", 1)
+	o.release(3, nil)
+	want("newer than what is staged", "v1.3.0", 2)
+	g.wantProgram("a", 3)
+	g.keep(3)
+	o.release(4, nil)
+	want("behind what was kept", "v1.4.0", 3)
+	u := g.open()
+	o.must(errors.Join(u.Slots().Switch(nil, time.Minute), u.Slots().Fail("leaks")))
+	want("failed", "known-bad", 3)
+	o.release(5, nil)
+	want("behind what failed", "v1.5.0", 4)
+	o.must(u.Slots().Switch(nil, time.Minute))
+	o.release(6, nil)
+	want("in a trial, of several files", "on-trial", 5)
+}
+
+// TestNoProgram: a program for another machine is signed for this one. It is found out before a switch, and not fetched again.
+func TestNoProgram(t *testing.T) {
+	o := newOwner(t)
+	o.release(1, nil)
+	g := newGateway(t, o)
+	p := programOf(t, 2)
+	other := "arm64"
+	if runtime.GOARCH == other {
+		other = "amd64"
+	}
+	p.Body = programtest.Make("linux", other, "", p.Body)
+	p.Digest = program.Digest(p.Body)
+	o.must(o.Release(publish.Release{
+		Fields: release.File{Counter: 2, Version: "v1.2.0", Stage: release.All}, Programs: []*program.Program{p}, Deltas: 3,
+	}))
+	s := o.server(all)
+	g.o.Places = []string{s.URL}
+	for _, want := range []string{"no-elf", "known-bad"} {
+		if got := g.fetch(); got != want || len(s.asked) != 1 {
+			t.Errorf("got %s, asked for %q, want %s by one file", got, s.asked, want)
+		}
+		g.wantNoDownload()
+	}
+	for _, c := range g.open().Slots().State().Slots {
+		if c.State != "" && c.State != "empty" {
+			t.Errorf("slot %s holds %+v", c.Slot, c)
+		}
+	}
+}
+
+// TestLeftOfUnpacking: what a kill has left of a program that was unpacked is no part of the next one.
+func TestLeftOfUnpacking(t *testing.T) {
+	o := newOwner(t)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	dir := filepath.Join(g.o.Dir, "download")
+	o.must(errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "program"), make([]byte, 200_000), 0o600)))
+	if got := g.fetch(); got != "v1.2.0" {
+		t.Errorf("got %s", got)
+	}
+	g.wantProgram("a", 2)
+}
+
+// TestStopped: who is stopped in the middle of one file of a release asks for no other, which would take away what came.
+func TestStopped(t *testing.T) {
+	o := newOwner(t)
+	o.release(1, nil)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	parts := func() []string {
+		t.Helper()
+		list, err := filepath.Glob(filepath.Join(g.o.Dir, "download", "*.part"))
+		o.must(err)
+		return list
+	}
+	const came = 20
+	s := o.server(func(files http.Handler, w http.ResponseWriter, r *http.Request) {
+		defer stop()
+		sent := 0
+		defer func() {
+			_ = recover() // of cut: the connection stays
+			for range 1000 {
+				if list := parts(); len(list) == 1 {
+					if i, err := os.Stat(list[0]); err == nil && i.Size() == came {
+						return
+					}
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}()
+		files.ServeHTTP(&cut{ResponseWriter: w, left: came, sent: &sent}, r)
+	})
+	g.o.Places = []string{s.URL}
+	_, err := g.open().Fetch(ctx)
+	if got := ota.Reason(err); got != "stopped" || len(s.asked) != 1 {
+		t.Errorf("got %s (%v), asked for %q", got, err, s.asked)
+	}
+	list := parts()
+	if len(list) != 1 {
+		t.Fatalf("left of downloads: %q", list)
+	}
+	if i, err := os.Stat(list[0]); err != nil || i.Size() != came {
+		t.Errorf("of the download %d bytes are left (%v), want %d", i.Size(), err, came)
+	}
+}
+
+// TestCycle: one look takes so long and no longer.
+func TestCycle(t *testing.T) {
+	o := newOwner(t)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	s := o.server(func(_ http.Handler, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	g.o.Places = []string{s.URL}
+	u := g.open()
+	u.SetCycle(200 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := u.Fetch(ctx); ota.Reason(err) != "out-of-time" || ctx.Err() != nil {
+		t.Errorf("got %v, and %v", err, ctx.Err())
+	}
+}
+
+// TestUnreadableHold: where nobody can read what is held back, nothing is taken.
+func TestUnreadableHold(t *testing.T) {
+	o := newOwner(t)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	path := filepath.Join(o.Public(), "timestamp.json")
+	body, err := os.ReadFile(path)
+	o.must(err)
+	m, err := new(meta.Timestamp).FromBytes(body)
+	o.must(err)
+	m.Signed.Version++
+	m.Signed.UnrecognizedFields[release.HoldField] = "all of them"
+	m.ClearSignatures()
+	for _, k := range o.Online().Keys {
+		if k.Role == keyfile.Timestamp {
+			o.must(meta.Sign(m, k))
+		}
+	}
+	body, err = meta.Render(m)
+	o.must(err)
+	o.must(errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, body, 0o600)))
+	if got := g.fetch(); got != "bad-fields" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestKeptWithoutRoot: who has root may start a release where there is no trust; it is a floor once there is.
+func TestKeptWithoutRoot(t *testing.T) {
+	o := newOwner(t)
+	o.release(2, nil)
+	g := newGateway(t, o)
+	if got := g.fetch(); got != "v1.2.0" {
+		t.Fatalf("got %s", got)
+	}
+	root := g.o.Root
+	g.o.Root = nil
+	u := g.open()
+	o.must(errors.Join(u.Slots().Switch(nil, time.Minute), u.Confirm()))
+	if r := u.Running(); r.Counter != 2 {
+		t.Errorf("release %d is in use, want 2", r.Counter)
+	}
+	g.o.Root = root
+	if got := g.fetch(); got != "nothing" {
+		t.Errorf("got %s", got)
+	}
+	g.wantFloor(2)
 }
 
 // TestLeft: what a cut has left of a download that has done its work is taken away by the next look, whatever that finds.
@@ -222,20 +452,12 @@ func TestDelta(t *testing.T) {
 	o.release(1, nil)
 	o.release(2, nil)
 	g := newGateway(t, o)
-	var asked []string
-	files := http.FileServer(http.Dir(o.Public()))
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasSuffix(r.URL.Path, ".json") {
-			asked = append(asked, r.URL.Path)
-		}
-		files.ServeHTTP(w, r)
-	}))
-	defer s.Close()
+	s := o.server(all)
 	g.o.Places = []string{s.URL}
-	if got := g.fetch(); got != "v1.2.0" || len(asked) != 1 {
-		t.Fatalf("got %s by %q", got, asked)
+	if got := g.fetch(); got != "v1.2.0" || len(s.asked) != 1 {
+		t.Fatalf("got %s by %q", got, s.asked)
 	}
-	if i, err := os.Stat(filepath.Join(o.Public(), asked[0])); err != nil || i.Size() > 6_000 {
+	if i, err := os.Stat(filepath.Join(o.Public(), s.asked[0])); err != nil || i.Size() > 6_000 {
 		t.Errorf("got a file of %d bytes, want a delta", i.Size())
 	}
 	g.wantProgram("a", 2)
@@ -318,10 +540,29 @@ func TestPlaces(t *testing.T) {
 	bad.release(9, nil)
 	g := newGateway(t, good)
 	g.o.Places = []string{filepath.Join(tmpfs.Dir(t), "away"), bad.Public(), good.Public()}
+	var log bytes.Buffer
+	g.o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	if got := g.fetch(); got != "v1.2.0" {
 		t.Errorf("got %s", got)
 	}
 	g.wantProgram("a", 2)
+	if n := strings.Count(log.String(), "passed over"); n != 2 {
+		t.Errorf("%d places are said to have been passed over, want 2:\n%s", n, &log)
+	}
+}
+
+// TestBadPlaceLast: a place whose metadata are not the owner's is asked for files when no other has them.
+func TestBadPlaceLast(t *testing.T) {
+	good, bad := newOwner(t), newOwner(t)
+	good.release(2, nil)
+	bad.release(9, nil)
+	g := newGateway(t, good)
+	attacker := bad.server(all)
+	half := good.server(func(_ http.Handler, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	g.o.Places = []string{attacker.URL, half.URL, good.Public()}
+	if got := g.fetch(); got != "v1.2.0" || len(half.asked) == 0 || len(attacker.asked) > 0 {
+		t.Errorf("got %s, asked the attacker for %q, and one that has no files for %q", got, attacker.asked, half.asked)
+	}
 }
 
 // TestNeverBack: what was trusted or kept once is a floor, whatever is served, and whatever becomes of the slots.
@@ -351,6 +592,14 @@ func TestNeverBack(t *testing.T) {
 		t.Errorf("with slots and cache lost: got %s", got)
 	}
 	g.o.Places = []string{o.Public()}
+	hold := func(stage release.Stage) {
+		o.must(o.Do(func(r *publish.Repo) error { return r.Hold(o.Online(), 3, stage) }))
+	}
+	hold(0)
+	if got := g.fetch(); got != "nothing" {
+		t.Errorf("with slots lost, and what was kept held back: got %s, want not the one before", got)
+	}
+	hold(release.All)
 	if got := g.fetch(); got != "v1.3.0" {
 		t.Errorf("with slots lost, from the good server: got %s", got)
 	}
@@ -364,7 +613,15 @@ func TestDamageIsSaid(t *testing.T) {
 	if got := g.fetch(); got != "v1.2.0" {
 		t.Fatalf("got %s", got)
 	}
+	var log bytes.Buffer
+	quiet, loud := g.o.Log, slog.New(slog.NewTextHandler(&log, nil))
+	o.must(os.WriteFile(filepath.Join(g.o.Dir, "floors.0"), []byte("{"), 0o600))
+	g.o.Log = loud
 	g.keep(2)
+	if !strings.Contains(log.String(), "floors were damaged") {
+		t.Errorf("when a release is kept the log says nothing of the floors:\n%s", &log)
+	}
+	g.o.Log = quiet
 	o.release(3, nil)
 	u := g.open() // a trial that fails is the last one
 	if got := g.fetch(); got != "v1.3.0" {
@@ -374,8 +631,8 @@ func TestDamageIsSaid(t *testing.T) {
 	for _, spoilt := range []string{"tuf/timestamp.json", "floors.0", "floors.1"} {
 		o.must(os.WriteFile(filepath.Join(g.o.Dir, spoilt), []byte("{"), 0o600))
 	}
-	var log bytes.Buffer
-	g.o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	log.Reset()
+	g.o.Log = loud
 	if got := g.fetch(); got != "known-bad" {
 		t.Errorf("got %s", got)
 	}
@@ -384,10 +641,7 @@ func TestDamageIsSaid(t *testing.T) {
 			t.Errorf("the log says nothing of %s:\n%s", want, &log)
 		}
 	}
-	tr, err := trust.Open(g.o.Dir, g.o.Root)
-	if err != nil || tr.Counter() != 2 {
-		t.Errorf("floor is %d (%v), want 2, which was kept", tr.Counter(), err)
-	}
+	g.wantFloor(2)
 }
 
 // TestResume: a download that is cut off goes on, in another process and from where it was.
@@ -395,20 +649,24 @@ func TestResume(t *testing.T) {
 	o := newOwner(t)
 	o.release(2, nil)
 	g := newGateway(t, o)
-	sent := 0
-	files := http.FileServer(http.Dir(o.Public()))
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, ".json") {
-			files.ServeHTTP(w, r)
+	stale := filepath.Join(g.o.Dir, "download", strings.Repeat("e", 64)+".part")
+	o.must(errors.Join(os.MkdirAll(filepath.Dir(stale), 0o700), os.WriteFile(stale, []byte("x"), 0o600)))
+	sent, gone := 0, false
+	s := o.server(func(files http.Handler, w http.ResponseWriter, r *http.Request) {
+		if gone {
+			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
+		gone = true
 		files.ServeHTTP(&cut{ResponseWriter: w, left: 20_000, sent: &sent}, r)
-	}))
-	defer s.Close()
+	})
 	g.o.Places = []string{s.URL}
 	got := ""
 	for n := 0; n < 10 && got != "v1.2.0"; n++ {
-		got = g.fetch()
+		gone, got = false, g.fetch()
+		if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a download of another file stays: %v", err)
+		}
 	}
 	if got != "v1.2.0" || sent > 66_000 {
 		t.Errorf("got %s with %d bytes sent, want it with little more than 60,000", got, sent)
@@ -459,6 +717,9 @@ func TestOneAtATime(t *testing.T) {
 	<-held
 	if got := g.fetch(); got != "busy" {
 		t.Errorf("got %s", got)
+	}
+	if _, err := g.open().Look(t.Context()); !errors.Is(err, ota.ErrBusy) {
+		t.Errorf("a look: got %v, want %v", err, ota.ErrBusy)
 	}
 	close(end)
 	if err := <-done; err != nil {
