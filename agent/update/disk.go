@@ -33,7 +33,7 @@ func (d *Disk) State() (State, error) {
 	st := d.ota.Slots().State()
 	out := State{Slot: name(d.slot), Current: name(st.Current)}
 	for _, c := range st.Slots {
-		if c.State == "staged" && (out.Staged == nil || c.Counter > out.Staged.Counter) {
+		if c.State == "staged" { // one at most: a release goes to the slot that is worth less
 			out.Staged = &Release{c.Counter, c.Version}
 		}
 	}

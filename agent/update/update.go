@@ -148,9 +148,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		switch {
 		case judge != nil:
 			t.Reset(often)
-			if w.tryOut(judge, time.Since(began)) {
-				return ErrRestart
-			}
+			w.tryOut(judge, time.Since(began))
 		case !time.Now().Before(look):
 			if w.look(ctx) {
 				return ErrRestart
@@ -259,8 +257,9 @@ func (w *Worker) judge(t *Trial) *trial.Judge {
 // eighth of that left it says by itself what was missing.
 func verdict(u *config.Update) time.Duration { return max(u.Settle, u.Trial-u.Trial/8) }
 
-// tryOut looks once more whether the release on trial does well; gone = it does not, and the one before is to run.
-func (w *Worker) tryOut(j *trial.Judge, up time.Duration) (gone bool) {
+// tryOut looks once more whether the release on trial does well, and ends the trial where it is clear. Whether it goes on then, Run sees by what is
+// to run next. An end that cannot be written is tried again, until the launcher ends the trial.
+func (w *Worker) tryOut(j *trial.Judge, up time.Duration) {
 	s := w.watch.sight()
 	s.Up, s.Memory = up, w.o.Memory()
 	if err := w.o.Gateway.Healthy(); err != nil {
@@ -271,19 +270,16 @@ func (w *Worker) tryOut(j *trial.Judge, up time.Duration) (gone bool) {
 	case trial.Keep:
 		if err := w.o.Slots.Finish(""); err != nil {
 			w.o.Log.Error("release cannot be kept yet", "err", err)
-			return false
+			return
 		}
 		w.o.Log.Info("release is kept")
 	case trial.GiveUp:
 		w.o.Log.Error("release is given up", "why", why)
 		if err := w.o.Slots.Finish(why.Error()); err != nil {
 			w.o.Log.Error("release cannot be given up; the launcher will do so", "err", err)
-			return false
 		}
-		return true
 	case trial.Wait:
 	}
-	return false
 }
 
 // fetch looks for a release; ready = one is staged.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -175,6 +176,12 @@ func TestAutomatic(t *testing.T) {
 		if n := len(f.fetched); n < 21 || n > 27 {
 			t.Errorf("looked %d times in a day, want each hour: %v", n, f.fetched)
 		}
+		for i := 2; i < len(f.fetched); i++ {
+			gap, before := f.fetched[i]-f.fetched[i-1], f.fetched[i-1]-f.fetched[i-2]
+			if gap == before || gap < 54*time.Minute || gap > 66*time.Minute+seldom {
+				t.Errorf("looked after %v, and after %v before: want an hour, a tenth to and fro", gap, before)
+			}
+		}
 		f.there = &Release{7, "v1.7.0"}
 		_, err := f.run(settings(true, config.DayWindow{}), 24*time.Hour)
 		if !errors.Is(err, ErrRestart) || f.state.Trial == nil {
@@ -222,6 +229,65 @@ func TestKnownBefore(t *testing.T) {
 	}
 }
 
+// TestFirstLook: gateways that come back at once look at different times, once it is known what goes well.
+func TestFirstLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var first, last time.Duration
+		for i := range 20 {
+			f := newFake()
+			f.there = nil
+			if _, err := f.run(settings(true, config.DayWindow{}), 30*time.Minute); err != nil || len(f.fetched) == 0 {
+				t.Fatalf("got %v, looks at %v", err, f.fetched)
+			}
+			if at := f.fetched[0]; i == 0 {
+				first, last = at, at
+			} else {
+				first, last = min(first, at), max(last, at)
+			}
+		}
+		if first < 2*time.Minute || last-first < time.Minute || last > 12*time.Minute+seldom {
+			t.Errorf("20 gateways looked first after %v to %v, want it spread from 2 to 12 minutes", first, last)
+		}
+	})
+}
+
+// TestCannotStart: a release that cannot be started is no reason to end; it starts when it can.
+func TestCannotStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.stuck = true
+		if _, err := f.run(settings(true, config.DayWindow{}), 6*time.Hour); err != nil || len(f.fetched) < 5 {
+			t.Errorf("got %v, looks at %v, want it to go on", err, f.fetched)
+		}
+		f.stuck = false
+		if _, err := f.run(settings(true, config.DayWindow{}), 2*time.Hour); !errors.Is(err, ErrRestart) {
+			t.Errorf("got %v, want %v", err, ErrRestart)
+		}
+	})
+}
+
+// TestEndInALook: who is ended in the middle of a look has refused nothing.
+func TestEndInALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.err, f.slow = errWrongHash, time.Hour
+		if w, err := f.run(settings(true, config.DayWindow{}), 30*time.Minute); err != nil || len(f.fetched) != 1 || len(f.told) > 0 || w.Status().Reason != "" {
+			t.Errorf("got %v, looks at %v, told %+v, show %+v", err, f.fetched, f.told, w.Status())
+		}
+	})
+}
+
+func TestVerdict(t *testing.T) {
+	for _, c := range []struct{ trial, settle, want time.Duration }{
+		{8 * time.Minute, 2 * time.Minute, 7 * time.Minute},
+		{130 * time.Second, 2 * time.Minute, 2 * time.Minute},
+	} {
+		if got := verdict(&config.Update{Trial: c.trial, Settle: c.settle}); got != c.want {
+			t.Errorf("of %v with %v to settle: got %v, want %v", c.trial, c.settle, got, c.want)
+		}
+	}
+}
+
 func TestNotByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the bubble's clock begins at midnight UTC
 		f := newFake()
@@ -241,7 +307,7 @@ func TestNotByItself(t *testing.T) {
 		begin = (time.Now().Hour()*60 + time.Now().Minute() + 300) % 1440
 		u.Window = config.DayWindow{Begin: begin, End: (begin + 120) % 1440}
 		_, err = f.run(u, 48*time.Hour)
-		if at := time.Since(f.began); !errors.Is(err, ErrRestart) || at < 5*time.Hour || at > 7*time.Hour || len(f.fetched) != 2 {
+		if at := time.Since(f.began); !errors.Is(err, ErrRestart) || at < 5*time.Hour-time.Minute || at > 7*time.Hour || len(f.fetched) != 2 { // windows are of minutes
 			t.Errorf("started after %v, %v, by looks at %v, want within the window of 5h to 7h, by a second look", at, err, f.fetched)
 		}
 		f = newFake()
@@ -266,6 +332,11 @@ func TestByHand(t *testing.T) {
 		if err := w.Apply(t.Context()); !errors.Is(err, ErrNone) {
 			t.Errorf("got %v, want %v", err, ErrNone)
 		}
+		over, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := f.worker(u).Apply(over); !errors.Is(err, context.DeadlineExceeded) { // nobody runs it
+			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+		}
 		f.set(&Release{7, "v1.7.0"}, errWrongHash, false)
 		if err := w.Apply(t.Context()); !errors.Is(err, errWrongHash) {
 			t.Errorf("got %v, want %v", err, errWrongHash)
@@ -274,22 +345,23 @@ func TestByHand(t *testing.T) {
 		if err := w.Apply(t.Context()); err == nil {
 			t.Error("a read-only disk: want an error")
 		}
-		f.set(f.there, nil, false)
+		f.set(f.there, errWrongHash, false) // it is staged: nothing is asked for
+		at := time.Now()
 		if err := w.Apply(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if err := <-done; !errors.Is(err, ErrRestart) {
-			t.Errorf("got %v, want %v", err, ErrRestart)
+		if err := <-done; !errors.Is(err, ErrRestart) || time.Since(at) > 0 {
+			t.Errorf("got %v after %v, want %v at once", err, time.Since(at), ErrRestart)
 		}
 		f.trialOf(nil)
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, end := context.WithCancel(t.Context())
 		w = f.worker(settings(false, config.DayWindow{}))
 		go func() { done <- w.Run(ctx) }()
 		time.Sleep(time.Minute)
 		if err := w.Apply(t.Context()); !errors.Is(err, ErrOnTrial) {
 			t.Errorf("got %v, want %v", err, ErrOnTrial)
 		}
-		cancel()
+		end()
 		<-done
 	})
 }
@@ -323,6 +395,10 @@ func TestTrials(t *testing.T) {
 		{"leak", func(f *fake) { f.memory = func(up time.Duration) int64 { return int64(up/time.Second) * 10e6 } }, ErrRestart, "failed", "leaks"},
 		{"judge that hangs", func(f *fake) { f.ill = errors.New("the judge has not gone round") }, ErrRestart, "failed", "unhealthy: the judge"},
 		{"disk that takes nothing", func(f *fake) { f.stuck = true }, nil, "", ""},
+		{"silent device, and a disk that takes nothing", func(f *fake) {
+			f.stuck = true
+			f.bend(func(s *status.Status) { s.Devices[0].Reads = 0 })
+		}, nil, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -366,24 +442,38 @@ func TestToldOnce(t *testing.T) {
 		f.mu.Lock()
 		f.mute = false
 		f.mu.Unlock()
-		time.Sleep(24 * time.Hour)
-		f.mu.Lock()
-		f.err = errWrongHash
-		f.mu.Unlock()
+		fetch := func(r *Release, err error, mute bool) {
+			time.Sleep(24 * time.Hour)
+			f.mu.Lock()
+			f.there, f.err, f.mute = r, err, mute
+			f.mu.Unlock()
+		}
+		fetch(&Release{7, "v1.7.0"}, errWrongHash, true) // it cannot be said yet
+		fetch(f.there, errWrongHash, false)
+		fetch(nil, nil, false)
+		fetch(&Release{7, "v1.7.0"}, errWrongHash, false) // once more, behind looks that were good
+		fetch(nil, errors.New("odd"), false)
 		time.Sleep(24 * time.Hour)
 		cancel()
 		<-done
-		if len(f.told) != 2 || f.told[0].Reason != "crashed" || f.told[1].Result != "refused" || f.told[1].Reason != "wrong-hash" || w.Status().Reason != "wrong-hash" {
-			t.Errorf("told %+v, show %+v", f.told, w.Status())
+		var told []string
+		for _, o := range f.told {
+			told = append(told, fmt.Sprint(o.Counter, " ", o.Text(), " ", o.Detail))
+		}
+		want := []string{"6 failed v1.6.0: crashed ", "7 refused v1.7.0: wrong-hash wrong-hash", "7 refused v1.7.0: wrong-hash wrong-hash", "0 refused : failed odd"}
+		if !slices.Equal(told, want) || w.Status().Reason != "failed" {
+			t.Errorf("told %q, want %q; show %+v", told, want, w.Status())
 		}
 	})
 }
 
-// TestLauncherCannotFollow: where `current` leads elsewhere from the start, as the launcher could not start that, this program goes on.
+// TestLauncherCannotFollow: where `current` leads elsewhere from the start, as the launcher could not start that, this program goes on; also when it
+// leads here again.
 func TestLauncherCannotFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.state.Current, f.there = "b", nil
+		time.AfterFunc(time.Hour, func() { f.mu.Lock(); f.state.Current = "a"; f.mu.Unlock() })
 		if _, err := f.run(settings(true, config.DayWindow{}), 24*time.Hour); err != nil {
 			t.Errorf("got %v, want it to go on", err)
 		}
@@ -439,5 +529,25 @@ func TestBaseline(t *testing.T) {
 		if b := w.watch.baseline(time.Now(), 2*time.Hour); fmt.Sprint(b.Devices) != "[meter1 seldom]" {
 			t.Errorf("of two hours: got %v", b.Devices)
 		}
+		f.there = &Release{7, "v1.7.0"}
+		u := settings(true, config.DayWindow{})
+		u.Settle = 5 * time.Minute
+		if _, err := f.run(u, 24*time.Hour); !errors.Is(err, ErrRestart) {
+			t.Fatal(err)
+		}
+		if b, err := trial.Decode(f.state.Trial.Baseline); err != nil || fmt.Sprint(b.Devices) != "[meter1]" {
+			t.Errorf("of a release that is started: got %v, %v", b.Devices, err)
+		}
 	})
+}
+
+// TestCountsThatFall: a count that is less than it was, as the store was made anew, is none that went well.
+func TestCountsThatFall(t *testing.T) {
+	w := watch{seen: map[string]sighting{}}
+	for _, delivered := range []uint64{1000, 3, 1000} {
+		w.look(status.Status{Epoch: "e", Uplinks: []status.Uplink{{Name: "cloud", Account: status.Account{Delivered: delivered}}}})
+		if got := w.sight().Kept["cloud"]; got != 0 {
+			t.Errorf("of %d, 1000 at first: got %d", delivered, got)
+		}
+	}
 }

@@ -13,9 +13,9 @@ import (
 type sighting struct {
 	kind  byte // 'd' device, 'u' uplink, 'r' rules
 	first uint64
-	n     uint64 // since the first look, that is since this process began
-	at    time.Time
-	holds bool // it stands well now
+	n     uint64    // since the first look, that is since this process began
+	at    time.Time // zero = never
+	holds bool      // it stands well now
 }
 
 // A watch follows what goes well, from one status to the next.
@@ -57,7 +57,7 @@ func (w *watch) note(kind byte, name string, count, before uint64, holds bool, n
 // baseline returns what went well within recent.
 func (w *watch) baseline(now time.Time, recent time.Duration) (b trial.Baseline) {
 	for key, x := range w.seen {
-		if !x.holds || x.n == 0 || now.Sub(x.at) > recent {
+		if !x.holds || now.Sub(x.at) > recent {
 			continue
 		}
 		switch x.kind {
