@@ -276,6 +276,38 @@ func TestQuarantineIsBounded(t *testing.T) {
 	}
 }
 
+// TestRootNeverGoesBack: where the cached root is lost, floors know that there was one, whatever else is as it was.
+func TestRootNeverGoesBack(t *testing.T) {
+	r := newRepo(t)
+	g := newGateway(t, r)
+	old := r.frozen()
+	r.publish(root)
+	g.wantGood(Versions{2, 1, 1, 1})
+	g.spoil("tuf/root.json", damages["deleted"])
+	g.source = old
+	if err := g.refresh(); !errors.Is(err, ErrRollback) || !strings.HasPrefix(err.Error(), "root.json: ") {
+		t.Errorf("got %v, want %v of root.json", err, ErrRollback)
+	}
+	g.source = r
+	g.wantGood(Versions{2, 1, 1, 1})
+}
+
+// TestCachedRootThatReadsWell: of a root that is damaged in a key, and reads well, nothing would be good for ever.
+func TestCachedRootThatReadsWell(t *testing.T) {
+	_, _, g := aged(t)
+	public := newKey("timestamp0").public().Value.PublicKey
+	g.spoil("tuf/root.json", func(b []byte) []byte {
+		if bytes.Count(b, []byte(public)) != 1 {
+			t.Fatalf("want the key %s once in %s", public, b)
+		}
+		return bytes.Replace(b, []byte(public), []byte(public[1:]+public[:1]), 1)
+	})
+	g.wantGood(Versions{2, 2, 2, 2})
+	if len(g.damage) != 1 || !errors.Is(g.damage[0], ErrCache) {
+		t.Errorf("got %v said of it, want %v", g.damage, ErrCache)
+	}
+}
+
 // TestOlderCacheLowersNothing puts older metadata into the cache, which somebody signed: floors stay where they are.
 func TestOlderCacheLowersNothing(t *testing.T) {
 	for _, role := range []string{timestamp, snapshot, targets} {
