@@ -87,7 +87,7 @@ func apply(out *output, in *bufio.Reader, old []byte) error {
 		return err
 	}
 	d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), // in this goroutine
-		zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window), zstd.WithDecoderMaxMemory(window))
+		zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window))
 	if err != nil {
 		return err
 	}
@@ -99,9 +99,6 @@ func apply(out *output, in *bufio.Reader, old []byte) error {
 	}
 	if err != nil {
 		return err
-	}
-	if out.written != out.length {
-		return fmt.Errorf("%w: got %d bytes, want %d", ErrLength, out.written, out.length)
 	}
 	if n, err := d.Read(make([]byte, 1)); err != io.EOF || n > 0 {
 		return errors.Join(errors.New("got more behind the end"), err)

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/klauspost/compress/zstd"
 	"pgregory.net/rapid"
@@ -220,6 +222,14 @@ func TestRefused(t *testing.T) {
 		{"no frame", []byte("\x7fELF and so on and on"), 4000, ErrFrame, "unpack: bad frame: byte 0 of 4000: header: invalid input: magic number mismatch"},
 		{"two frames", append(bytes.Clone(good), good...), 4000, ErrFrame, "unpack: bad frame: byte 4000 of 4000: got more behind the end"},
 		{"something behind", append(bytes.Clone(good), "something"...), 4000, ErrFrame, "unpack: bad frame: byte 4000 of 4000: got more behind the end\ninvalid input: magic number mismatch"},
+		{
+			"much memory behind it", append(bytes.Clone(good), head(zstd.Header{HasFCS: true, FrameContentSize: 4000, WindowSize: 1 << 28})...), 4000, ErrFrame,
+			"unpack: bad frame: byte 4000 of 4000: got more behind the end\nwindow size exceeded",
+		},
+		{
+			"much in one piece behind it", append(bytes.Clone(good), head(zstd.Header{HasFCS: true, FrameContentSize: 1 << 28, SingleSegment: true})...), 4000, ErrFrame,
+			"unpack: bad frame: byte 4000 of 4000: got more behind the end\ndecompressed size exceeds configured limit",
+		},
 		{"no delta", bomb, 4000, ErrFrame, `unpack: bad frame: byte 0 of 4000: no delta: it begins with "\x00\x00\x00\x00\x00\x00\x00\x00", want "tgdelta1"`},
 		{"of unknown length", stream(), 4000, ErrFrame, "unpack: bad frame: byte 0 of 4000: it does not say how much it holds"},
 		{"skipped", head(zstd.Header{Skippable: true, SkippableSize: 1 << 31}), 4000, ErrFrame, "unpack: bad frame: byte 0 of 4000: got one that holds nothing"},
@@ -291,7 +301,9 @@ func TestScriptsRefused(t *testing.T) {
 		{"beyond the old program", "no delta: step of 101 words and 0 bytes leads out of the old program or the chunk", []chunk{{steps: steps(101, 0, 0)}}, 400},
 		{"far beyond", "no delta: step of 4611686018427387905 words and 0 bytes leads out of the old program or the chunk", []chunk{{steps: steps(1<<62+1, 0, 0)}}, 400},
 		{"before it", "no delta: step of 1 words and 0 bytes leads out of the old program or the chunk", []chunk{{steps: slices.Concat(steps(1, 0, -5), steps(1, 0, 0))}}, 400},
-		{"far away", "no delta: jump of 401 bytes in an old program of 400", []chunk{{steps: steps(1, 0, 401)}}, 400},
+		{"behind it", "no delta: step of 1 words and 0 bytes leads out of the old program or the chunk", []chunk{{steps: slices.Concat(steps(100, 0, 1), steps(1, 0, 0))}}, 400},
+		{"far before it", "no delta: step of 1 words and 0 bytes leads out of the old program or the chunk", []chunk{{steps: slices.Concat(steps(1, 0, math.MinInt64), steps(1, 0, 0))}}, 400},
+		{"far behind it", "no delta: step of 1 words and 0 bytes leads out of the old program or the chunk", []chunk{{steps: slices.Concat(steps(1, 0, math.MaxInt64), steps(1, 0, 0))}}, 400},
 		{"fresh ones missing", "no delta: step of 0 words and 3 bytes leads out of the old program or the chunk", []chunk{{steps: steps(0, 3, 0), fresh: []byte("ab")}}, 400},
 		{"fresh ones left", "no delta: got 2 bytes and 0 words too many", []chunk{{steps: steps(1, 0, 0), fresh: []byte("ab")}}, 400},
 		{"word left", "no delta: got 0 bytes and 1 words too many", []chunk{{steps: steps(1, 0, 0), gaps: []byte{1}, values: one}}, 400},
@@ -335,6 +347,10 @@ func TestErrorsOfTheDiskAreNotThoseOfTheFrame(t *testing.T) {
 	frame, err := Make(nil, program(10, 5000))
 	if err != nil {
 		t.Fatal(err)
+	}
+	broken := io.MultiReader(bytes.NewReader(frame[:100]), iotest.ErrReader(errors.New("input/output error")))
+	if err := Apply(io.Discard, broken, nil, 5000); err == nil || errors.Is(err, ErrFrame) || !strings.Contains(err.Error(), "input/output error") {
+		t.Errorf("got %v", err)
 	}
 	if err := Apply(full{}, bytes.NewReader(frame), nil, 5000); err == nil || errors.Is(err, ErrFrame) || !strings.Contains(err.Error(), "no space left") {
 		t.Errorf("got %v", err)

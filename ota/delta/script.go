@@ -176,10 +176,7 @@ func (p *patcher) apply(c *chunk) error {
 			return err
 		}
 		c.fresh = c.fresh[fresh:]
-		if jump < -int64(len(p.old)) || jump > int64(len(p.old)) {
-			return fmt.Errorf("%w: jump of %d bytes in an old program of %d", errScript, jump, len(p.old))
-		}
-		p.place += int64(words)*word + jump
+		p.place += int64(words)*word + jump // where that is nowhere, the next step is refused, as it is behind the end of all numbers
 	}
 	if len(c.fresh) > 0 || len(c.values) > 0 {
 		return fmt.Errorf("%w: got %d bytes and %d words too many", errScript, len(c.fresh), len(c.values)/word)

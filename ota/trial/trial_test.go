@@ -87,6 +87,21 @@ func TestVerdicts(t *testing.T) {
 			s.Memory += 170<<20 + int64(up/time.Second)<<20/3
 			return s
 		}, Keep, settle, nil, ""},
+		{"a small one that grows by its own size", Baseline{Memory: 10 << 20}, func(up time.Duration) Sight {
+			s := well(up)
+			s.Memory = 10<<20 + int64(up/time.Second)<<20/12
+			return s
+		}, Keep, settle, nil, ""},
+		{"a large one that needs twice as much", Baseline{Memory: 200 << 20}, func(up time.Duration) Sight {
+			s := well(up)
+			s.Memory += 400 << 20
+			return s
+		}, Keep, settle, nil, ""},
+		{"one of which nothing was known", Baseline{}, func(up time.Duration) Sight {
+			s := well(up)
+			s.Memory += 400 << 20
+			return s
+		}, Keep, settle, nil, ""},
 		{"it fills its caches while it starts", before(), func(up time.Duration) Sight {
 			s := well(up)
 			s.Memory += min(int64(up/time.Second), 30) << 20
@@ -156,7 +171,7 @@ func TestBaselineBytes(t *testing.T) {
 	if got, err := Decode(nil); err != nil || !reflect.DeepEqual(got, Baseline{}) {
 		t.Errorf("of nothing: got %+v, %v", got, err)
 	}
-	for _, bad := range []string{"{", `{"devices":1}`, `{"more":1}`, `{} {}`, strings.Repeat(" ", MaxBaseline+1)} {
+	for _, bad := range []string{"{", `{"devices":1}`, `{"more":1}`, `{} {}`, "{}" + strings.Repeat(" ", MaxBaseline-1)} {
 		if _, err := Decode([]byte(bad)); err == nil {
 			t.Errorf("%.40q: want an error", bad)
 		}
