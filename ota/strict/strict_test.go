@@ -93,6 +93,16 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestFieldsWithoutATag: they have the name that they have in Go.
+func TestFieldsWithoutATag(t *testing.T) {
+	var v struct{ Counter int }
+	checkError(t, Decode([]byte(`{}`), &v), `got no "Counter"`)
+	checkError(t, Decode([]byte(`{"Counter":7}`), &v), "")
+	if v.Counter != 7 {
+		t.Errorf("got %d, want 7", v.Counter)
+	}
+}
+
 func checkError(t *testing.T, err error, want string) {
 	t.Helper()
 	switch {
@@ -122,7 +132,11 @@ func TestCheck(t *testing.T) {
 		"two values":          {`1 2`, `got a value of 1 bytes and more behind it, 3 in all`},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) { checkError(t, Check([]byte(tt.json)), tt.want) })
+		t.Run(name, func(t *testing.T) {
+			checkError(t, Check([]byte(tt.json)), tt.want)
+			_, err := Canonical([]byte(tt.json))
+			checkError(t, err, tt.want)
+		})
 	}
 }
 
