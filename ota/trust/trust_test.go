@@ -683,6 +683,39 @@ func TestKeysStayWhileOthersJoin(t *testing.T) {
 	g.wantRefused(ErrRollback, Versions{2, 3, 1, 1})
 }
 
+// TestFloorsOfOlderKeys: where floors are lost, or older than the keys that the cache was accepted by, the cached root says which these are.
+func TestFloorsOfOlderKeys(t *testing.T) {
+	t.Run("older than a rotation", func(t *testing.T) {
+		r := newRepo(t)
+		g := newGateway(t, r)
+		g.wantGood(Versions{1, 1, 1, 1})
+		before := g.tree()["floors.1"]
+		r.grant(timestamp, 1, newKey("another timestamp"))
+		r.publish(root, timestamp)
+		g.wantGood(Versions{2, 2, 1, 1})
+		old := r.frozen()
+		r.publish(timestamp)
+		g.wantGood(Versions{2, 3, 1, 1})
+		g.write("floors.1", before)
+		g.spoil("floors.0", damages["zeroed"])
+		g.source = old
+		g.wantRefused(ErrRollback, Versions{2, 3, 1, 1})
+	})
+	t.Run("lost, and keys join", func(t *testing.T) {
+		r := newRepo(t)
+		g := newGateway(t, r)
+		r.timestamp.Version = 99
+		r.publish(timestamp)
+		g.wantGood(Versions{1, 100, 1, 1})
+		g.spoil("floors.0", damages["deleted"])
+		g.spoil("floors.1", damages["deleted"])
+		r.grant(timestamp, 1, append(r.signers[timestamp], newKey("joins"))...)
+		r.timestamp.Version = 1
+		r.publish(root, timestamp)
+		g.wantGood(Versions{2, 2, 1, 1})
+	})
+}
+
 // TestOtherKeysBeginAnew: what makes keys others, so that floors begin anew, and what does not.
 func TestOtherKeysBeginAnew(t *testing.T) {
 	two := newKeys("two ", 2)
