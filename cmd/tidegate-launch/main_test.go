@@ -106,7 +106,7 @@ func (g *gateway) run(args ...string) (out, log string) {
 }
 
 // says is a script that says what runs it.
-const says = `echo slot=$TIDEGATE_SLOT path=$(readlink /proc/$$/exe) args=$0,$* files=$(ls -l /proc/$$/fd | grep -cE '/ota/|event')`
+const says = `echo slot=$TIDEGATE_SLOT path=$(readlink /proc/$$/exe) lib=$TIDEGATE_LIB state=$TIDEGATE_STATE args=$0,$* files=$(ls -l /proc/$$/fd | grep -cE '/ota/|event')`
 
 // starts wants a program to be started, with what belongs to it, and one line of why.
 func (g *gateway) starts(slot slots.Slot, safe bool, line string, flags ...string) {
@@ -120,7 +120,7 @@ func (g *gateway) starts(slot slots.Slot, safe bool, line string, flags ...strin
 	}
 	out, log := g.run(append(append([]string{"run"}, flags...), "--", "-c", says, "x", "y")...)
 	// No files: what the launcher had open is closed.
-	if want := fmt.Sprintf("slot=%s path=%s args=%s files=0\n", slot, path, args); out != want {
+	if want := fmt.Sprintf("slot=%s path=%s lib=%s state=%s args=%s files=0\n", slot, path, g.lib, g.state, args); out != want {
 		g.t.Errorf("got %q, want %q", out, want)
 	}
 	if last := log[strings.LastIndexByte(strings.TrimSpace(log), '\n')+1:]; !strings.Contains(last, line) || !strings.HasPrefix(last, "tidegate-launch: starting ") {
@@ -171,10 +171,59 @@ func TestKernelRefuses(t *testing.T) {
 	}
 	g.must(os.Chmod(g.program(slots.A), 0o444))
 	g.starts(slots.Zero, true, "in safe mode")
+	g.starts(slots.Zero, false, "slot 0", "--beside")
 	g.must(os.Remove(filepath.Join(g.lib, "tidegate")))
 	var exit *exec.ExitError
-	if err := g.launcher("run", "--", "x").Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("with nothing at all: %v, want status 1", err)
+	c := g.launcher("run", "--", "x")
+	var log strings.Builder
+	c.Stderr = &log
+	if err := c.Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 || strings.Count(log.String(), ": starting ") != 2 {
+		t.Errorf("with nothing at all: %v, want status 1 behind slot a and slot 0:\n%s", err, log.String())
+	}
+}
+
+// TestPackage: what is wrong with the package's release is said; that it has none is not, as a package of old has none.
+func TestPackage(t *testing.T) {
+	g := newGateway(t)
+	for text, want := range map[string]string{"": "", "{": "tidegate-launch: the package's own program counts as the oldest: "} {
+		path := filepath.Join(g.lib, "release.json")
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if text != "" {
+			g.must(os.WriteFile(path, []byte(text), 0o644))
+		}
+		if _, log := g.run("status"); !strings.HasPrefix(log, want) || want == "" && log != "" {
+			t.Errorf("of %q it says %q, want %q", text, log, want)
+		}
+	}
+}
+
+// A trap panics once.
+type trap struct {
+	strings.Builder
+	sprung bool
+}
+
+func (p *trap) Write(b []byte) (int, error) {
+	if !p.sprung {
+		p.sprung = true
+		panic("a mistake")
+	}
+	return p.Builder.Write(b)
+}
+
+// TestMistake: a mistake of the launcher's own ends at the package's program, in safe mode.
+func TestMistake(t *testing.T) {
+	g := newGateway(t)
+	g.must(os.WriteFile(filepath.Join(g.lib, "release.json"), []byte("{"), 0o644)) // so that something is said
+	log := &trap{}
+	c, fail := choose(options{state: g.state, lib: g.lib}, log, nil)
+	if c.Slot != slots.Zero || c.Path != filepath.Join(g.lib, "tidegate") || !c.Safe || fail() != nil {
+		t.Errorf("starts %+v", c)
+	}
+	if got := log.String(); got != "tidegate-launch: panic: a mistake\n" {
+		t.Errorf("says %q", got)
 	}
 }
 

@@ -62,13 +62,11 @@ func (c *candidate) open(s *Slots) (*os.File, error) {
 // matches says how a file differs from what p says of it.
 func (p *Program) matches(f *os.File) error {
 	st, err := f.Stat()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !st.Mode().IsRegular():
-		return fmt.Errorf("%w: got no file, but %v", ErrELF, st.Mode().Type())
-	case st.Size() != p.Length:
-		return fmt.Errorf("%w: got %d bytes, want %d", ErrLength, st.Size(), p.Length)
+	}
+	if st.Size() != p.Length {
+		return fmt.Errorf("%w: got %v of %d bytes, want %d", ErrLength, st.Mode(), st.Size(), p.Length)
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, io.NewSectionReader(f, 0, p.Length)); err != nil {

@@ -8,7 +8,7 @@ import (
 
 // OpenWith is Open with a clock, a look at each step and less patience.
 func OpenWith(dir string, builtin Builtin, step func(what, path string) error, clock func() (boot string, ms int64)) (*Slots, error) {
-	s := &Slots{dir: dir, builtin: builtin, disk: durable.Disk{Step: step}, clock: now, patience: time.Millisecond, grace: time.Second}
+	s := &Slots{dir: dir, builtin: builtin, disk: durable.Disk{Step: step}, clock: now, space: space, patience: time.Millisecond, grace: time.Second}
 	if clock != nil {
 		s.clock = func() (i instant) { i.boot, i.ms = clock(); return i }
 	}
@@ -44,4 +44,14 @@ func StartOf(pid int) (uint64, error) { return startOf(pid) }
 // Change changes the record of the trial, as another process would have written it.
 func (s *Slots) Change(change func(t *Trial)) error {
 	return s.change("test", func(v *view) error { change(&v.trial); return v.pair.write(&v.trial) })
+}
+
+// Free has so many bytes free on disk.
+func (s *Slots) Free(bytes int64) {
+	s.space = func(_ string, want int64) error {
+		if want > bytes {
+			return ErrSpace
+		}
+		return nil
+	}
 }

@@ -49,7 +49,7 @@ func (s *Slots) Launch(tried ...Slot) (c Choice) {
 	}
 	note(s.settle(&v, locked))
 	for _, cand := range v.order(s.builtin) {
-		if slices.Contains(tried, cand.slot) && cand.slot != Zero {
+		if slices.Contains(tried, cand.slot) {
 			continue
 		}
 		f, err := cand.open(s)
@@ -81,7 +81,7 @@ func (s *Slots) Launch(tried ...Slot) (c Choice) {
 		}
 		return c
 	}
-	return s.last() // not reached: the order ends with slot 0, which needs nothing
+	return s.last() // it was tried, too
 }
 
 // last is what there is when all else fails.
@@ -124,8 +124,7 @@ func (s *Slots) settle(v *view, locked bool) error {
 	}
 	err := fmt.Errorf("the trial of release %d has ended: %s", t.Counter, reason)
 	if !locked {
-		t.Phase = Failed
-		return err
+		return err // without the lock no trial is started
 	}
 	return errors.Join(err, s.giveUp(v, reason))
 }
@@ -194,7 +193,7 @@ func (s *Slots) Expire(ctx context.Context) (done string, err error) {
 
 // end ends the program on trial, if it is still that process.
 func (s *Slots) end(ctx context.Context, t *Trial) (ended bool, err error) {
-	if t.PID < 2 || t.PID == os.Getpid() || t.Boot != s.clock().boot {
+	if t.PID == os.Getpid() {
 		return false, nil // who asks about itself knows by the outcome
 	}
 	p, err := os.FindProcess(t.PID) // holds the process itself, not its number, where the kernel can (pidfd_open(2))

@@ -70,6 +70,7 @@ type Slots struct {
 	builtin  Builtin
 	disk     durable.Disk
 	clock    func() instant
+	space    func(dir string, want int64) error
 	patience time.Duration // how long to wait for the lock
 	grace    time.Duration // between SIGTERM and SIGKILL
 }
@@ -77,7 +78,7 @@ type Slots struct {
 // Open opens the slots below dir, <state_dir>/ota, and makes folders that are missing. With an error it serves as well: on a disk that cannot be
 // written to programs can still be chosen. What a cut left behind is mended by the launcher, and by whoever changes something.
 func Open(dir string, builtin Builtin) (*Slots, error) {
-	s := &Slots{dir: dir, builtin: builtin, clock: now, patience: 10 * time.Second, grace: 10 * time.Second}
+	s := &Slots{dir: dir, builtin: builtin, clock: now, space: space, patience: 10 * time.Second, grace: 10 * time.Second}
 	return s, s.open()
 }
 
@@ -111,10 +112,7 @@ func (s *Slots) lock(patience time.Duration) (unlock func(), err error) {
 		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
 			return func() { _ = f.Close() }, nil
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			break
-		}
-		err = fmt.Errorf("%w, after %v", ErrBusy, patience)
+		err = fmt.Errorf("%w, after %v: %w", ErrBusy, patience, err)
 		<-time.After(min(pause, patience)) // patience is all that it takes
 	}
 	return nil, errors.Join(fmt.Errorf("lock the slots: %w", err), f.Close())
@@ -254,18 +252,15 @@ func (s *Slots) point(slot Slot) error {
 	return s.disk.Symlink(string(slot), s.path("current"))
 }
 
-// best returns the slot that would be started if there was no trial.
+// best returns the slot that would be started, where there is no trial.
 func (s *Slots) best(v *view) Slot {
 	slot, _ := s.incumbent(v)
 	return slot
 }
 
-// incumbent returns the slot that would be started if there was no trial, and its counter.
+// incumbent returns the slot that would be started, and its counter, where there is no trial.
 func (s *Slots) incumbent(v *view) (Slot, uint64) {
 	for _, c := range v.order(s.builtin) {
-		if c.trial {
-			continue
-		}
 		f, err := c.open(s)
 		if err == nil {
 			if f != nil {
@@ -309,7 +304,7 @@ func (s *Slots) State() State {
 			c.Program, c.State = r.Program, confirmed
 		} else if o.pair.unread {
 			c.State = "damaged"
-		} else if v.trial.Phase == Running && v.trial.Slot == o.slot && v.trial.SHA256 == o.SHA256 {
+		} else if v.trial.Phase == Running && v.trial.Slot == o.slot {
 			c.State = "trial"
 		} else if v.trial.failed(o.SHA256) {
 			c.State = "failed"

@@ -37,8 +37,12 @@ func machine() elf.Machine {
 
 // program returns the smallest file that is a program by its header, and says text behind it.
 func program(m elf.Machine, typ elf.Type, text string) []byte {
+	return programOf(math.MaxInt == math.MaxInt32, m, typ, text)
+}
+
+func programOf(is32 bool, m elf.Machine, typ elf.Type, text string) []byte {
 	var b bytes.Buffer
-	if math.MaxInt == math.MaxInt32 {
+	if is32 {
 		h := elf.Header32{Type: uint16(typ), Machine: uint16(m), Version: 1, Ehsize: 52}
 		copy(h.Ident[:], "\x7fELF\x01\x01\x01")
 		_ = binary.Write(&b, binary.LittleEndian, h)
@@ -166,6 +170,7 @@ func TestRefused(t *testing.T) {
 		other = elf.EM_X86_64
 	}
 	script := []byte("#!/bin/sh\nsleep 1000000\n")
+	otherClass := programOf(math.MaxInt != math.MaxInt32, machine(), elf.ET_EXEC, "") // as x32's are
 	broken := errors.New("line broke")
 	cut, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -193,6 +198,7 @@ func TestRefused(t *testing.T) {
 		"bit":              {body: bytes.NewReader(append(bytes.Clone(good[:len(good)-1]), 'D')), rel: signed(20, good), want: slots.ErrHash},
 		"script":           {body: bytes.NewReader(script), rel: signed(20, script), want: slots.ErrELF},
 		"other machine":    {body: bytes.NewReader(program(other, elf.ET_EXEC, "")), rel: signed(20, program(other, elf.ET_EXEC, "")), want: slots.ErrELF},
+		"other class":      {body: bytes.NewReader(otherClass), rel: signed(20, otherClass), want: slots.ErrELF},
 		"library object":   {body: bytes.NewReader(program(machine(), elf.ET_REL, "")), rel: signed(20, program(machine(), elf.ET_REL, "")), want: slots.ErrELF},
 		"cut short signed": {body: bytes.NewReader(good[:40]), rel: signed(20, good[:40]), want: slots.ErrELF},
 		"old":              {body: bytes.NewReader(good), rel: signed(9, good), want: slots.ErrCounter},
@@ -204,6 +210,7 @@ func TestRefused(t *testing.T) {
 		"10 GiB":           {body: bytes.NewReader(good), rel: of(20, good, func(r *rel) { r.Length = 10 << 30 })},
 		"no sha256":        {body: bytes.NewReader(good), rel: of(20, good, func(r *rel) { r.SHA256 = "" })},
 		"upper case":       {body: bytes.NewReader(good), rel: of(20, good, func(r *rel) { r.SHA256 = strings.ToUpper(r.SHA256) })},
+		"long version":     {body: bytes.NewReader(good), rel: of(20, good, func(r *rel) { r.Version = strings.Repeat("v", 65) })},
 		"counter 0":        {body: bytes.NewReader(good), rel: signed(0, good)},
 	}
 	for name, tt := range tests {
@@ -379,6 +386,16 @@ func TestRebootGivesTheWindowAnew(t *testing.T) {
 	g.ms += 59_000
 	g.must(g.open().Confirm())
 	g.starts(slots.A, false, false)
+	// Of each boot the first start begins a window, which ends.
+	g.stage(12, "newer")
+	g.must(g.open().Switch(nil, time.Minute))
+	g.starts(slots.B, true, false)
+	g.boot, g.ms = "third", 500
+	g.starts(slots.B, true, false)
+	g.ms += 60_000
+	if done, err := g.open().Expire(g.t.Context()); done == "" || err != nil {
+		t.Errorf("behind the window of the last boot: %q, %v", done, err)
+	}
 }
 
 // TestPackageBringsNewer: slot 0 takes part by its counter.
@@ -448,6 +465,9 @@ func TestDamage(t *testing.T) {
 			tt.do(g)
 			for range 2 {
 				s, _ := slots.OpenWith(g.dir, g.builtin, nil, nil)
+				if c := s.Beside(); c.Slot != tt.slot || c.Safe {
+					t.Errorf("beside, before: slot %s, safe %v, want %s, and never safe", c.Slot, c.Safe, tt.slot)
+				}
 				if c := s.Launch(); c.Slot != tt.slot || c.Safe != tt.safe || c.Trial {
 					t.Errorf("starts slot %s, safe %v: %s, want %s, %v", c.Slot, c.Safe, c.Why, tt.slot, tt.safe)
 				}
@@ -495,6 +515,7 @@ func TestBusy(t *testing.T) {
 	f, err := os.OpenFile(filepath.Join(g.dir, "lock"), os.O_RDWR, 0)
 	g.must(err)
 	g.must(syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+	g.must(os.WriteFile(filepath.Join(g.dir, "slots/current.new"), []byte("x"), 0o600)) // what a cut has left waits
 	before := g.files()
 	g.starts(slots.A, false, false)
 	if c := g.open().Beside(); c.Slot != slots.A {
@@ -680,17 +701,19 @@ func FuzzRecords(f *testing.F) {
 
 // TestExpireEnds: the program on trial is ended, whether it listens or not; no other is, that has its number by chance.
 func TestExpireEnds(t *testing.T) {
+	const refused = 1 // ms, a window by which the test knows that trial again
 	tests := map[string]struct {
 		script string
 		change func(t *slots.Trial)
 		want   string // how it ended; "" = it goes on
 	}{
-		"listens":       {"echo there; exec sleep 1000000", nil, "terminated"},
-		"does not":      {"trap '' TERM; echo there; while :; do sleep 0.1; done", nil, "killed"},
-		"other process": {"echo there; exec sleep 1000000", func(t *slots.Trial) { t.Started++ }, ""},
-		"other boot":    {"echo there; exec sleep 1000000", func(t *slots.Trial) { t.Boot = "other" }, ""},
-		"kept":          {"echo there; exec sleep 1000000", func(t *slots.Trial) { t.Phase = slots.Kept }, ""},
-		"not started":   {"echo there; exec sleep 1000000", func(t *slots.Trial) { t.PID = 0 }, ""},
+		"listens":               {"echo there; exec sleep 1000000", nil, "terminated"},
+		"does not":              {"trap '' TERM; echo there; while :; do sleep 0.1; done", nil, "killed"},
+		"other process":         {"echo there; exec sleep 1000000", func(t *slots.Trial) { t.Started++ }, ""},
+		"other boot":            {"echo there; exec sleep 1000000", func(t *slots.Trial) { t.Boot = "other" }, ""},
+		"kept":                  {"echo there; exec sleep 1000000", func(t *slots.Trial) { t.Phase = slots.Kept }, ""},
+		"not started":           {"echo there; exec sleep 1000000", func(t *slots.Trial) { t.PID = 0 }, ""},
+		"the kernel refused it": {"echo there; exec sleep 1000000", func(t *slots.Trial) { t.Window = refused }, ""},
 		"gave up and hangs": {"echo there; exec sleep 1000000", func(t *slots.Trial) {
 			t.Phase, t.Reason = slots.Failed, "hung"
 		}, "terminated"},
@@ -716,6 +739,9 @@ func TestExpireEnds(t *testing.T) {
 					tt.change(t)
 				}
 			}))
+			if g.open().State().Trial.Window == refused { // who tried to start it goes on as another program
+				g.must(g.open().Fail(slots.NoExec))
+			}
 			g.ms += 60_000
 			done, err := g.open().Expire(t.Context())
 			if ended := strings.Contains(done, "ended;") || strings.HasSuffix(done, fmt.Sprintf("process %d ended", c.Process.Pid)); err != nil || ended != (tt.want != "") {

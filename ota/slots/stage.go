@@ -83,7 +83,7 @@ func (s *Slots) Stage(rel Release, by Placer) error {
 // stage puts the program into a slot. Until the program is known to be good on disk the slot keeps what it has: it may be the way back.
 func (s *Slots) stage(o *slotView, p Program, by Placer) error {
 	target := s.program(o.slot)
-	if err := space(filepath.Dir(target), p.Length+reserve); err != nil {
+	if err := s.space(filepath.Dir(target), p.Length+reserve); err != nil {
 		return err
 	}
 	// What writes it looks at what it replaces: there is always something.

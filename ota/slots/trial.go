@@ -24,8 +24,8 @@ func (s *Slots) Switch(baseline []byte, window time.Duration) error {
 		}
 		_, counter := s.incumbent(v)
 		var next *slotView
-		for i := range v.slots {
-			if o := &v.slots[i]; o.State == staged && o.Counter > counter && !v.trial.failed(o.SHA256) && (next == nil || o.Counter > next.Counter) {
+		for i := range v.slots { // one at most: what is staged goes to the slot that is worth less
+			if o := &v.slots[i]; o.State == staged && o.Counter > counter && !v.trial.failed(o.SHA256) {
 				next = o
 			}
 		}
@@ -89,10 +89,8 @@ func (s *Slots) giveUp(v *view, reason string) error {
 	if reason == NoExec {
 		t.PID = 0 // the process that tried goes on as another program
 	}
-	if !t.failed(t.SHA256) {
-		t.FailedPrograms = append(t.FailedPrograms, t.SHA256)
-		t.FailedPrograms = t.FailedPrograms[max(0, len(t.FailedPrograms)-MaxFailed):]
-	}
+	t.FailedPrograms = append(t.FailedPrograms, t.SHA256) // once: none of them is tried again
+	t.FailedPrograms = t.FailedPrograms[max(0, len(t.FailedPrograms)-MaxFailed):]
 	if err := v.pair.write(t); err != nil {
 		return err
 	}
