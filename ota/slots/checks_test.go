@@ -291,3 +291,95 @@ func TestAllTried(t *testing.T) {
 		t.Errorf("beside: got %+v", c)
 	}
 }
+
+// TestOwn: a program on trial knows itself by its process, and by when that was started.
+func TestOwn(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(t *slots.Trial)
+		own    bool
+	}{
+		"as it was started":             {func(*slots.Trial) {}, true},
+		"another process":               {func(t *slots.Trial) { t.PID++ }, false},
+		"one of the same number before": {func(t *slots.Trial) { t.Started-- }, false},
+		"it was kept":                   {func(t *slots.Trial) { t.Phase = slots.Kept }, false},
+	} {
+		g := newGateway(t)
+		g.stage(11, "new")
+		g.must(g.open().Switch(nil, time.Minute))
+		g.starts(slots.A, true, false) // by this process
+		g.must(g.open().Change(c.change))
+		if trial := g.open().State().Trial; trial.Own() != c.own {
+			t.Errorf("%s: own is %v, want %v", name, !c.own, c.own)
+		}
+	}
+}
+
+// TestSafe: the package's program is in safe mode where something newer was in use, or may have been.
+func TestSafe(t *testing.T) {
+	fail := func(g *gateway, counter uint64) {
+		g.stage(counter, "bad")
+		g.must(errors.Join(g.open().Switch(nil, time.Minute), g.open().Fail("x")))
+	}
+	noLock := func(g *gateway) {
+		path := filepath.Join(g.dir, "lock")
+		g.must(errors.Join(os.Remove(path), os.Mkdir(path, 0o700)))
+	}
+	spoil := func(g *gateway, names ...string) {
+		for _, n := range names {
+			path := filepath.Join(g.dir, "slots", n)
+			g.must(errors.Join(os.Remove(path), os.WriteFile(path, []byte("?"), 0o600)))
+		}
+	}
+	for name, c := range map[string]struct {
+		do   func(g *gateway)
+		safe bool
+	}{
+		"nothing ever was": {func(*gateway) {}, false},
+		"one that failed, whose record nobody can read or mend": {func(g *gateway) {
+			fail(g, 11)
+			noLock(g)
+			spoil(g, "a/release.0", "a/release.1")
+		}, false},
+		"one that was kept, behind one that failed": {func(g *gateway) {
+			g.update(11, "one", slots.A)
+			fail(g, 12)
+			spoil(g, "a/tidegate")
+		}, true},
+		"one that nobody can read or mend": {func(g *gateway) {
+			g.update(11, "one", slots.A)
+			fail(g, 12)
+			noLock(g)
+			spoil(g, "a/release.0", "a/release.1")
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t)
+			c.do(g)
+			g.starts(slots.Zero, false, c.safe)
+		})
+	}
+}
+
+// TestPackageIsNewer: a package that brings what is not older than a trial ends that, for commands beside the gateway too, and of two slots that it
+// leaves behind the older one is written to.
+func TestPackageIsNewer(t *testing.T) {
+	g := newGateway(t)
+	g.update(11, "one", slots.A)
+	g.update(12, "two", slots.B)
+	g.update(13, "three", slots.A)
+	g.stage(14, "four")
+	g.must(g.open().Switch(nil, time.Minute))
+	g.starts(slots.B, true, false)
+	if c := g.open().Beside(); c.Slot != slots.B {
+		t.Errorf("beside a trial: slot %s", c.Slot)
+	}
+	g.builtin.Counter = 14
+	if c := g.open().Beside(); c.Slot != slots.Zero {
+		t.Errorf("beside a trial that the package has overtaken: slot %s", c.Slot)
+	}
+	g.starts(slots.Zero, false, false)
+	g.stage(15, "five")
+	if st := g.open().State(); st.Slots[0].State != "confirmed" || st.Slots[1].State != "staged" {
+		t.Errorf("got %+v", st.Slots)
+	}
+}

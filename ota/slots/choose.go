@@ -35,7 +35,7 @@ func (v *view) order(builtin Builtin) []candidate {
 	}
 	slices.SortStableFunc(list, newer)
 	last.safe = last.safe || len(list) > 0 || v.trial.Phase == Kept && v.trial.Counter > builtin.Counter
-	if t := &v.trial; t.Phase == Running && t.Counter > builtin.Counter && !t.failed(t.SHA256) {
+	if t := &v.trial; t.Phase == Running && t.Counter > builtin.Counter {
 		list = slices.Insert(list, 0, candidate{Program: t.Program, slot: t.Slot, trial: true})
 	}
 	return append(list, last)

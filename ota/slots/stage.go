@@ -86,7 +86,12 @@ func (s *Slots) stage(o *slotView, p Program, by Placer) error {
 	if err := s.space(filepath.Dir(target), p.Length+reserve); err != nil {
 		return err
 	}
-	// What writes it looks at what it replaces: there is always something.
+	// What writes it looks at what it replaces: there is always something, and it is a file. Who opens a pipe waits for ever.
+	if st, err := os.Lstat(target); err == nil && !st.Mode().IsRegular() {
+		if err := s.disk.Remove(target); err != nil {
+			return err
+		}
+	}
 	f, err := os.OpenFile(target, os.O_CREATE|os.O_RDONLY, 0o600)
 	if err != nil {
 		return err
