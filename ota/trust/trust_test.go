@@ -323,6 +323,9 @@ func TestOlderCacheLowersNothing(t *testing.T) {
 	if got := f.stamped(stamp{version: 3, named: &metadata.MetaFiles{Version: 4}}); got.Timestamp != 3 || got.Snapshot != 5 {
 		t.Errorf("got timestamp %d and snapshot %d, want 3 and 5", got.Timestamp, got.Snapshot)
 	}
+	if got := f.stamped(stamp{version: 1, named: &metadata.MetaFiles{Version: 6}}); got != f {
+		t.Errorf("got %+v of an older timestamp, want %+v", got, f)
+	}
 }
 
 func TestCounter(t *testing.T) {

@@ -125,7 +125,9 @@ func TestSummary(t *testing.T) {
 	body := []byte("x")
 	f := file(7, release.Zstd, "", body, body)
 	f.Signed.Stage, f.Signed.Halt = 1250, true
-	if err := Put(m, []File{f}); err != nil {
+	same := file(7, release.Plain, "", body, body) // another file of the same program
+	same.Signed.Stage, same.Signed.Halt = 1250, true
+	if err := Put(m, []File{f, same}); err != nil {
 		t.Fatal(err)
 	}
 	draft, err := meta.Render(m)

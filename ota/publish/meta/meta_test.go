@@ -199,9 +199,47 @@ func TestCheckRoot(t *testing.T) {
 	if err := CheckRoot(second, first, 3); err == nil {
 		t.Error("version 2 passes for 3")
 	}
+	own, err := Copy(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.ClearSignatures()
+	if err := errors.Join(Sign(own, people[0]), Sign(own, people[1])); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckRoot(own, first, 2); !errors.Is(err, ErrSignatures) {
+		t.Errorf("one key of its own: got %v", err)
+	}
 	second.Signed.ConsistentSnapshot = false
 	if err := CheckRoot(second, first, 2); err == nil || err.Error() != "got no consistent snapshots" {
 		t.Errorf("no consistent snapshots: got %v", err)
+	}
+}
+
+// TestChain wants each piece to be signed.
+func TestChain(t *testing.T) {
+	root, keys := made(t)
+	for _, unsigned := range []keyfile.Role{"", keyfile.Timestamp, keyfile.Snapshot, keyfile.Targets} {
+		stamp, snap, now := metadata.Timestamp(soon), metadata.Snapshot(soon), metadata.Targets(soon)
+		var err error
+		if unsigned != keyfile.Timestamp {
+			err = Sign(stamp, keys[keyfile.Timestamp][0])
+		}
+		if unsigned != keyfile.Snapshot {
+			err = errors.Join(err, Sign(snap, keys[keyfile.Snapshot][0]))
+		}
+		for _, k := range keys[keyfile.Targets] {
+			if unsigned != keyfile.Targets {
+				err = errors.Join(err, Sign(now, k))
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = Chain(root, stamp, snap, now)
+		if unsigned == "" && err != nil || unsigned != "" && (!errors.Is(err, ErrSignatures) || !strings.HasPrefix(err.Error(), string(unsigned)+" 1: ")) {
+			t.Errorf("without signatures of %q: got %v", unsigned, err)
+		}
 	}
 }
 

@@ -119,5 +119,5 @@ func (c Count) Tried() int { return c.Kept + c.Failed }
 
 // Over reports whether more than share of those that ran the release failed, of least gateways at least.
 func (c Count) Over(share release.Stage, least int) bool {
-	return c.Tried() >= max(least, 1) && c.Failed*int(release.All) > int(share)*c.Tried()
+	return c.Tried() >= least && c.Failed*int(release.All) > int(share)*c.Tried()
 }

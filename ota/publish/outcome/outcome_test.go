@@ -75,6 +75,7 @@ func TestReadReceived(t *testing.T) {
 	}
 	text := strings.Join([]string{
 		fmt.Sprintf(head, "gw-1", "meter1", "r0") + `"v":21.5,"u":"Cel"}`, fmt.Sprintf(head, "gw-1", "_gateway", "gap") + `"vs":"{}"}`,
+		fmt.Sprintf(head, "gw-1", "_gateway", "update") + `"v":1}`, // no text
 		say("gw-1", `{"gateway":"gw-1","counter":7,"version":"v1.7.0","result":"kept","slot":"b"}`),
 		say("gw-2", `{"gateway":"gw-1","counter":7,"version":"v1.7.0","result":"failed","reason":"hung","slot":"package"}`), // it lies
 		say("gw-3", `{"gateway":"gw-3","counter":6,"version":"v1.6.0","result":"failed"}`), say("gw-4", "nonsense"),

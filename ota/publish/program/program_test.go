@@ -78,18 +78,19 @@ func TestReadRefuses(t *testing.T) {
 		body []byte
 		want error
 	}{
-		"nothing":                  {nil, ErrSize},
-		"a script":                 {[]byte("#!/bin/sh\nsleep infinity\n"), ErrNoProgram},
-		"a page of a proxy":        {[]byte("<html>log in first</html>"), ErrNoProgram},
-		"an object file":           {object, ErrNoProgram},
-		"linked dynamically":       {dynamic, ErrNoProgram},
-		"big endian":               {big, ErrNoProgram},
-		"cut in its header":        {good[:40], ErrNoProgram},
-		"not of Go":                {bytes.Replace(good, []byte("Go buildinf"), []byte("no buildinf"), 1), ErrNoProgram},
-		"its header for another":   {bytes.Replace(good, []byte{0xb7}, []byte{0x3e}, 1), ErrPlatform},
-		"for another processor":    {programtest.Make("linux", "amd64", "", nil), ErrPlatform},
-		"built for another system": {programtest.Make("freebsd", "arm64", "", nil), ErrPlatform},
-		"says nothing of the kind": {programtest.With("arm64", "path\tx\nmod\tx\t(devel)\t\n", nil), ErrPlatform},
+		"nothing":                     {nil, ErrSize},
+		"a script":                    {[]byte("#!/bin/sh\nsleep infinity\n"), ErrNoProgram},
+		"a page of a proxy":           {[]byte("<html>log in first</html>"), ErrNoProgram},
+		"an object file":              {object, ErrNoProgram},
+		"linked dynamically":          {dynamic, ErrNoProgram},
+		"big endian":                  {big, ErrNoProgram},
+		"cut in its header":           {good[:40], ErrNoProgram},
+		"not of Go":                   {bytes.Replace(good, []byte("Go buildinf"), []byte("no buildinf"), 1), ErrNoProgram},
+		"its header for another":      {bytes.Replace(good, []byte{0xb7}, []byte{0x3e}, 1), ErrPlatform},
+		"for another processor":       {programtest.Make("linux", "amd64", "", nil), ErrPlatform},
+		"built for another system":    {programtest.Make("freebsd", "arm64", "", nil), ErrPlatform},
+		"built for another processor": {bytes.Replace(good, []byte("GOARCH=arm64"), []byte("GOARCH=amd64"), 1), ErrPlatform},
+		"says nothing of the kind":    {programtest.With("arm64", "path\tx\nmod\tx\t(devel)\t\n", nil), ErrPlatform},
 	}
 	p, err := Find("linux-arm64")
 	if err != nil {
