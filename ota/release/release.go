@@ -52,7 +52,7 @@ type Encoding string
 const (
 	Plain Encoding = "plain"
 	Zstd  Encoding = "zstd"  // one zstd frame (RFC 8878) with its content size
-	Delta Encoding = "delta" // one zstd frame whose dictionary is the program of Base, as raw content
+	Delta Encoding = "delta" // what package delta makes of the program and that of Base
 	SBOM  Encoding = "sbom"  // no program: the list of what is in it, for people; a gateway passes over it
 )
 
