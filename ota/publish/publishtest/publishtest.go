@@ -13,6 +13,7 @@ import (
 	"github.com/tidegate-io/tidegate/ota/publish/keyfile"
 	"github.com/tidegate-io/tidegate/ota/publish/program"
 	"github.com/tidegate-io/tidegate/ota/publish/program/programtest"
+	"github.com/tidegate-io/tidegate/ota/release"
 )
 
 // An Owner has a repository in Dir. Two of three people sign each root and release.
@@ -74,14 +75,29 @@ func (o *Owner) Online() publish.Online {
 func (o *Owner) Release(n publish.Release) error {
 	n.Keep, n.Expires = 4, o.Now.Add(publish.TargetsLife)
 	return o.Do(func(r *publish.Repo) error {
-		err := r.Add(n)
-		if err == nil {
-			err = o.sign(r, keyfile.Targets)
+		if err := r.Add(n); err != nil {
+			return err
 		}
-		if err == nil {
-			_, err = r.Publish(o.Online())
+		return o.publish(r)
+	})
+}
+
+// publish has the draft of the targets signed, and makes it public.
+func (o *Owner) publish(r *publish.Repo) error {
+	err := o.sign(r, keyfile.Targets)
+	if err == nil {
+		_, err = r.Publish(o.Online())
+	}
+	return err
+}
+
+// Stage has a release signed for another share of the gateways, and publishes that.
+func (o *Owner) Stage(counter uint64, to release.Stage) error {
+	return o.Do(func(r *publish.Repo) error {
+		if err := r.Stage(counter, to, false, o.Now.Add(publish.TargetsLife)); err != nil {
+			return err
 		}
-		return err
+		return o.publish(r)
 	})
 }
 
