@@ -34,6 +34,7 @@ type Server struct {
 	mu    sync.Mutex // guards all below
 	asked []Asked
 	hold  *Hold
+	lie   http.HandlerFunc // answers in its place; nil = nobody does
 }
 
 // Asked is one request for a file.
@@ -111,7 +112,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.hold != nil && s.hold.name == name {
 		h, s.hold = s.hold, nil
 	}
+	lie := s.lie
 	s.mu.Unlock()
+	if lie != nil {
+		lie(w, r)
+		return
+	}
 	f, err := os.Open(filepath.Join(s.dir, filepath.Base(name)))
 	if err != nil {
 		http.NotFound(w, r)
@@ -154,6 +160,13 @@ func (s *Server) Stand(name string, after int64) *Hold {
 	defer s.mu.Unlock()
 	s.hold = &Hold{name: name, after: after, Reached: make(chan struct{}), GoOn: make(chan struct{})}
 	return s.hold
+}
+
+// Lie has another answer from now on; nil = none.
+func (s *Server) Lie(answer http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lie = answer
 }
 
 // Let forgets a hold that nobody has come to.

@@ -8,114 +8,53 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/ota/publish"
-	"github.com/tidegate-io/tidegate/ota/publish/keyfile"
 	"github.com/tidegate-io/tidegate/ota/publish/program"
+	"github.com/tidegate-io/tidegate/ota/publish/publishtest"
 	"github.com/tidegate-io/tidegate/ota/release"
 	"github.com/tidegate-io/tidegate/testdata/rig/bed"
 )
 
-// A publisher publishes as `tidegate-release` does.
-type publisher struct {
-	t    *testing.T
-	dir  string
-	keys []*keyfile.Private
-}
-
-func newPublisher(t *testing.T, dir string) *publisher {
-	w := &publisher{t: t, dir: dir}
-	all := publish.Keys{Threshold: 2}
-	for _, role := range keyfile.Roles() {
-		n := 1
-		if role.Offline() {
-			n = 3
-		}
-		for range n {
-			k, err := keyfile.New(role)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.keys = append(w.keys, k)
-			all.Public = append(all.Public, k.Public)
-		}
-	}
-	if err := publish.Init(dir, all, time.Now(), later()); err != nil {
-		t.Fatal(err)
-	}
-	w.do(func(r *publish.Repo) error { return w.sign(r, keyfile.Root) })
-	return w
-}
-
-func (w *publisher) do(f func(r *publish.Repo) error) {
-	w.t.Helper()
-	r, err := publish.Open(w.dir, time.Now())
-	if err == nil {
-		err = r.Lock()
-	}
-	if err == nil {
-		err = f(r)
-	}
-	if err == nil {
-		err = r.Close()
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// sign has two of three people sign.
-func (w *publisher) sign(r *publish.Repo, role keyfile.Role) error {
-	for i, n := 0, 0; i < len(w.keys) && n < 2; i++ {
-		if w.keys[i].Role != role {
-			continue
-		}
-		n++
-		if err := r.Sign(w.keys[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// release publishes a release, with a delta from the one before.
-func (w *publisher) release(counter uint64, of image) {
-	w.t.Helper()
+// add publishes a release as `tidegate-release` does, with a delta from the one before.
+func add(t *testing.T, o *publishtest.Owner, counter uint64, of image) {
+	t.Helper()
 	platform, err := program.Find("linux-" + runtime.GOARCH)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	body, err := program.Read(of.path, platform)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
-	w.do(func(r *publish.Repo) error {
-		err := r.Add(publish.Release{
-			Fields: release.File{Counter: counter, Version: of.version, Stage: release.All}, Programs: []*program.Program{body}, Deltas: 1, Keep: 5, Expires: later(),
-		})
-		if err == nil {
-			err = w.sign(r, keyfile.Targets)
-		}
-		if err == nil {
-			_, err = r.Publish(publish.Online{Keys: w.keys, Snapshot: publish.SnapshotLife, Timestamp: publish.TimestampLife})
-		}
-		return err
-	})
+	fields := release.File{Counter: counter, Version: of.version, Stage: release.All}
+	if err := o.Release(publish.Release{Fields: fields, Programs: []*program.Program{body}, Deltas: 1}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newPublished returns a gateway that takes releases from a repository as is usual, which has its first.
+func newPublished(t *testing.T, first image) (*plant, *publishtest.Owner) {
+	t.Helper()
+	p := newPlant(t)
+	o, err := publishtest.New(filepath.Join(p.dir, "published"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, o, 2, first)
+	p.server = bed.NewServer(t, o.Public(), p.dir)
+	p.settings = settings{root: filepath.Join(o.Public(), "1.root.json"), from: p.server.URL, automatic: true, trial: p.x.trial + time.Minute}
+	p.configure()
+	return p, o
 }
 
 // TestPublished takes two releases that were published as is usual, over HTTPS: the first whole, the second as a delta.
 func TestPublished(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
-	w := newPublisher(t, filepath.Join(p.dir, "published"))
-	w.release(2, built.good[0])
-	public := filepath.Join(w.dir, "public")
-	p.server = bed.NewServer(t, public, p.dir)
-	p.settings = settings{root: filepath.Join(public, "1.root.json"), from: p.server.URL, automatic: true, trial: p.x.trial + time.Minute}
-	p.configure()
+	p, o := newPublished(t, built.good[0])
 	p.super.run()
 	if o := p.outcome(2); o.Result != "kept" {
 		t.Errorf("the receiver was told %+v, want that release 2 is kept", o)
 	}
-	w.release(3, built.good[1])
+	add(t, o, 3, built.good[1])
 	p.must("update", "apply")
 	if o := p.outcome(3); o.Result != "kept" {
 		t.Errorf("the receiver was told %+v, want that release 3 is kept", o)

@@ -84,13 +84,16 @@ func (r *repo) write(name string, render func() ([]byte, error)) ([]byte, error)
 	return b, errors.Join(os.WriteFile(path+".new", b, 0o644), os.Rename(path+".new", path))
 }
 
-// publish adds a release. It returns the name by which its file is asked for.
-func (r *repo) publish(t testing.TB, counter int, of image) (stored string) {
+// publish adds a release, with changes to what is signed of it. It returns the name by which its file is asked for.
+func (r *repo) publish(t testing.TB, counter int, of image, change ...func(*release.File)) (stored string) {
 	t.Helper()
 	name := fmt.Sprintf("tidegate-%d-linux-%s", counter, runtime.GOARCH)
 	f := listed.File{Name: name, Length: of.digest.Length, SHA256: of.digest.SHA256, SHA512: of.digest.SHA512, Signed: release.File{
 		Counter: uint64(counter), Version: of.version, GOOS: "linux", GOARCH: runtime.GOARCH, Stage: release.All, Encoding: release.Plain, Program: of.digest,
 	}}
+	for _, c := range change {
+		c(&f.Signed)
+	}
 	if err := os.Link(of.path, filepath.Join(r.dir, f.Stored())); err != nil {
 		t.Fatal(err)
 	}
@@ -123,13 +126,18 @@ func (r *repo) seal() error {
 	if body, err = r.write(fmt.Sprintf("%d.snapshot.json", v), func() ([]byte, error) { return meta.Render(snap) }); err != nil {
 		return err
 	}
-	stamp := metadata.Timestamp(later())
-	stamp.Signed.Version = v
-	stamp.Signed.Meta["snapshot.json"] = meta.Link(v, body)
+	return r.stamp(v, body, later())
+}
+
+// stamp signs a timestamp of a snapshot.
+func (r *repo) stamp(version int64, snapshot []byte, expires time.Time) error {
+	stamp := metadata.Timestamp(expires)
+	stamp.Signed.Version = version
+	stamp.Signed.Meta["snapshot.json"] = meta.Link(version, snapshot)
 	if err := sign(stamp, r.keys[keyfile.Timestamp]); err != nil {
 		return err
 	}
-	_, err = r.write("timestamp.json", func() ([]byte, error) { return meta.Render(stamp) })
+	_, err := r.write("timestamp.json", func() ([]byte, error) { return meta.Render(stamp) })
 	return err
 }
 
