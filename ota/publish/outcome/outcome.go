@@ -78,7 +78,7 @@ func Read(in io.Reader, counter uint64) (Count, error) {
 	return c, nil
 }
 
-// parse reads a line; other = it is a reading of something else.
+// parse reads a line; other = it is about something else.
 func parse(line []byte) (o record, other, ok bool) {
 	var r reading
 	if json.Unmarshal(line, &r) == nil && r.Gateway != "" {
@@ -92,6 +92,9 @@ func parse(line []byte) (o record, other, ok bool) {
 	}
 	if r.Gateway != "" {
 		o.Gateway = r.Gateway // who the broker let publish, not who it says it is
+	}
+	if o.Gateway != "" && o.Counter == 0 && o.Result == "refused" {
+		return record{}, true, false // of no release: there was none to be had
 	}
 	return o, false, o.Gateway != "" && o.Counter != 0
 }

@@ -1,6 +1,8 @@
 package update
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate-io/tidegate/ota/publish/outcome"
 	"github.com/tidegate-io/tidegate/testdata/rig/bed"
 	"github.com/tidegate-io/tidegate/testdata/rig/reliability/table"
 )
@@ -129,6 +132,7 @@ func badRelease(t *testing.T, kind string) row {
 	r.pause = p.pause()
 	r.account = p.settle()
 	r.reason = p.ended(kind, o)
+	p.counted(kind)
 	order(r.reason)
 	for i, s := range p.super.all() {
 		if i >= seen && s.release == 2 {
@@ -142,6 +146,39 @@ func badRelease(t *testing.T, kind string) row {
 		t.Log(p.story())
 	}
 	return r
+}
+
+// counted holds what `tidegate-release pause` counts in the receiver's own files against what there was.
+func (p *plant) counted(kind string) {
+	p.Helper()
+	for counter, want := range map[uint64]outcome.Count{2: {Failed: 1}, 3: {Kept: 1}} {
+		if counter == 2 && kind == "script" {
+			want = outcome.Count{Refused: 1}
+		}
+		got := p.count(counter)
+		if got.Kept != want.Kept || got.Failed != want.Failed || got.Refused != want.Refused || got.Other != 0 || got.Unreadable != 0 {
+			p.Errorf("counted %+v of release %d, want %+v", got, counter, want)
+		}
+		if over := got.Over(0, 1); over != (got.Failed > 0) {
+			p.Errorf("release %d is to be halted: %v, with %+v", counter, over, got)
+		}
+	}
+}
+
+// count reads all that the receiver has stored, as cron would.
+func (p *plant) count(counter uint64) outcome.Count {
+	p.Helper()
+	files, err := filepath.Glob(filepath.Join(p.receiver.Out, "readings-*.ndjson"))
+	var all []byte
+	for _, path := range files {
+		b, err2 := os.ReadFile(path)
+		all, err = append(all, b...), errors.Join(err, err2)
+	}
+	c, err2 := outcome.Read(bytes.NewReader(all), counter)
+	if err := errors.Join(err, err2); err != nil || len(files) == 0 {
+		p.Fatalf("%d files of the receiver: %v", len(files), err)
+	}
+	return c
 }
 
 // tried watches a bad release come and go; it returns how many starts there were, and what judges the order in which things happened.
