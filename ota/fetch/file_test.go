@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
 // TestResume is R-17 of security.md: a download goes on where it stopped, asks for what is missing only, and believes no server that it is the same file.
@@ -575,5 +577,23 @@ func TestTidy(t *testing.T) {
 	}
 	if err := Tidy(filepath.Join(dir, "none")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEachByteOfAFile changes each byte of a file of 4 KiB on its way: none of them is taken, and nothing of it stays.
+func TestEachByteOfAFile(t *testing.T) {
+	b := content(31, 4<<10)
+	dir := tmpfs.Dir(t)
+	s := source(t, Options{}, dir)
+	g := &target{t, b, filepath.Join(tmpfs.Dir(t), sumOf(b))}
+	for at := range b {
+		other := bytes.Clone(b)
+		other[at] ^= 1 << (at % 8)
+		if err := os.WriteFile(filepath.Join(dir, "tidegate.zst"), other, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.get(s); Reason(err) != "wrong-hash" || len(g.part()) > 0 {
+			t.Fatalf("byte %d: got %v, and %d bytes stay", at, err, len(g.part()))
+		}
 	}
 }

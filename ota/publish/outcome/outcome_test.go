@@ -80,7 +80,7 @@ func TestReadReceived(t *testing.T) {
 		say("gw-2", `{"gateway":"gw-1","counter":7,"version":"v1.7.0","result":"failed","reason":"hung","slot":"package"}`), // it lies
 		say("gw-3", `{"gateway":"gw-3","counter":6,"version":"v1.6.0","result":"failed"}`), say("gw-4", "nonsense"),
 		say("gw-2", `{"gateway":"gw-2","counter":0,"version":"","result":"refused","reason":"known-bad"}`), // of no release
-		fmt.Sprintf(head, "gw-1", "meter1", "update") + `"vs":"{\"counter\":7,\"result\":\"failed\"}"}`, // a device that is called so
+		fmt.Sprintf(head, "gw-1", "meter1", "update") + `"vs":"{\"counter\":7,\"result\":\"failed\"}"}`,    // a device that is called so
 	}, "\n")
 	c, err := Read(strings.NewReader(text), 7)
 	if want := (Count{Counter: 7, Kept: 1, Failed: 1, Unreadable: 1, Reasons: map[string]int{"hung": 1}}); err != nil || !reflect.DeepEqual(c, want) {
