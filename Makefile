@@ -41,9 +41,9 @@ DEBVERSION := $(shell etc/deb/version.sh '$(VERSION)' $(EPOCH))
 # ./... passes over testdata: rigs of our module are named one by one, what has a go.mod of its own is gone into.
 MODULES := $(patsubst %/go.mod,./%,$(shell find testdata -name go.mod -not -path '*/node_modules/*' 2>/dev/null | sort))
 RIGS    := $(filter-out $(addsuffix %,$(MODULES)),$(shell find testdata/rig -name '*.go' -not -path '*/node_modules/*' -printf './%h\n' 2>/dev/null | sort -u))
-# Rigs run one after the other on the programs in bin/, as root (they mount disk images), and never from go's cache of results, which does
+# Rigs run two at a time, as they wait more than they work, on the programs in bin/, as root (they mount disk images), and never from go's cache of results, which does
 # not know those programs.
-RIGTEST := TIDEGATE_BIN=$(CURDIR)/bin go test -count=1 -p 1 $(if $(filter-out 0,$(shell id -u)),-exec 'sudo TIDEGATE_BIN=$(CURDIR)/bin')
+RIGTEST := TIDEGATE_BIN=$(CURDIR)/bin go test -count=1 -p 2 $(if $(filter-out 0,$(shell id -u)),-exec 'sudo TIDEGATE_BIN=$(CURDIR)/bin')
 TOOL    := go tool -modfile=etc/tools.mod
 # Shell scripts of the tree.
 SCRIPTS := .ci/run .ci/deps .ci/fuzz $(shell find etc testdata -name '*.sh' -not -path '*/node_modules/*' 2>/dev/null | sort)
