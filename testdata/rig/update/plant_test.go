@@ -142,9 +142,9 @@ func (p *plant) reads(at time.Time) (first time.Time) {
 	return first
 }
 
-// pause returns the longest time between two replies of the slave.
-func (p *plant) pause() (longest time.Duration) {
-	for n := uint32(2); n <= p.meters.Given()[0]; n++ {
+// pause returns the longest time between two replies of the slave, from the nth on.
+func (p *plant) pause(n uint32) (longest time.Duration) {
+	for n = max(n, 1) + 1; n <= p.meters.Given()[0]; n++ {
 		longest = max(longest, p.meters.Answered(1, n).Sub(p.meters.Answered(1, n-1)))
 	}
 	return longest

@@ -7,12 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/tidegate-io/tidegate/ota/release"
 	"github.com/tidegate-io/tidegate/testdata/rig/bed"
+	"github.com/tidegate-io/tidegate/testdata/rig/reliability/table"
 )
 
 // A refusal is one way in which releases are not what they should be, and the name by which the gateway refuses them. None has the name of the one
@@ -90,7 +90,9 @@ var refused = []refusal{
 		return errors.Join(err, r.replace(filepath.Join(r.repo.dir, "timestamp.json"), b))
 	}},
 	{"a timestamp of yesterday", "expired", func(r *refusals) error { return r.stamped(time.Now().Add(-24 * time.Hour).UTC().Truncate(time.Second)) }},
-	{"half a timestamp", "malformed", func(r *refusals) error { return r.replace(filepath.Join(r.repo.dir, "timestamp.json"), r.stamp[:len(r.stamp)/2]) }},
+	{"half a timestamp", "malformed", func(r *refusals) error {
+		return r.replace(filepath.Join(r.repo.dir, "timestamp.json"), r.stamp[:len(r.stamp)/2])
+	}},
 	{"nothing there", "missing", lying(http.NotFound)},
 	{"no answer", "unreachable", lying(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })},
 	{"redirects to itself for ever", "redirected", lying(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) })},
@@ -132,8 +134,13 @@ func TestRefused(t *testing.T) {
 	p.super.run()
 	first, n := p.started("the package's program", 0, func(s start) bool { return s.release == 1 })
 	p.reads(first.began)
+	begin := time.Now()
+	part := table.Part{
+		Name: "refused", Of: 1, Command: "go test ./testdata/rig/update -real",
+		Columns: []string{"what a gateway found", "refused as", "longest pause of reading", "in intervals"},
+	}
 	for _, c := range refused {
-		before := len(p.outcomes())
+		before, replies := len(p.outcomes()), p.meters.Given()[0]
 		if err := c.begin(r); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
@@ -144,22 +151,20 @@ func TestRefused(t *testing.T) {
 		if !ok || s.Update.Reason != c.reason || s.Update.Slot != "package" || s.Update.Staged != "" {
 			t.Errorf("%s: status says %+v, want %s, and nothing staged", c.name, s.Update, c.reason)
 		}
+		pause := p.pause(replies)
+		part.Rows = append(part.Rows, table.Row{c.name, c.reason, fmt.Sprintf("%.2f s", pause.Seconds()), fmt.Sprintf("%.1f", pause.Seconds()/every.Seconds())})
 	}
+	part.Took = int(time.Since(begin).Seconds())
 	if list := p.super.all(); len(list) != n || !list[n-1].ended.IsZero() {
 		t.Errorf("there were %d starts, want %d that has not ended", len(list), n)
 	}
-	pause := p.pause()
 	p.server.Lie(nil)
 	r.publish(built.good[0])
 	if o := p.outcome(r.counter); o.Result != "kept" {
 		t.Errorf("the receiver was told %+v, want that a good release behind them all is kept", o)
 	}
-	var names []string
-	for _, c := range refused {
-		names = append(names, c.reason)
-	}
-	said(t, fmt.Sprintf("%d refused by name (%s), none started; the longest pause of reading meanwhile was %.2f s of an interval of %v; a good one behind them: kept",
-		len(refused), strings.Join(names, ", "), pause.Seconds(), every), p.settle())
+	said(t, fmt.Sprintf("%d refused by name, none started; a good one behind them: kept", len(part.Rows)), p.settle())
+	keep(t, part, true)
 	if t.Failed() {
 		t.Log(p.story())
 	}
