@@ -54,6 +54,8 @@ func command(argv []string, out, log io.Writer) int {
 	err := f.Parse(argv[1:])
 	o.args = f.Args()
 	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 2
 	case argv[0] == "run":
 		if err != nil { // no reason to start nothing
 			fmt.Fprintf(log, "tidegate-launch: %v; going on\n", err)

@@ -290,10 +290,17 @@ func TestUsage(t *testing.T) {
 		}
 	}
 	g := newGateway(t)
-	c := exec.CommandContext(t.Context(), os.Args[0], "run", "--lib", g.lib, "--state", g.state, "--what", "--", "-c", "echo runs")
-	c.Env = append(os.Environ(), "TIDEGATE_LAUNCH_TEST=1")
-	if out, err := c.Output(); string(out) != "runs\n" || err != nil {
-		t.Errorf("got %q, %v", out, err)
+	run := func(option string) (string, error) {
+		c := exec.CommandContext(t.Context(), os.Args[0], "run", "--lib", g.lib, "--state", g.state, option, "--", "-c", "echo runs")
+		c.Env = append(os.Environ(), "TIDEGATE_LAUNCH_TEST=1")
+		out, err := c.Output()
+		return string(out), err
+	}
+	if out, err := run("--what"); out != "runs\n" || err != nil {
+		t.Errorf("an option that is not known: got %q, %v", out, err)
+	}
+	if out, err := run("--help"); out != "" || err == nil || err.Error() != "exit status 2" {
+		t.Errorf("--help: got %q, %v", out, err)
 	}
 }
 
