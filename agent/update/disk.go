@@ -42,7 +42,7 @@ func (d *Disk) State() (State, error) {
 	switch t.Phase {
 	case slots.Running:
 		if t.Own() {
-			out.Trial = &Trial{of, t.Baseline}
+			out.Trial = &Trial{of, t.Baseline, time.Duration(t.Window) * time.Millisecond}
 		}
 	case slots.Kept, slots.Failed:
 		out.Last, out.IsTold = &Outcome{Release: of, Result: string(t.Phase), Slot: name(t.Slot)}, t.Told

@@ -66,6 +66,7 @@ func TestDisk(t *testing.T) {
 	stageOne(3, "v1.3.0")
 	want("the next one is staged", "package", 3, false, failed)
 	must(d.Switch(nil))
+	u.Slots().Launch()
 	must(d.Finish(""))
 	want("kept", "a", 0, false, Outcome{Release: Release{3, "v1.3.0"}, Result: "kept", Slot: "a"})
 }

@@ -53,7 +53,8 @@ type State struct {
 // A Trial is what a release on trial is judged by.
 type Trial struct {
 	Release
-	Baseline []byte // as trial.Baseline.Encode made it
+	Baseline []byte        // as trial.Baseline.Encode made it
+	Window   time.Duration // that it has, whatever this program's own settings are
 }
 
 // Slots are what stands on disk of releases. All return at once.
@@ -249,13 +250,20 @@ func (w *Worker) judge(t *Trial) *trial.Judge {
 	if err != nil {
 		w.o.Log.Error("release on trial", "err", err)
 	}
-	w.o.Log.Info("release on trial", "version", t.Version, "counter", t.Counter, "devices", len(b.Devices), "uplinks", len(b.Uplinks), "for", w.o.Settings.Trial)
-	return trial.New(b, w.o.Settings.Settle, verdict(&w.o.Settings))
+	settle, end := limits(t.Window, w.o.Settings.Settle)
+	w.o.Log.Info("release on trial", "version", t.Version, "counter", t.Counter, "devices", len(b.Devices), "uplinks", len(b.Uplinks), "for", t.Window, "settle", settle)
+	return trial.New(b, settle, end)
 }
 
-// verdict returns how long a release on trial has. The launcher ends it without a reason at Trial, counted from before the release itself can count: with an
-// eighth of that left it says by itself what was missing.
-func verdict(u *config.Update) time.Duration { return max(u.Settle, u.Trial-u.Trial/8) }
+// limits returns how long a release on trial must have run to be kept, and how long it has in all. The launcher ends it without a reason at the end of the
+// window, counted from before the release itself can count: with an eighth of that left it says by itself what was missing. The window is that of the program
+// before; where what this one is set to does not fit into it, half of it must do.
+func limits(window, settle time.Duration) (keep, end time.Duration) {
+	if settle >= window {
+		settle = window / 2
+	}
+	return settle, max(settle, window-window/8)
+}
 
 // tryOut looks once more whether the release on trial does well, and ends the trial where it is clear. Whether it goes on then, Run sees by what is
 // to run next. An end that cannot be written is tried again, until the launcher ends the trial.

@@ -60,7 +60,7 @@ func (f *fake) Switch(b []byte) error {
 	if f.stuck {
 		return errors.New("disk is read-only")
 	}
-	f.state.Current, f.state.Trial, f.state.Staged = "b", &Trial{*f.state.Staged, b}, nil
+	f.state.Current, f.state.Trial, f.state.Staged = "b", &Trial{*f.state.Staged, b, 8 * time.Minute}, nil
 	return nil
 }
 
@@ -161,7 +161,7 @@ func (f *fake) worker(u config.Update) *Worker {
 
 // trialOf is f when the release has been started.
 func (f *fake) trialOf(b []byte) *fake {
-	f.state = State{Slot: "b", Current: "b", Trial: &Trial{Release{7, "v1.7.0"}, b}}
+	f.state = State{Slot: "b", Current: "b", Trial: &Trial{Release{7, "v1.7.0"}, b, 8 * time.Minute}}
 	f.began = time.Now()
 	return f
 }
@@ -277,15 +277,27 @@ func TestEndInALook(t *testing.T) {
 	})
 }
 
-func TestVerdict(t *testing.T) {
-	for _, c := range []struct{ trial, settle, want time.Duration }{
-		{8 * time.Minute, 2 * time.Minute, 7 * time.Minute},
-		{130 * time.Second, 2 * time.Minute, 2 * time.Minute},
+func TestLimits(t *testing.T) {
+	for _, c := range []struct{ window, settle, keep, end time.Duration }{
+		{8 * time.Minute, 2 * time.Minute, 2 * time.Minute, 7 * time.Minute},
+		{130 * time.Second, 2 * time.Minute, 2 * time.Minute, 2 * time.Minute},
+		{16 * time.Second, 2 * time.Minute, 8 * time.Second, 14 * time.Second}, // its own settings are of a longer trial
 	} {
-		if got := verdict(&config.Update{Trial: c.trial, Settle: c.settle}); got != c.want {
-			t.Errorf("of %v with %v to settle: got %v, want %v", c.trial, c.settle, got, c.want)
+		if keep, end := limits(c.window, c.settle); keep != c.keep || end != c.end {
+			t.Errorf("of %v with %v to settle: got %v and %v, want %v and %v", c.window, c.settle, keep, end, c.keep, c.end)
 		}
 	}
+}
+
+// TestWindowOfTheTrial: a release whose own settings are of a longer trial than the one that it is on is kept within that.
+func TestWindowOfTheTrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake().trialOf(nil)
+		f.state.Trial.Window = time.Minute
+		if _, err := f.run(settings(true, config.DayWindow{}), time.Minute); err != nil || f.state.Trial != nil || f.state.Last == nil || f.state.Last.Result != "kept" {
+			t.Errorf("got %v, %+v, %+v", err, f.state.Trial, f.state.Last)
+		}
+	})
 }
 
 func TestNotByItself(t *testing.T) {
