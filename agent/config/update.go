@@ -60,11 +60,7 @@ func (w DayWindow) Holds(t time.Time) bool {
 // checkUpdate checks where releases come from. What root.json says is looked at by the one who trusts it.
 func (c *checker) checkUpdate() {
 	u := &c.cfg.Update
-	if text, ok := c.file("update.root", u.Root, strict.Public); ok {
-		if err := checkRoot(text); err != nil {
-			c.Add("update.root", badRoot, strict.Show(u.Root), "name the root.json that tidegate-release made", err)
-		}
-	}
+	c.checkRoot(u.Root)
 	secure := false
 	for i, place := range u.From {
 		key := "update.from[" + strconv.Itoa(i) + "]"
@@ -113,8 +109,22 @@ func (c *checker) checkPlace(key, place string) (secure bool) {
 	return err == nil && u.Scheme == "https"
 }
 
-// checkRoot reports whether text may be a root.json.
-func checkRoot(text []byte) error {
+// checkRoot checks the file that trust begins with. Without it there are no updates, which is no reason not to read devices.
+func (c *checker) checkRoot(path string) {
+	const key = "update.root"
+	if path == "" || c.upwards(key, path) {
+		return
+	}
+	text, refusal := strict.ReadFile(path, strict.Public, strict.MaxBytes)
+	if refusal != nil {
+		c.WarnRefused(key, refusal)
+	} else if err := mayBeRoot(text); err != nil {
+		c.Warn(key, badRoot, strict.Show(path), "name the root.json that tidegate-release made; there are no updates without it", err)
+	}
+}
+
+// mayBeRoot reports whether text may be a root.json.
+func mayBeRoot(text []byte) error {
 	var root struct {
 		Signed struct {
 			Type string `json:"_type"`

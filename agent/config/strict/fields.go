@@ -113,6 +113,9 @@ func (d *Doc) WarnWithin(path string, col int, site Site, got, hint string, args
 	d.warn(func() { d.AddWithin(path, col, site, got, hint, args...) })
 }
 
+// WarnRefused notes a warning about the file that the value at path names.
+func (d *Doc) WarnRefused(path string, r *Refusal) { d.warn(func() { d.Refuse(path, r) }) }
+
 func (d *Doc) warn(add func()) {
 	before := len(d.faults)
 	add()

@@ -83,7 +83,7 @@ func Open(cfg *config.Config, places []string, built time.Time, log *slog.Logger
 	if cfg.Update.Root != "" {
 		root, err := os.ReadFile(cfg.Update.Root)
 		if err != nil {
-			return nil, fmt.Errorf("update.root: %w", err)
+			log.Warn("there are no updates", "err", fmt.Errorf("update.root: %w", err))
 		}
 		o.Root = root
 	}
