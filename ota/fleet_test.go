@@ -47,6 +47,7 @@ func (f *fleet) try(g *gateway, counter uint64, fails bool) {
 		result = "failed"
 		err = errors.Join(err, u.Slots().Fail("crashed"))
 	} else {
+		u.Slots().Launch()
 		err = errors.Join(err, u.Confirm())
 	}
 	f.owner.must(err)

@@ -25,6 +25,7 @@ var reasons = []struct {
 	{slots.ErrTrial, "on-trial"},
 	{slots.ErrExpired, "expired-trial"},
 	{slots.ErrNoTrial, "no-trial"},
+	{slots.ErrUnstarted, "not-started"},
 	{slots.ErrNothing, "nothing-staged"},
 	{slots.ErrBusy, "busy"},
 	{ErrBusy, "busy"},

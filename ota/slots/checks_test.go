@@ -210,6 +210,9 @@ func TestSwitchOf(t *testing.T) {
 	g.update(13, "two", slots.B)
 	g.must(os.Remove(g.program(slots.B)))
 	none(g, "what is newer was confirmed, and is damaged")
+	if g.open().InUse().Counter != 12 {
+		t.Errorf("in use is %+v, want release 12", g.open().InUse())
+	}
 	// A trial that is given up in between is not begun once more.
 	g.stage(14, "three")
 	g.must(errors.Join(g.open().Switch(nil, time.Minute), g.open().Fail("x")))

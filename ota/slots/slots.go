@@ -49,18 +49,19 @@ const (
 
 // Refusals, by name.
 var (
-	ErrTrial   = errors.New("a trial is under way")
-	ErrNoTrial = errors.New("no trial is under way")
-	ErrExpired = errors.New("the trial's time is over")
-	ErrNothing = errors.New("nothing is staged")
-	ErrKnown   = errors.New("this program has failed on this gateway before")
-	ErrCounter = errors.New("release is not newer than the one in use")
-	ErrSpace   = errors.New("not enough space on disk")
-	ErrLength  = errors.New("program has the wrong length")
-	ErrHash    = errors.New("program has the wrong hash")
-	ErrELF     = errors.New("not a program for this machine")
-	ErrNoExec  = errors.New("no program can be started from this disk")
-	ErrBusy    = errors.New("another process changes the slots")
+	ErrTrial     = errors.New("a trial is under way")
+	ErrNoTrial   = errors.New("no trial is under way")
+	ErrExpired   = errors.New("the trial's time is over")
+	ErrUnstarted = errors.New("the program on trial was not started yet")
+	ErrNothing   = errors.New("nothing is staged")
+	ErrKnown     = errors.New("this program has failed on this gateway before")
+	ErrCounter   = errors.New("release is not newer than the one in use")
+	ErrSpace     = errors.New("not enough space on disk")
+	ErrLength    = errors.New("program has the wrong length")
+	ErrHash      = errors.New("program has the wrong hash")
+	ErrELF       = errors.New("not a program for this machine")
+	ErrNoExec    = errors.New("no program can be started from this disk")
+	ErrBusy      = errors.New("another process changes the slots")
 )
 
 // Slots are the slots of a gateway. Any process may look at any time; those that change something take turns by a lock, and look again
@@ -241,6 +242,17 @@ func (s *Slots) leads() Slot {
 	return ""
 }
 
+// led returns the counter of the release that `current` leads to.
+func (s *Slots) led(v *view) uint64 {
+	to := s.leads()
+	for i := range v.slots {
+		if v.slots[i].slot == to {
+			return v.slots[i].Counter
+		}
+	}
+	return s.builtin.Counter
+}
+
 // point makes `current` lead to a slot.
 func (s *Slots) point(slot Slot) error {
 	if s.leads() == slot {
@@ -258,18 +270,28 @@ func (s *Slots) best(v *view) Slot {
 	return slot
 }
 
-// incumbent returns the slot that would be started, and its counter, where there is no trial.
-func (s *Slots) incumbent(v *view) (Slot, uint64) {
+// incumbent returns the slot that would be started, and its program, were there no trial.
+func (s *Slots) incumbent(v *view) (Slot, Program) {
 	for _, c := range v.order(s.builtin) {
+		if c.trial {
+			continue
+		}
 		f, err := c.open(s)
 		if err == nil {
 			if f != nil {
-				_ = f.Close()
+				_ = f.Close() // it was read only
 			}
-			return c.slot, c.Counter
+			return c.slot, c.Program
 		}
 	}
-	return Zero, s.builtin.Counter
+	return Zero, Program{Counter: s.builtin.Counter, Version: s.builtin.Version}
+}
+
+// InUse returns the program that is started where there is no trial: what is on disk of it was hashed just now.
+func (s *Slots) InUse() Program {
+	v := s.look()
+	_, p := s.incumbent(&v)
+	return p
 }
 
 // placed is the name by which selfupdate calls a program that it puts in place ("new") or has replaced ("old").

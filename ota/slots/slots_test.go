@@ -559,6 +559,9 @@ func TestOutOfTurn(t *testing.T) {
 		}
 	}
 	g.must(g.open().Switch(make([]byte, slots.MaxBaseline), slots.MaxWindow))
+	if err := g.open().Confirm(); !errors.Is(err, slots.ErrUnstarted) {
+		t.Errorf("Confirm before the first start: %v", err)
+	}
 	body := program(machine(), elf.ET_EXEC, "another")
 	for name, err := range map[string]error{
 		"Switch": g.open().Switch(nil, time.Minute), "Stage": stage.Stage(t.Context(), g.open(), bytes.NewReader(body), signed(12, body)),

@@ -61,14 +61,14 @@ func (s *Slots) Stage(rel Release, by Placer) error {
 	if err := s.Startable(); err != nil {
 		return fmt.Errorf("stage release %d: %w", rel.Counter, err)
 	}
-	best, counter := s.incumbent(&v)
+	best, inUse := s.incumbent(&v)
 	switch {
 	case v.trial.Phase == Running:
 		return fmt.Errorf("stage release %d: %w, of release %d", rel.Counter, ErrTrial, v.trial.Counter)
 	case v.trial.failed(rel.SHA256):
 		return fmt.Errorf("stage release %d: %w: %s", rel.Counter, ErrKnown, rel.SHA256)
-	case rel.Counter <= counter:
-		return fmt.Errorf("stage: %w: got %d, in use is %d", ErrCounter, rel.Counter, counter)
+	case rel.Counter <= inUse.Counter:
+		return fmt.Errorf("stage: %w: got %d, in use is %d", ErrCounter, rel.Counter, inUse.Counter)
 	}
 	// The link may still lead to what is no longer the best.
 	if err = s.point(best); err == nil {
@@ -212,7 +212,7 @@ func space(dir string, want int64) error {
 	}
 	free := int64(min(st.Bavail, math.MaxInt64>>13)) * int64(st.Bsize)
 	if free < want {
-		return fmt.Errorf("%w: %s has %d bytes free, %d are needed; free some, or make buffer.max_size smaller", ErrSpace, dir, free, want)
+		return fmt.Errorf("%w: %s has %d bytes free, %d are needed; free some, or make buffer.max_bytes smaller", ErrSpace, dir, free, want)
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 // window is how long it has for that from its first start.
 //
 // The record of the trial is written first, then `current` is flipped. A cut before the first leaves the old program in use; behind it the
-// new one is on trial, whether or not the link says so yet.
+// new one is on trial, whether or not the link says so yet. A release that was kept, whose program was lost and staged again, is only pointed to.
 func (s *Slots) Switch(baseline []byte, window time.Duration) error {
 	if len(baseline) > MaxBaseline || window < time.Millisecond || window > MaxWindow {
 		return fmt.Errorf("switch: got a baseline of %d bytes and a window of %v, want at most %d, and 1 ms to %v", len(baseline), window, MaxBaseline, MaxWindow)
@@ -22,15 +22,18 @@ func (s *Slots) Switch(baseline []byte, window time.Duration) error {
 		if err := s.Startable(); err != nil {
 			return err
 		}
-		_, counter := s.incumbent(v)
+		best, inUse := s.incumbent(v)
 		var next *slotView
 		for i := range v.slots { // one at most: what is staged goes to the slot that is worth less
-			if o := &v.slots[i]; o.State == staged && o.Counter > counter && !v.trial.failed(o.SHA256) {
+			if o := &v.slots[i]; o.State == staged && o.Counter > inUse.Counter && !v.trial.failed(o.SHA256) {
 				next = o
 			}
 		}
+		if next == nil && inUse.Counter > s.led(v) {
+			return s.point(best) // it was kept before, and its program is there again
+		}
 		if next == nil {
-			return fmt.Errorf("%w that is newer than release %d", ErrNothing, counter)
+			return fmt.Errorf("%w that is newer than release %d", ErrNothing, inUse.Counter)
 		}
 		// Hashed once more, it is what Stage found to be a program for this machine.
 		c := candidate{Program: next.Program, slot: next.slot}
@@ -61,6 +64,9 @@ func (s *Slots) Confirm() error {
 		}
 		if s.over(t) {
 			return fmt.Errorf("%w: %w", ErrNoTrial, ErrExpired)
+		}
+		if t.Attempts == 0 { // nobody knows whether it so much as starts
+			return fmt.Errorf("%w: release %d", ErrUnstarted, t.Counter)
 		}
 		t.Phase, t.Reason, t.Told, t.Baseline = Kept, "", false, nil
 		if err := v.pair.write(t); err != nil {

@@ -54,9 +54,13 @@ func updateCommand(o *options) *cobra.Command {
 		sub("apply", "Start the release that is staged, or the newest there is, now", cobra.NoArgs, applyRelease),
 		sub("import DIR", "Take a release from a directory, for instance on a USB stick; it is as strict as with a server", cobra.ExactArgs(1), importRelease),
 		sub("confirm", "Keep the release on trial, whatever it does", cobra.NoArgs,
-			func(_ *config.Config, u *ota.Updater, _ []string) error { return refusal(u.Confirm()) }),
+			func(_ *config.Config, u *ota.Updater, _ []string) error {
+				return told.Ended(os.Stdout, u, refusal(u.Confirm()))
+			}),
 		sub("rollback", "Give up the release on trial: the one before runs again, and this one never", cobra.NoArgs,
-			func(_ *config.Config, u *ota.Updater, _ []string) error { return refusal(u.Slots().Fail("by-hand")) }),
+			func(_ *config.Config, u *ota.Updater, _ []string) error {
+				return told.Ended(os.Stdout, u, refusal(u.Slots().Fail("by-hand")))
+			}),
 	)
 	return c
 }
@@ -144,6 +148,8 @@ func refusal(err error) error {
 		hint = "; name the root.json of whoever makes the releases at update.root"
 	case "known-bad":
 		hint = "; a release with a higher counter is taken"
+	case "not-started":
+		hint = "; start the gateway, and see how it does: tidegate update status"
 	case "nothing-staged":
 		hint = "; bring one by tidegate update import DIR, or name a place of releases at update.from"
 	}
@@ -161,14 +167,15 @@ func applyRelease(cfg *config.Config, u *ota.Updater, _ []string) error {
 	if !errors.Is(err, reach.ErrNotRunning) {
 		return err
 	}
-	ctx, stop := untilSignal()
-	defer stop()
-	if len(cfg.Update.From) > 0 {
-		if _, err := u.Fetch(ctx); err != nil {
-			return refusal(err)
+	err = u.Slots().Switch(nil, cfg.Update.Trial)
+	if ota.Reason(err) == "nothing-staged" && len(cfg.Update.From) > 0 {
+		ctx, stop := untilSignal()
+		defer stop()
+		if _, err = u.Fetch(ctx); err == nil {
+			err = u.Slots().Switch(nil, cfg.Update.Trial)
 		}
 	}
-	if err := u.Slots().Switch(nil, cfg.Update.Trial); err != nil {
+	if err != nil {
 		return refusal(err)
 	}
 	fmt.Println("the gateway does not run: its next start is that of the release, on trial, without a look at what was healthy before")

@@ -98,6 +98,20 @@ func Slots(w io.Writer, u *ota.Updater, forPrograms bool) error {
 	return nil
 }
 
+// Ended says what became of a trial that somebody has ended, unless that failed.
+func Ended(w io.Writer, u *ota.Updater, failed error) error {
+	if failed != nil {
+		return failed
+	}
+	t := u.Slots().State().Trial
+	text := "given up: the one before runs as soon as this one has ended, by itself or by the timer"
+	if t.Phase == slots.Kept {
+		text = "kept: there is no way back but to a newer one"
+	}
+	_, err := fmt.Fprintf(w, "release %d, %s, is %s\n", t.Counter, t.Version, text)
+	return err
+}
+
 // Look says what a look for releases has found.
 func Look(w io.Writer, l *ota.Look) error {
 	fmt.Fprintf(w, "in use  release %d, %s\n", l.Running.Counter, l.Running.Version)
