@@ -84,16 +84,10 @@ func (u *Updater) Own(path string) slots.Slot {
 	return slots.Zero
 }
 
-// Running returns the release that is in use: what runs without a trial.
+// Running returns the release that is in use: what runs without a trial. One that was kept and whose program is not what it was is none, and is fetched again.
 func (u *Updater) Running() Release {
-	st := u.slots.State()
-	r := Release{Counter: st.Builtin.Counter, Version: st.Builtin.Version}
-	for _, c := range st.Slots {
-		if c.State == "confirmed" && c.Counter > r.Counter {
-			r = Release{Counter: c.Counter, Version: c.Version}
-		}
-	}
-	return r
+	p := u.slots.InUse()
+	return Release{Counter: p.Counter, Version: p.Version}
 }
 
 // trust opens what is trusted.
@@ -241,6 +235,9 @@ func (u *Updater) Fetch(ctx context.Context) (*Release, error) {
 	if l.Best == nil {
 		if errors.Is(l.Why, release.ErrStage) || errors.Is(l.Why, release.ErrHalted) {
 			return nil, nil // what came of it is gone on with one day
+		}
+		if errors.Is(l.Why, release.ErrHardware) || errors.Is(l.Why, release.ErrTenant) {
+			return nil, u.tidy(nil) // it is others', of whom there are many where releases come from
 		}
 		return nil, errors.Join(l.Why, u.tidy(nil))
 	}

@@ -129,7 +129,9 @@ func (g *gateway) fetch() string {
 func (g *gateway) keep(counter uint64) {
 	g.Helper()
 	u := g.open()
-	if err := errors.Join(u.Slots().Switch(nil, time.Minute), u.Confirm()); err != nil {
+	err := u.Slots().Switch(nil, time.Minute)
+	u.Slots().Launch()
+	if err := errors.Join(err, u.Confirm()); err != nil {
 		g.Fatal(err)
 	}
 	if r := u.Running(); r.Counter != counter {
@@ -402,7 +404,9 @@ func TestKeptWithoutRoot(t *testing.T) {
 	root := g.o.Root
 	g.o.Root = nil
 	u := g.open()
-	o.must(errors.Join(u.Slots().Switch(nil, time.Minute), u.Confirm()))
+	o.must(u.Slots().Switch(nil, time.Minute))
+	u.Slots().Launch()
+	o.must(u.Confirm())
 	if r := u.Running(); r.Counter != 2 {
 		t.Errorf("release %d is in use, want 2", r.Counter)
 	}
@@ -476,9 +480,9 @@ func TestWhoIsRefused(t *testing.T) {
 		{"no place", nil, func(_ *testing.T, o *owner, g *gateway) { g.o.Places = []string{filepath.Join(o.Dir, "nowhere")} }, "unreachable"},
 		{"a place without TLS", nil, func(_ *testing.T, _ *owner, g *gateway) { g.o.Places = []string{"http://192.0.2.1/"} }, "bad-place"},
 		{"expired", nil, func(_ *testing.T, o *owner, g *gateway) { g.o.Built = o.Now.Add(publish.TargetsLife + time.Hour) }, "expired"},
-		{"other hardware", func(f *release.File) { f.Hardware = []string{"acme,pump"} }, nil, "other-hardware"},
+		{"other hardware", func(f *release.File) { f.Hardware = []string{"acme,pump"} }, nil, "nothing"},
 		{"this hardware", func(f *release.File) { f.Hardware = []string{"acme,pump", "acme,gate"} }, nil, "v1.2.0"},
-		{"other tenant", func(f *release.File) { f.Tenant = "acme" }, nil, "other-tenant"},
+		{"other tenant", func(f *release.File) { f.Tenant = "acme" }, nil, "nothing"},
 		{"does not follow", func(f *release.File) { f.MinAgent = 2 }, nil, "does-not-follow"},
 		{"not yet", func(f *release.File) { f.Stage = 0 }, nil, "nothing"},
 		{"held back online", nil, func(_ *testing.T, o *owner, _ *gateway) {
@@ -502,10 +506,60 @@ func TestWhoIsRefused(t *testing.T) {
 			if got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
+			if why, ok := beside[c.name]; ok {
+				if l, err := g.open().Look(t.Context()); err != nil || l.Best != nil || ota.Reason(l.Why) != why {
+					t.Errorf("a look: got %+v, %v, want why it is not taken: %s", l, err, why)
+				}
+			}
 			for _, s := range g.open().Slots().State().Slots {
 				if s.State == "staged" && !strings.HasPrefix(c.want, "v") {
 					t.Errorf("slot %s holds %+v", s.Slot, s)
 				}
+			}
+		})
+	}
+}
+
+// beside is what people are told by a look of what is not for this gateway, or not yet, and no reason for alarm.
+var beside = map[string]string{"other hardware": "other-hardware", "other tenant": "other-tenant", "not yet": "not-yet", "held back online": "halted"}
+
+// TestLostProgram: a release that was kept and whose program is not what it was any more is fetched again, and started: nobody has to make a newer one.
+func TestLostProgram(t *testing.T) {
+	for name, lose := range map[string]func(g *gateway) error{
+		"a byte": func(g *gateway) error {
+			path := filepath.Join(g.o.Dir, "slots", "a", "tidegate")
+			b, err := os.ReadFile(path)
+			b[len(b)/2] ^= 1
+			return errors.Join(err, os.Remove(path), os.WriteFile(path, b, 0o555))
+		},
+		"the program":   func(g *gateway) error { return os.Remove(filepath.Join(g.o.Dir, "slots", "a", "tidegate")) },
+		"all the slots": func(g *gateway) error { return os.RemoveAll(filepath.Join(g.o.Dir, "slots")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOwner(t)
+			o.release(2, nil)
+			g := newGateway(t, o)
+			if got := g.fetch(); got != "v1.2.0" {
+				t.Fatalf("got %s", got)
+			}
+			g.keep(2)
+			o.must(lose(g))
+			if c := g.open().Slots().Launch(); c.Slot != slots.Zero || !c.Safe {
+				t.Fatalf("started %+v, want slot 0 in safe mode", c)
+			}
+			if r := g.open().Running(); r.Counter != 1 {
+				t.Errorf("%+v is in use, want release 1", r)
+			}
+			if got := g.fetch(); got != "v1.2.0" {
+				t.Fatalf("got %s, want it once more", got)
+			}
+			u := g.open()
+			o.must(u.Slots().Switch(nil, time.Minute))
+			if c := u.Slots().Launch(); c.Counter != 2 || c.Safe {
+				t.Errorf("started %+v, want release 2", c)
+			}
+			if to := u.Slots().State().Current; to == slots.Zero {
+				t.Error("the link leads to the package's program")
 			}
 		})
 	}

@@ -66,15 +66,26 @@ func lying(answer http.HandlerFunc) func(*refusals) error {
 	return func(r *refusals) error { r.server.Lie(answer); return nil }
 }
 
-// fields adds a release that says something else of itself.
-func fields(change func(*release.File)) func(*refusals) error {
-	return func(r *refusals) error { r.publish(built.good[0], change); return nil }
+// others publishes releases for other gateways, which are nobody's alarm, and waits until they were looked at.
+func (r *refusals) others() {
+	r.Helper()
+	r.publish(built.good[0], func(f *release.File) { f.Hardware = []string{"acme,pump"} })
+	r.publish(built.good[0], func(f *release.File) { f.Tenant = "acme" })
+	begin := time.Now()
+	r.wait("a look at releases of others", func() bool {
+		s, ok := r.gateway.Status()
+		return ok && s.Update.LastLook.After(begin)
+	})
+	if s, _ := r.gateway.Status(); s.Update.Reason != "" || s.Update.Staged != "" || len(r.outcomes()) > 0 {
+		r.Errorf("releases of others: status says %+v, told %+v; want nothing", s.Update, r.outcomes())
+	}
 }
 
 var refused = []refusal{
-	{"for other hardware", "other-hardware", fields(func(f *release.File) { f.Hardware = []string{"acme,pump"} })},
-	{"for another tenant", "other-tenant", fields(func(f *release.File) { f.Tenant = "acme" })},
-	{"for a later program", "does-not-follow", fields(func(f *release.File) { f.MinAgent = 1000 })},
+	{"for a later program", "does-not-follow", func(r *refusals) error {
+		r.publish(built.good[0], func(f *release.File) { f.MinAgent = 1000 })
+		return nil
+	}},
 	{"one bit of the program", "wrong-hash", func(r *refusals) error {
 		return r.spoil(func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
 	}},
@@ -134,6 +145,7 @@ func TestRefused(t *testing.T) {
 	p.super.run()
 	first, n := p.started("the package's program", 0, func(s start) bool { return s.release == 1 })
 	p.reads(first.began)
+	r.others()
 	begin := time.Now()
 	part := table.Part{
 		Name: "refused", Of: 1, Command: "go test ./testdata/rig/update -real",
