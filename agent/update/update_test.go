@@ -338,7 +338,9 @@ func TestByHand(t *testing.T) {
 		u.From = nil // it does not look by itself
 		w := f.worker(u)
 		done := make(chan error, 1)
-		go func() { done <- w.Run(t.Context()) }()
+		running, stop := context.WithCancel(t.Context())
+		defer stop()
+		go func() { done <- w.Run(running) }()
 		time.Sleep(time.Minute)
 		f.set(nil, nil, false)
 		if err := w.Apply(t.Context()); !errors.Is(err, ErrNone) {
@@ -361,6 +363,7 @@ func TestByHand(t *testing.T) {
 		at := time.Now()
 		if err := w.Apply(t.Context()); err != nil {
 			t.Error(err)
+			stop()
 		}
 		if err := <-done; !errors.Is(err, ErrRestart) || time.Since(at) > 0 {
 			t.Errorf("got %v after %v, want %v at once", err, time.Since(at), ErrRestart)

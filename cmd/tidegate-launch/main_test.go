@@ -106,7 +106,7 @@ func (g *gateway) run(args ...string) (out, log string) {
 }
 
 // says is a script that says what runs it.
-const says = `echo slot=$TIDEGATE_SLOT path=$(readlink /proc/$$/exe) lib=$TIDEGATE_LIB state=$TIDEGATE_STATE args=$0,$* files=$(ls -l /proc/$$/fd | grep -cE '/ota/|event')`
+const says = `echo slot=$TIDEGATE_SLOT slots=$(tr '\0' '\n' </proc/$$/environ | grep -c ^TIDEGATE_SLOT=) path=$(readlink /proc/$$/exe) lib=$TIDEGATE_LIB state=$TIDEGATE_STATE args=$0,$* files=$(ls -l /proc/$$/fd | grep -cE '/ota/|event')`
 
 // starts wants a program to be started, with what belongs to it, and one line of why.
 func (g *gateway) starts(slot slots.Slot, safe bool, line string, flags ...string) {
@@ -120,7 +120,7 @@ func (g *gateway) starts(slot slots.Slot, safe bool, line string, flags ...strin
 	}
 	out, log := g.run(append(append([]string{"run"}, flags...), "--", "-c", says, "x", "y")...)
 	// No files: what the launcher had open is closed.
-	if want := fmt.Sprintf("slot=%s path=%s lib=%s state=%s args=%s files=0\n", slot, path, g.lib, g.state, args); out != want {
+	if want := fmt.Sprintf("slot=%s slots=1 path=%s lib=%s state=%s args=%s files=0\n", slot, path, g.lib, g.state, args); out != want {
 		g.t.Errorf("got %q, want %q", out, want)
 	}
 	if last := log[strings.LastIndexByte(strings.TrimSpace(log), '\n')+1:]; !strings.Contains(last, line) || !strings.HasPrefix(last, "tidegate-launch: starting ") {

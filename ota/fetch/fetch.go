@@ -286,7 +286,7 @@ func (s *Source) metadata(ctx context.Context, p *place, name string, limit int6
 	for err == nil {
 		var n int
 		w.begin()
-		n, err = a.body.Read(buffer[:min(int64(len(buffer)), limit+1-int64(len(b)))])
+		n, err = a.body.Read(buffer)
 		w.end(n)
 		if b = append(b, buffer[:n]...); int64(len(b)) > limit {
 			return nil, fmt.Errorf("%w: got more than %d bytes", ErrLength, limit)

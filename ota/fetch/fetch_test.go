@@ -36,6 +36,8 @@ func TestPlaces(t *testing.T) {
 		{"https:///x", "got no host"},
 		{"https://a:b@updates.example/x", "a name or password in it would end up in logs"},
 		{"https://updates.example/x?key=1", "got more than scheme, host and path"},
+		{"https://updates.example/x?", "got more than scheme, host and path"},
+		{"https:updates.example", "got more than scheme, host and path"},
 		{"https://updates.example/x#y", "got more than scheme, host and path"},
 		{"https://updates.example/%zz", "no URL and no absolute path"},
 	} {
@@ -286,6 +288,33 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 		}
 	})
+}
+
+// TestRetryAfterIsOfAll: a server that asked to be left alone is, whichever of its files was asked for before and is wanted now.
+func TestRetryAfterIsOfAll(t *testing.T) {
+	b := content(3, 1000)
+	for name, first := range map[string]func(s *Source, g *target) error{
+		"small files": func(s *Source, _ *target) error { _, err := s.Metadata(t.Context(), "x", 10); return err },
+		"files":       func(s *Source, g *target) error { return g.get(s) },
+	} {
+		web := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+		s, g := source(t, Options{}, web), wants(t, b)
+		if err := first(s, g); Reason(err) != "bad-status" {
+			t.Errorf("%s: got %v", name, err)
+		}
+		_, err := s.Metadata(t.Context(), "x", 10)
+		for _, err := range []error{err, g.get(s)} {
+			if Reason(err) != "bad-status" || !strings.Contains(err.Error(), "of that are left") {
+				t.Errorf("behind %s: got %v", name, err)
+			}
+		}
+		if len(web.asked) != 1 {
+			t.Errorf("behind %s: asked %d times, want once", name, len(web.asked))
+		}
+	}
 }
 
 // TestSlowServers is R-08: less than 1 KiB/s for a minute ends it, whatever is fetched; more goes on as long as it takes.

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"os"
@@ -266,6 +267,64 @@ func TestMirrors(t *testing.T) {
 	})
 }
 
+// TestWrongBytesLast: a place that gave wrong bytes is asked behind one that was never asked, and what it gave is thrown away.
+func TestWrongBytesLast(t *testing.T) {
+	b, other := content(6, 300<<10), content(7, 300<<10)
+	for name, part := range map[string][]byte{"all of them": nil, "behind those of another time": other[:100<<10]} {
+		bad, fine, third := serve(t, good(other)), serve(t, good(b)), serve(t, good(b))
+		g := wants(t, b)
+		if part != nil {
+			g.has(part, origin{})
+		}
+		s := source(t, Options{}, bad, fine, third)
+		g.must(s)
+		var order []string
+		for _, one := range s.Each() {
+			order = append(order, one.String())
+		}
+		if want := []string{fine.URL + "/updates", third.URL + "/updates", bad.URL + "/updates"}; !slices.Equal(order, want) {
+			t.Errorf("%s: asks %q from now on, want %q", name, order, want)
+		}
+		g = wants(t, b)
+		if part != nil {
+			g.has(part, origin{})
+		}
+		if err := g.get(source(t, Options{}, bad)); Reason(err) != "wrong-hash" || len(g.part()) > 0 {
+			t.Errorf("%s, from it alone: got %v, kept %d bytes", name, err, len(g.part()))
+		}
+	}
+}
+
+// TestNoOtherHelps: where the disk fails or the time is over no other place is asked.
+func TestNoOtherHelps(t *testing.T) {
+	b := content(11, 5<<19)
+	for name, part := range map[string][]byte{"from where it was": nil, "from the beginning": content(12, 1<<19)} {
+		one, two := serve(t, good(b)), serve(t, good(b))
+		if part != nil { // it turns out wrong, and both are asked anew
+			one = serve(t, func(w http.ResponseWriter, r *http.Request) { r.Header.Del("Range"); good(b)(w, r) })
+		}
+		s := source(t, Options{}, one, two)
+		g := wants(t, b)
+		if part != nil {
+			g.has(part, origin{})
+		}
+		s.sync = func(*os.File) error { return syscall.EIO }
+		if err := g.get(s); Reason(err) != "disk" || part == nil && len(two.asked) > 0 {
+			t.Errorf("%s: got %v, asked the other one %d times", name, err, len(two.asked))
+		}
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "x"), b[:10], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hangs := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if got, err := source(t, Options{}, hangs, dir).Metadata(ctx, "x", 10); Reason(err) != "out-of-time" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // TestMuch: a server that never lets one finish is not asked for ever.
 func TestMuch(t *testing.T) {
 	b := content(8, 100<<10)
@@ -334,9 +393,10 @@ func TestWhatLiesThere(t *testing.T) {
 		t.Errorf("wrote through a link: %d bytes, %v", len(got), err)
 	}
 	g := wants(t, b)
+	before := len(web.asked)
 	for _, sum := range []string{"abc", strings.ToUpper(sumOf(b)), sumOf(b) + "00", ""} {
-		if err := source(t, Options{}, web).File(t.Context(), "x", 5000, sum, g.into); Reason(err) != "wrong-hash" {
-			t.Errorf("%q: got %v", sum, err)
+		if err := source(t, Options{}, web).File(t.Context(), "x", 5000, sum, g.into); Reason(err) != "wrong-hash" || len(web.asked) != before {
+			t.Errorf("%q: got %v, asked %d times", sum, err, len(web.asked)-before)
 		}
 	}
 	if err := source(t, Options{}, web).File(t.Context(), "x", 0, sumOf(nil), g.into); Reason(err) != "wrong-length" {

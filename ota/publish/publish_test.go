@@ -656,7 +656,13 @@ func TestLock(t *testing.T) {
 		t.Errorf("got %v, want another command named", err)
 	}
 	w.must(r.Close())
+	// What changed before counts.
+	w.must(w.do(func(r *Repo) error { return r.Refresh(w.online()) }))
+	before := other.timestamp.Signed.Version
 	w.must(other.Lock())
+	if now := other.timestamp.Signed.Version; now != before+1 {
+		t.Errorf("got timestamp %d behind %d, want what another command has published meanwhile", now, before)
+	}
 	w.must(other.Close())
 }
 
