@@ -73,6 +73,7 @@ func TestOrigins(t *testing.T) {
 		{`W/"abc"`, "Sun, 01 Mar 2026 12:02:00 GMT", "Sun, 01 Mar 2026 12:02:00 GMT"},
 		{`W/"abc"`, "", ""},
 		{"abc", "", ""},
+		{`"abc`, "", ""},
 		{`"`, "", ""},
 		{`"` + strings.Repeat("x", maxOrigin) + `"`, "", ""},
 		{"\"a\nb\"", "", ""},
@@ -91,7 +92,7 @@ func TestOrigins(t *testing.T) {
 		}
 	}
 	path := filepath.Join(t.TempDir(), "x")
-	for _, text := range []string{"", "tgorigin1\n", "tgorigin1\na\nb\nc\nd\n", "tgorigin1\na\nb\nc", "tgorigin2\na\nb\nc\n", "tgorigin1\na\nb\r\nc\n", strings.Repeat("\n", maxOrigin+1)} {
+	for _, text := range []string{"", "tgorigin1\n", "tgorigin1\na\nb\nc\nd\n", "tgorigin1\na\nb\nc", "tgorigin1\na\nb\nc\nhalf a", "tgorigin2\na\nb\nc\n", "tgorigin1\na\nb\r\nc\n", strings.Repeat("\n", maxOrigin+1)} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
