@@ -49,7 +49,7 @@ TOOL    := go tool -modfile=etc/tools.mod
 SCRIPTS := .ci/run .ci/deps .ci/fuzz $(shell find etc testdata -name '*.sh' -not -path '*/node_modules/*' 2>/dev/null | sort)
 
 # Rigs that `make test` leaves to `make long`.
-LATER    := $(addprefix ./testdata/rig/,hil% deb% update%)
+LATER    := $(addprefix ./testdata/rig/,hil% deb% update% mutants%)
 ALONE    := /(ota|cmd/tidegate-release)(/|$$)
 NOTONARM := TestKillLosesNothing|TestFullDiskLosesNothing|TestFlippedBitsAreNeverShown
 FUZZTIME ?= 10m
@@ -87,6 +87,8 @@ test: deps build ## run the fast tier of tests
 	@# these start no goroutine, as arch_test.go sees to: the race detector has nothing to find there
 	go test -timeout 20m $$(go list ./... | grep -E '$(ALONE)')
 	$(RIGTEST) -timeout 20m -v $(filter-out $(LATER),$(RIGS))
+	@echo "test: the source without one of its checks, which one it is by the commit: a test has to see it"
+	go test -count=1 -timeout 10m -v ./testdata/rig/mutants
 	@echo "test: rules and windows against their models, 10,000 cases each"
 	go test -timeout 10m -run AgainstModel ./rules ./rules/window -rapid.checks=10000
 	@echo "test: the buffer as a 32-bit program"
@@ -102,6 +104,10 @@ crash: deps build ## kill the gateway 1,000 times under load, cut its power 200 
 .PHONY: brick
 brick: deps build ## end an update by kill and by power cut before each system call that changes something, and leave out each sync: up to an hour
 	$(RIGTEST) -timeout 4h -v ./testdata/rig/brick -all -show
+
+.PHONY: mutants
+mutants: ## take each check out of the source once, and want a test to see it: about an hour
+	go test -count=1 -timeout 24h -v ./testdata/rig/mutants -all
 
 .PHONY: delta
 delta: ## measure what deltas between five real commits take: builds six programs, 2 minutes
@@ -133,6 +139,7 @@ long: deps build ## run every test at full length: hours
 	$(MAKE) reproducible
 	$(MAKE) crash
 	$(MAKE) brick
+	$(MAKE) mutants
 	$(MAKE) delta
 	$(MAKE) hil
 	$(MAKE) deb-test

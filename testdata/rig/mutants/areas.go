@@ -1,0 +1,16 @@
+package mutants
+
+// Areas returns all tables.
+func Areas() []Area {
+	return []Area{
+		{"trust", trust},
+		{"release", signed},
+		{"fetch", fetched},
+		{"delta", packed},
+		{"slots", kept},
+		{"trial", judged},
+		{"ota", ota},
+		{"update", update},
+		{"publish", published},
+	}
+}

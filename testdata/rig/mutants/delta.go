@@ -1,0 +1,40 @@
+package mutants
+
+import "slices"
+
+// packed is what frames and deltas are refused for.
+var packed = slices.Concat(
+	in("ota/delta/delta.go",
+		never("an empty program", "len(program) == 0", "TestRefused"),
+		instead("frames have a checksum", "zstd.WithEncoderCRC(true)", "zstd.WithEncoderCRC(false)", "TestDamagedFramesAreNoticed"),
+		instead("short frames say their length", "zstd.WithSingleSegment(len(b) <= zstd.MinWindowSize)", "zstd.WithSingleSegment(false)", "TestApplyMakesWhatMakeWasGiven"),
+		instead("the header", "if err := checkHead(in, out.length, len(old) > 0); err != nil {", "if err := error(nil); err != nil {", "TestRefused/nothing"),
+		instead("the window when it is read", ", zstd.WithDecoderMaxWindow(window)", "", "TestRefused"),
+		never("more behind the end", "err != io.EOF || n > 0", "TestRefused"),
+		instead("a frame that holds nothing", "case h.Skippable:", "case false:", "TestRefused/skipped"),
+		never("a frame that does not say how much it holds", "!h.HasFCS", "TestRefused/of_unknown_length"),
+		never("another length", "!script && h.FrameContentSize != uint64(length)", "TestRefused"),
+		never("a dictionary", "h.DictionaryID != 0", "TestRefused/other_dictionary"),
+		never("a window that is too large", "needs > window", "TestRefused/much_memory"),
+		instead("a single segment that is too large", "if h.SingleSegment {", "if false {", "TestRefused/much_memory"),
+		instead("errors of the source are its own", "i.err = err", "", "TestErrorsOfTheDiskAreNotThoseOfTheFrame"),
+		instead("errors of the destination are its own", "o.err = err", "", "TestErrorsOfTheDiskAreNotThoseOfTheFrame"),
+		instead("no more than was asked for is written", "int64(len(b)) > o.length-o.written", "false", "TestScriptsRefused"),
+	),
+	in("ota/delta/script.go",
+		instead("a delta that is none", "string(got) != scriptMagic", "false", "TestRefused/no_delta"),
+		instead("a delta of another program", "n != uint64(len(old))", "false", "TestScriptsRefused/of_another_program"),
+		instead("a delta that makes another length", "n != uint64(out.length)", "false", "TestRefused/one_byte_less_wanted"),
+		never("a chunk that is too long", "bounds[4] > maxChunk", "TestScriptsRefused"),
+		never("a chunk that makes nothing", "out.written == before", "TestScriptsRefused"),
+		instead("a step that is cut", "if n <= 0 {\n\t\t\treturn fmt.Errorf(\"%w: step", "if false {\n\t\t\treturn fmt.Errorf(\"%w: step", "TestScriptsRefused/step_cut_short"),
+		instead("a place before the old program", "p.place < 0 || ", "", "TestScriptsRefused/before_it"),
+		instead("a place behind the old program", "p.place > int64(len(p.old)) || ", "", "TestScriptsRefused"),
+		instead("words beyond the old program", "words > uint64(int64(len(p.old))-p.place)/word || ", "", "TestScriptsRefused/beyond_the_old_program"),
+		instead("bytes beyond the chunk", " || fresh > uint64(len(c.fresh))", "", "TestScriptsRefused/fresh_ones_missing"),
+		instead("bytes too many", "len(c.fresh) > 0 || ", "", "TestScriptsRefused/fresh_ones_left"),
+		instead("words too many", "len(c.fresh) > 0 || len(c.values) > 0", "len(c.fresh) > 0", "TestScriptsRefused/word_left"),
+		never("a word that is missing", "len(c.values) < word", "TestScriptsRefused/gap_without_a_word"),
+		instead("a number that is cut", "if n <= 0 {\n\t\treturn 0", "if false {\n\t\treturn 0", "TestScriptsRefused/word_without_a_gap"),
+	),
+)
