@@ -449,7 +449,7 @@ func (w *whole) remove() {
 		w.Errorf("installed again the launcher said %q at last, in all %s times, before that %s times", got, w.starts(), before)
 	}
 	w.apt(2, "purge tidegate")
-	if out, code := w.try("ls -d /etc/tidegate /var/lib/tidegate /run/tidegate /etc/systemd/system/tidegate* /etc/systemd/system/*.wants/tidegate* /usr/lib/tidegate 2>/dev/null; getent passwd tidegate; pgrep -u tidegate"); out != "" {
+	if out, code := w.try("ls -d /etc/tidegate /var/lib/tidegate /run/tidegate /etc/systemd/system/tidegate* /etc/systemd/system/*.wants/tidegate* /usr/lib/tidegate 2>/dev/null; getent passwd tidegate; ls -l /proc/[0-9]*/exe 2>/dev/null | grep tidegate"); out != "" {
 		w.Errorf("purging left (status %d) %s", code, out)
 	}
 	w.healthy()
