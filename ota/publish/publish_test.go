@@ -671,3 +671,26 @@ func TestUnknownRelease(t *testing.T) {
 	w.refuses(w.do(func(r *Repo) error { return r.Hold(w.online(), 8, 0) }), ErrUnknown, "8")
 	w.refuses(w.do(func(r *Repo) error { return r.Stage(8, 0, false, w.now.Add(TargetsLife)) }), ErrUnknown, "8")
 }
+
+// TestVerifyLinks has the online machine name something else than lies there, with its own good signature.
+func TestVerifyLinks(t *testing.T) {
+	w := settled(t)
+	for name, change := range map[string]func(named map[string]*metadata.MetaFiles){
+		"another version": func(n map[string]*metadata.MetaFiles) { n["snapshot.json"].Version++ },
+		"another length":  func(n map[string]*metadata.MetaFiles) { n["snapshot.json"].Length++ },
+		"another hash":    func(n map[string]*metadata.MetaFiles) { n["snapshot.json"].Hashes["sha512"][0] ^= 1 },
+		"a hash less":     func(n map[string]*metadata.MetaFiles) { delete(n["snapshot.json"].Hashes, "sha512") },
+		"something more":  func(n map[string]*metadata.MetaFiles) { n["other.json"] = n["snapshot.json"] },
+		"something else": func(n map[string]*metadata.MetaFiles) {
+			n["other.json"] = n["snapshot.json"]
+			delete(n, "snapshot.json")
+		},
+	} {
+		r := w.look()
+		change(r.timestamp.Signed.Meta)
+		w.must(meta.Sign(r.timestamp, w.timestamp))
+		if err := r.verifyLinks(); !errors.Is(err, ErrDamaged) || !strings.HasSuffix(err.Error(), "snapshot.json is not the one that is named") {
+			t.Errorf("%s: got %v, want %v", name, err, ErrDamaged)
+		}
+	}
+}

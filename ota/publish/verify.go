@@ -79,7 +79,9 @@ func (r *Repo) verifyLinks() error {
 		{"targets.json", r.snapshot.Signed.Meta, meta.Link(r.targets.Signed.Version, now)},
 	} {
 		got := x.got[x.name]
-		if len(x.got) != 1 || got == nil || got.Version != x.want.Version || got.Length != x.want.Length || !got.Hashes.Equal(x.want.Hashes) {
+		// Hashes.Equal compares those that both have.
+		if len(x.got) != 1 || got == nil || got.Version != x.want.Version || got.Length != x.want.Length || len(got.Hashes) != len(x.want.Hashes) ||
+			!got.Hashes.Equal(x.want.Hashes) {
 			return fmt.Errorf("%w: %s is not the one that is named", ErrDamaged, x.name)
 		}
 	}
