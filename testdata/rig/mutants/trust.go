@@ -93,7 +93,7 @@ var trust = slices.Concat(
 	in("ota/trust/floors.go",
 		instead("floors of another format", " || t.kept.Format != floorsFormat", "", "TestFloorsOfAnotherFormat"),
 		without("floors that cannot be read count for nothing", "t.kept = floors{}\n", "TestFloorsOfAnotherFormat"),
-		instead("one file of the floors may be older", "t.floors.Torn = t.floors.Torn || !whole", "_ = whole", "TestDamagedFloorsAreRebuilt"),
+		instead("one file of the floors may be older", "t.floors.Torn = t.floors.Torn || !whole", "t.floors.Torn = t.floors.Torn || !whole && false", "TestDamagedFloorsAreRebuilt"),
 		instead("floors that are gone are said", "if _, err := os.Lstat(t.path(role)); err == nil {", "if _, err := os.Lstat(t.path(role)); err == nil && false {", "TestDamagedFloorsAreRebuilt"),
 		instead("so much is remembered of damage", "t.damage[max(0, len(t.damage)-maxNotes+1):]", "t.damage", "TestWhatIsSaidOfDamageIsBounded"),
 		never("a cycle that finds nothing new writes nothing", "f == t.kept", "TestConformance/timestamp_content_changes"),
