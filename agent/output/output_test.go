@@ -76,7 +76,7 @@ type rig struct {
 func (x *rig) said() string { s, _ := x.fault.Load().(string); return s }
 
 // start runs outputs within limits, attached to a relay.
-func start(limits drivers.Limits) *rig {
+func start(limits drivers.Limits, before ...tidegate.Value) *rig {
 	ctx, stop := context.WithCancel(context.Background())
 	x := &rig{relay: &relay{began: time.Now()}, stop: stop, done: make(chan struct{})}
 	x.Output = output.New(output.Options{
@@ -92,6 +92,9 @@ func start(limits drivers.Limits) *rig {
 			{Name: "temp", Kind: tidegate.KindFloat},
 		},
 	})
+	for _, v := range before {
+		x.Set("relay", v)
+	}
 	go func() { defer close(x.done); x.Run(ctx) }()
 	x.Attach(x.relay)
 	return x
@@ -300,8 +303,7 @@ func TestSafe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				hang = make(chan struct{})
-				x := start(drivers.Limits{Safe: tt.safe})
-				x.Set("relay", tidegate.Bool(true))
+				x := start(drivers.Limits{Safe: tt.safe}, tidegate.Bool(true))
 				time.Sleep(10 * time.Second)
 				x.relay.does(tt.do)
 				if tt.keep {
