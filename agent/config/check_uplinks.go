@@ -75,12 +75,17 @@ func (c *checker) checkUplink(path string, u *Uplink) {
 
 // file reads the file that is named at key, or notes why it is not used; ok is false then, and when none is named.
 func (c *checker) file(key, path string, kind strict.Kind) (text []byte, ok bool) {
+	return c.fileOr(c.Refuse, key, path, kind)
+}
+
+// fileOr is file with another way to note what is wrong with the file.
+func (c *checker) fileOr(refuse func(key string, r *strict.Refusal), key, path string, kind strict.Kind) (text []byte, ok bool) {
 	if path == "" || c.upwards(key, path) {
 		return nil, false
 	}
 	text, refusal := strict.ReadFile(path, kind, strict.MaxBytes)
 	if refusal != nil {
-		c.Refuse(key, refusal)
+		refuse(key, refusal)
 		return nil, false
 	}
 	return text, true

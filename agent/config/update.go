@@ -112,13 +112,11 @@ func (c *checker) checkPlace(key, place string) (secure bool) {
 // checkRoot checks the file that trust begins with. Without it there are no updates, which is no reason not to read devices.
 func (c *checker) checkRoot(path string) {
 	const key = "update.root"
-	if path == "" || c.upwards(key, path) {
+	text, ok := c.fileOr(c.WarnRefused, key, path, strict.Public)
+	if !ok {
 		return
 	}
-	text, refusal := strict.ReadFile(path, strict.Public, strict.MaxBytes)
-	if refusal != nil {
-		c.WarnRefused(key, refusal)
-	} else if err := mayBeRoot(text); err != nil {
+	if err := mayBeRoot(text); err != nil {
 		c.Warn(key, badRoot, strict.Show(path), "name the root.json that tidegate-release made; there are no updates without it", err)
 	}
 }

@@ -130,7 +130,8 @@ func importRelease(cfg *config.Config, u *ota.Updater, args []string) error {
 		return refusal(err)
 	}
 	if r == nil {
-		fmt.Printf("nothing in %s is newer than release %d, %s\n", args[0], u.Running().Counter, u.Running().Version)
+		runs := u.Running() // it hashes a whole program
+		fmt.Printf("nothing in %s is newer than release %d, %s\n", args[0], runs.Counter, runs.Version)
 		return nil
 	}
 	fmt.Printf("release %d, %s, is staged; start it with: tidegate update apply\n", r.Counter, r.Version)

@@ -58,11 +58,10 @@ func asJSON(w io.Writer, runs ota.Release, st *slots.State) error {
 
 // Slots says what lies in the slots, and how the last trial stands or ended.
 func Slots(w io.Writer, u *ota.Updater, forPrograms bool) error {
-	st := u.Slots().State()
+	st, runs := u.Slots().State(), u.Running()
 	if forPrograms {
-		return asJSON(w, u.Running(), &st)
+		return asJSON(w, runs, &st)
 	}
-	runs := u.Running()
 	if runs.Counter > 0 {
 		fmt.Fprintf(w, "in use   release %d, %s\n", runs.Counter, runs.Version)
 	}
