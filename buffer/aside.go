@@ -34,12 +34,15 @@ func (q *Queue) setAside(d *Declaration) error {
 	for err == nil && len(list) > 0 {
 		n, size := 0, 0
 		for ; n < len(list) && (n == 0 || n < asidePairs && size+len(list[n].Value) <= disk.MaxWrite/2); n++ {
-			size += len(list[n].Value)
+			size += len(list[n].Value) + q.lockCost()
 		}
 		if err = q.dropAside(int64(size)); err == nil {
 			err = q.disk.Write(list[:n], nil)
 		}
 		q.aside += int64(size)
+		q.mu.Lock()
+		q.asideBy[q.keys.To()] += n
+		q.mu.Unlock()
 		list = list[n:]
 	}
 	if err != nil {
@@ -119,8 +122,9 @@ func (q *Queue) dropAside(size int64) error {
 	var list []aside
 	q.aside = 0
 	err := q.disk.Each([]byte{stored.KeyRejected}, func(k, v []byte, written uint64) error {
-		list = append(list, aside{slices.Clone(k), int64(written), int64(len(v))})
-		q.aside += int64(len(v))
+		n := int64(len(v) + q.lockCost())
+		list = append(list, aside{slices.Clone(k), int64(written), n})
+		q.aside += n
 		return nil
 	})
 	slices.SortStableFunc(list, func(a, b aside) int { return cmp.Compare(a.written, b.written) })

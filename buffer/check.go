@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/seal"
 )
 
 // A Report is the result of reading everything that is stored.
@@ -14,7 +15,8 @@ type Report struct {
 	Records  uint64
 	Readings uint64
 	Bytes    int64
-	Faults   []string // what is damaged or missing, at most maxFaults
+	Sealed   map[seal.ID]uint64 // frames by the key that they are sealed with; 0 = in the clear
+	Faults   []string           // what is damaged or missing, at most maxFaults
 }
 
 const maxFaults = 100
@@ -37,7 +39,7 @@ func (q *Queue) Check(ctx context.Context) (Report, error) {
 		}
 	}
 	q.mu.Unlock()
-	var r Report
+	r := Report{Sealed: map[seal.ID]uint64{}}
 	for i := range list {
 		if ctx.Err() != nil {
 			return r, ctx.Err()
@@ -50,12 +52,13 @@ func (q *Queue) Check(ctx context.Context) (Report, error) {
 }
 
 func (q *Queue) checkSegment(s *segment, r *Report) error {
-	var x Report // of this segment
+	x := Report{Sealed: map[seal.ID]uint64{}} // of this segment
 	missing, err := q.walk(s, s.First(), func(f Frame, held tidegate.Ranges) bool {
 		n, err := q.o.Count(f.Body, 0, int(f.Records()))
 		if err != nil || uint32(n) != f.Count {
 			x.fault("segment %s: frame %d to %d holds %d readings, its header says %d (%v)", s.Segment, f.First, f.Last, n, f.Count, err)
 		}
+		x.Sealed[f.Sealed]++
 		x.Frames++
 		x.Records += held.Len()
 		x.Bytes += int64(len(f.Body))
@@ -77,6 +80,9 @@ func (q *Queue) checkSegment(s *segment, r *Report) error {
 		return nil // it was dropped meanwhile
 	}
 	r.Segments++
+	for id, n := range x.Sealed {
+		r.Sealed[id] += n
+	}
 	r.Frames += x.Frames
 	r.Records += x.Records
 	r.Readings += x.Readings

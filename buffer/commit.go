@@ -22,6 +22,8 @@ type Commit struct {
 // caller Puts the others afterwards. An error wrapping ErrNoSpace means that nothing was written; after any other error it is not
 // known whether c is durable, and the same Commit, or one that begins with the same records, is to be tried again before any other.
 func (q *Queue) Commit(c Commit) error {
+	q.sealing.Lock()
+	defer q.sealing.Unlock()
 	err := q.commit(&c)
 	q.mu.Lock()
 	q.failure = err
@@ -77,6 +79,8 @@ type write struct {
 	epochs  map[uint32]Epoch
 	forget  []uint32           // epochs
 	away    map[string]Tallies // by uplink: what of the frames is meant for another one only
+
+	resealed []string // rules whose state is written only to be sealed with another key
 }
 
 // cursorSave is what a transaction does with one cursor.
@@ -90,7 +94,7 @@ type cursorSave struct {
 
 func (w *write) put(key, value []byte) {
 	w.set = append(w.set, disk.Pair{Key: key, Value: value})
-	w.size += len(key) + len(value) + 16
+	w.size += len(key) + len(value) + stored.Overhead + 16
 }
 
 // planLocked works out the transaction of c. It changes nothing that the same plan would not find again after a failure.
@@ -98,10 +102,11 @@ func (q *Queue) planLocked(c *Commit) *write {
 	w := &write{touched: map[stored.Segment]*segment{}, totals: q.totals, epochs: map[uint32]Epoch{}, away: map[string]Tallies{}}
 	for i := range c.Frames {
 		f := &c.Frames[i]
+		f.Sealed = q.keys.To()
 		s := q.segmentFor(w, f)
 		value := stored.AppendFrame(make([]byte, 0, stored.HeaderSize+len(f.Body)), f)
 		key := s.FrameKey(f.First)
-		next := &segment{Segment: s.Segment, Index: q.share(w, f, s.With(f, len(key)+len(value)))}
+		next := &segment{Segment: s.Segment, Index: q.share(w, f, s.With(f, len(key)+len(value)+q.lockCost()))}
 		next.Closed = next.Bytes >= q.segmentSize() || len(next.Runs) >= maxRuns
 		w.touched[s.Segment] = next
 		w.put(key, value)
@@ -121,6 +126,7 @@ func (q *Queue) planLocked(c *Commit) *write {
 			w.put(stored.MetaKey(stored.MetaRule, name), stored.Seal(state))
 		}
 	}
+	q.planStale(w, c)
 	q.planEpochs(w, c)
 	for _, cur := range q.cursors {
 		s := cursorSave{changes: cur.changes, written: cur.changes != cur.savedChanges || cur.ahead, routed: cur.routed}
@@ -254,7 +260,11 @@ func (q *Queue) applyLocked(c *Commit, w *write) {
 			delete(q.dirty, e)
 		}
 	}
+	for _, name := range w.resealed {
+		delete(q.stale, name)
+	}
 	for name, state := range c.Rules {
+		delete(q.stale, name)
 		if state == nil {
 			delete(q.rules, name)
 		} else {

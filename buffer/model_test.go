@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
 
@@ -408,12 +409,48 @@ func (m *model) reopen(t *rapid.T) {
 		m.epoch++
 		m.next = m.startOf(m.epoch)
 	}
+	m.o.Keys = m.keys(t)
 	m.open()
 	for _, f := range m.put {
 		m.q.AddEpoch(f.Epoch, m.name(f.Epoch))
 		if f.Class == tidegate.ClassReading || f.Class == tidegate.ClassDebug {
 			m.q.Put(f)
 		}
+	}
+}
+
+// keys returns one of three keys, or none, to seal with, and all of them to open with.
+func (m *model) keys(t *rapid.T) *seal.Keys {
+	to := rapid.IntRange(-1, 2).Draw(t, "key")
+	keys, err := newKeys(to, 0, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// rotate has what comes from now on sealed with another key.
+func (m *model) rotate(t *rapid.T) {
+	m.o.Keys = m.keys(t)
+	if err := m.q.SetKeys(m.o.Keys); err != nil {
+		t.Fatalf("set keys: %v", err)
+	}
+}
+
+// sealed compares what is sealed with which key with what is stored.
+func (m *model) sealed() {
+	sum, st := uint64(0), m.q.Stats()
+	for i, u := range st.Keys {
+		sum += u.Readings
+		if (i == 0) != (u.Key == m.o.Keys.To()) {
+			m.t.Fatalf("sealed is %+v, want first what is sealed with %s", st.Keys, m.o.Keys.To())
+		}
+	}
+	for _, s := range st.Segments {
+		sum -= s.Readings
+	}
+	if sum != 0 {
+		m.t.Fatalf("sealed is %+v, %d readings more than there are", st.Keys, int64(sum))
 	}
 }
 
@@ -460,6 +497,7 @@ func (m *model) check(*rapid.T) {
 			}
 		}
 	}
+	m.sealed()
 	r, err := m.q.Check(context.Background())
 	if err != nil || len(r.Faults) > 0 {
 		m.t.Fatalf("check: %v, %v", r.Faults, err)
@@ -497,6 +535,7 @@ func TestQueueIsWhatTheModelSays(t *testing.T) {
 			"ack b":   func(t *rapid.T) { m.ack(t, "b") },
 			"reject":  func(t *rapid.T) { m.reject(t, "b") },
 			"reopen":  m.reopen,
+			"rotate":  m.rotate,
 			"":        m.check,
 		})
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/disk"
+	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
@@ -17,7 +18,7 @@ const most32 = 1 << 30
 
 // Open opens the queue of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
 // it safely even without the ballast: try again later. With SetAside a damaged store is set aside (BadStores) and a new one made in its
-// place, else the error wraps ErrDamaged.
+// place, else the error wraps ErrDamaged. An error wrapping ErrKey means that the store is sealed with a key that Options.Keys lacks: nothing was changed.
 func Open(o Options) (*Queue, error) {
 	if o.MaxBytes < MinBytes {
 		return nil, fmt.Errorf("buffer limit is %d bytes, at least %d", o.MaxBytes, int64(MinBytes))
@@ -38,7 +39,7 @@ func Open(o Options) (*Queue, error) {
 }
 
 func openStore(o *Options) (*Queue, error) {
-	d, err := disk.Open(disk.Options{Dir: o.Dir, Statfs: o.Statfs, Compactors: o.Compactors, Version: o.Version, Log: o.Log})
+	d, err := disk.Open(disk.Options{Dir: o.Dir, Statfs: o.Statfs, Compactors: o.Compactors, Version: o.Version, Log: o.Log, Keys: o.Keys})
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +58,7 @@ func newQueue(o *Options, d *disk.Store) *Queue {
 	q := &Queue{
 		o: *o, disk: d, limit: o.MaxBytes, epochs: map[uint32]Epoch{}, dirty: map[uint32]bool{}, acked: map[uint32]bool{}, highest: map[uint32]uint64{},
 		rules: map[string][]byte{}, hurt: map[stored.Segment]bool{}, moved: make(chan struct{}, 1),
+		keys: o.Keys, stale: map[string]seal.ID{}, asideBy: map[seal.ID]int{},
 	}
 	for class := range q.tails {
 		q.tails[class].keep = tailBytes
@@ -112,19 +114,15 @@ func (q *Queue) load() error {
 			}
 			return nil
 		})
+		if err == nil && prefix == stored.KeyIndex {
+			err = q.lookAtKeys()
+		}
 		if err != nil {
 			return err
 		}
 	}
 	if got := q.digestLocked(nil) ^ q.read; got != q.totals.Digest {
 		return fmt.Errorf("indexes and position are not those of one commit: their digest is %016x, want %016x: %w", got, q.totals.Digest, ErrDamaged)
-	}
-	err := q.disk.Each([]byte{stored.KeyRejected}, func(_, v []byte, _ uint64) error {
-		q.aside += int64(len(v))
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	for class := range q.segments {
 		sortSegments(q.segments[class])

@@ -11,10 +11,11 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/disk"
+	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
-// Options say how a Queue is opened. All fields but SetAside, Statfs, Version and Log are required.
+// Options say how a Queue is opened. All fields but SetAside, Statfs, Version, Log and Keys are required.
 type Options struct {
 	Dir      string        // the state directory; the store is in Dir/buffer
 	MaxBytes int64         // limit of the store's frames, at least MinBytes
@@ -33,6 +34,7 @@ type Options struct {
 	Compactors int
 	Version    string // of the program; the self-test of 32-bit machines is made once for each
 	Log        *slog.Logger
+	Keys       *seal.Keys // what frames, states of rules and what is set aside are sealed with, and what opens them; nil = they are in the clear
 
 	sizes sizes
 }
@@ -63,7 +65,8 @@ type Queue struct {
 	disk  *disk.Store
 	moved chan struct{} // cap 1: a cursor moved
 
-	looked time.Time // when Retain last fitted the limit
+	looked  time.Time  // when Retain last fitted the limit
+	sealing sync.Mutex // held by who writes: the key does not change meanwhile; taken before mu
 
 	mu       sync.Mutex // guards all below
 	limit    int64      // Options.MaxBytes, or less on a smaller file system
@@ -82,7 +85,10 @@ type Queue struct {
 	failure  error                   // of the last commit; nil = it went well
 	unmark   [][]byte                // keys to delete with the next commit: indexes of dropped segments, cursors of removed uplinks
 	aside    int64                   // bytes set aside
-	read     uint64                  // digest of the position that was read
+	keys     *seal.Keys
+	stale    map[string]seal.ID // states of rules that are not sealed with the key of now, but with this one
+	asideBy  map[seal.ID]int    // runs of records set aside, by key; more than there are where some were dropped since
+	read     uint64             // digest of the position that was read
 	apart    partition
 }
 
@@ -209,7 +215,7 @@ func (q *Queue) noteMoved() {
 	}
 }
 
-// Dirty reports whether a cursor moved since the last commit, or something waits to be declared.
+// Dirty reports whether a cursor moved since the last commit, or something waits to be declared or to be sealed anew.
 func (q *Queue) Dirty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -218,7 +224,7 @@ func (q *Queue) Dirty() bool {
 			return true
 		}
 	}
-	return len(q.requests)+len(q.hurt) > 0
+	return len(q.requests)+len(q.hurt) > 0 || q.isStaleLocked()
 }
 
 // Close closes the store. Nothing that was Put but not committed is kept by it; the rings keep that.

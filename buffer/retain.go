@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -15,6 +16,12 @@ const fixedBytes = 24 << 20
 // Retain drops what was marked, and what is over the limit or older than Keep: delivered segments at once, others after the agent
 // has declared them (Requests). While the disk is nearly full, delivered ones go early. It is called after each commit.
 func (q *Queue) Retain(now time.Time) error {
+	q.sealing.Lock()
+	defer q.sealing.Unlock()
+	return errors.Join(q.retain(now), q.resealAside())
+}
+
+func (q *Queue) retain(now time.Time) error {
 	if now.Sub(q.looked).Abs() >= lookEvery {
 		q.looked = now
 		q.setLimit()

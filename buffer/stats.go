@@ -20,6 +20,7 @@ type Stats struct {
 	EpochID   string
 	Failure   error // of the last commit
 	Segments  []SegmentStats
+	Keys      []KeyUse // what is sealed with which key, first with that of now; 0 = in the clear
 }
 
 // CursorStats is the account of one uplink: Produced = Delivered + Buffered + Rejected + Declared + Routed, by class. What is Routed is meant for
@@ -53,7 +54,7 @@ func (q *Queue) Stats() Stats {
 	disk := q.disk.Bytes()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{Produced: q.totals.Produced, Gaps: q.totals.Gaps, Limit: q.limit, Failure: q.failure, DiskBytes: disk}
+	s := Stats{Produced: q.totals.Produced, Gaps: q.totals.Gaps, Limit: q.limit, Failure: q.failure, DiskBytes: disk, Keys: q.usesLocked(q.keys)}
 	for class := range q.tails {
 		t := &q.tails[class]
 		for i := range t.frames {

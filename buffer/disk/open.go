@@ -9,15 +9,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
+	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
-// Options say how a Store is opened. All fields but Statfs and Version are required.
+// Options say how a Store is opened. All fields but Statfs, Version and Keys are required.
 type Options struct {
 	Dir string // the state directory; the store is in Dir/buffer
 	// Statfs returns the free and the total bytes of the file system that holds dir; nil = the kernel's answer.
@@ -25,6 +27,7 @@ type Options struct {
 	Compactors int    // how many goroutines Badger compacts with, at least 2; 0 = none
 	Version    string // of the program; the self-test of 32-bit machines is made once for each
 	Log        *slog.Logger
+	Keys       *seal.Keys // what readings are sealed with, and what opens them; nil = all is in the clear
 }
 
 // A Store is open. Reading is safe for concurrent use; Write, Drop, MakeSpace and Close are for one goroutine.
@@ -33,6 +36,7 @@ type Store struct {
 	db    *badger.DB
 	guard guard
 	sick  bool // the last transaction failed
+	keys  atomic.Pointer[seal.Keys]
 }
 
 // Open opens the store of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
@@ -65,10 +69,14 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{o: o, db: db}
+	s.keys.Store(o.Keys)
 	s.guard = guard{ask: func() (int64, int64, error) { return o.Statfs(o.Dir) }, now: time.Now, bare: !hasBallast(&o)}
 	s.keepSpare()
 	return s, nil
 }
+
+// SetKeys has everything that is written from now on sealed with other keys. Any goroutine may call it.
+func (s *Store) SetKeys(keys *seal.Keys) { s.keys.Store(keys) }
 
 // Close closes the store.
 func (s *Store) Close() error {

@@ -12,7 +12,7 @@ import (
 // MaxWrite is how many bytes of keys and values one Write takes; Badger's own limit is 15 % of the memtable, 629,145 bytes.
 const MaxWrite = 600 << 10
 
-// A Pair is one key and its value.
+// A Pair is one key and its value, in the clear: Write seals what is secret.
 type Pair struct{ Key, Value []byte }
 
 // Write makes set and del durable in one transaction: when it returns nil, they survive a power cut. After an error it is not known
@@ -31,9 +31,10 @@ func (s *Store) Write(set []Pair, del [][]byte) error {
 }
 
 func (s *Store) update(set []Pair, del [][]byte) error {
+	keys := s.keys.Load()
 	return s.db.Update(func(txn *badger.Txn) error {
 		for _, p := range set {
-			value := p.Value
+			value := stored.Lock(keys, p.Key, p.Value)
 			if p.Key[0] != stored.KeyFrame { // a frame says itself what it is
 				value = stored.Bind(p.Key, value)
 			}

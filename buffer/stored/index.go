@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/seal"
 )
 
 // An Index says what a segment holds.
@@ -14,11 +15,13 @@ type Index struct {
 	Runs     tidegate.Ranges // numbers of its records; never empty
 	Records  uint64
 	Readings uint64
-	Bytes    int64 // keys and values
-	T0, T1   int64 // Unix milliseconds
-	Closed   bool  // it takes no more frames
-	Dropping bool  // every uplink is done with it, and DropPrefix may have begun
-	Gone     bool  // class debug: its frames are dropped, and an uplink is still to be told which numbers it held
+	Bytes    int64   // keys and values
+	T0, T1   int64   // Unix milliseconds
+	Closed   bool    // it takes no more frames
+	Dropping bool    // every uplink is done with it, and DropPrefix may have begun
+	Gone     bool    // class debug: its frames are dropped, and an uplink is still to be told which numbers it held
+	Sealed   seal.ID // what all its frames are sealed with; 0 = they lie there in the clear
+	Frames   uint64  // where Sealed is set
 	Shares   []Share
 }
 
@@ -54,7 +57,7 @@ func (x *Index) First() uint64 { return x.Runs[0].First }
 // Last returns the number of the last record.
 func (x *Index) Last() uint64 { return x.Runs[len(x.Runs)-1].Last }
 
-// With returns x with f in it, which takes size bytes; the two share no memory that may change.
+// With returns x with f in it, which takes size bytes and is sealed with the same key; the two share no memory that may change.
 func (x Index) With(f *Frame, size int) Index {
 	x.Runs = x.Runs.Clone()
 	x.Runs.Add(tidegate.Range{First: f.First, Last: f.Last})
@@ -67,6 +70,9 @@ func (x Index) With(f *Frame, size int) Index {
 	x.Records += f.Records()
 	x.Readings += uint64(f.Count)
 	x.Bytes += int64(size)
+	if x.Sealed = f.Sealed; x.Sealed != 0 {
+		x.Frames++
+	}
 	return x
 }
 
@@ -100,7 +106,14 @@ func (x *Index) Encode() []byte {
 	if x.Gone {
 		state |= 4
 	}
+	if x.Sealed != 0 {
+		state |= 8
+	}
 	p.uint(state)
+	if x.Sealed != 0 {
+		p.uint(uint64(x.Sealed))
+		p.uint(x.Frames)
+	}
 	p.uint(x.Readings)
 	p.uint(uint64(x.Bytes))
 	p.int(x.T0)
@@ -119,6 +132,9 @@ func DecodeIndex(b []byte) (x Index, err error) {
 	u := unseal("index of a segment", b)
 	state := u.uint()
 	x.Closed, x.Dropping, x.Gone = state&1 != 0, state&2 != 0, state&4 != 0
+	if state&8 != 0 {
+		x.Sealed, x.Frames = seal.ID(u.uint32()), u.uint()
+	}
 	x.Readings, x.Bytes = u.uint(), int64(u.uint())
 	x.T0, x.T1 = u.int(), u.int()
 	x.Runs = u.ranges()

@@ -24,7 +24,7 @@ var samples = []struct {
 		"frame",
 		Frame{Epoch: 3, Class: 1, First: 10, Last: 12, Count: 30, T0: -1, T1: 1700000000000, Body: []byte("abc")},
 		func(v any) []byte { f := v.(Frame); return AppendFrame(nil, &f) },
-		func(b []byte) (any, error) { return ParseFrame(b) },
+		func(b []byte) (any, error) { return ParseFrame(b, nil) },
 		"0101000000000003000000000000000a000000000000000c0000001effffffffffffffff0000018bcfe56800f5bd21dc616263",
 	},
 	{
