@@ -3,13 +3,16 @@ package config
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/agent/config/keys"
 	"github.com/tidegate-io/tidegate/agent/config/strict"
+	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/drivers"
 )
 
@@ -18,12 +21,44 @@ func (c *checker) checkFrame() {
 	c.name("gateway.id", c.cfg.Gateway.ID, badGateway)
 	c.checkLabels("gateway.labels", c.cfg.Gateway.Labels)
 	c.upwards("state_dir", c.cfg.StateDir)
+	c.checkKeys(&c.cfg.Buffer)
 	if at := c.cfg.Listen; at != "" {
 		const hint = "write host:port, for instance 127.0.0.1:8480"
 		if _, port, err := net.SplitHostPort(at); err != nil {
 			c.Add("listen", badListen, strict.Show(at), hint, strings.TrimPrefix(err.Error(), "address "+at+": "))
 		} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 			c.Add("listen", badListenPort, strict.Show(at), hint)
+		}
+	}
+}
+
+// checkKeys checks what the buffer is sealed with. A key that is missing is no reason not to read devices: the gateway waits for it.
+func (c *checker) checkKeys(b *Buffer) {
+	paths, all := []string{"buffer.key"}, []string{b.Key}
+	for i, source := range b.OldKeys {
+		paths, all = append(paths, "buffer.old_keys["+strconv.Itoa(i)+"]"), append(all, source)
+	}
+	for i, source := range all {
+		at := paths[i]
+		if source == "" {
+			continue
+		}
+		if _, err := seal.ParseKey([]byte(source)); err == nil {
+			c.Add(at, secretKey, "", "write it into a file that only the gateway can read, name that, and make another key: this one is known now")
+			continue
+		}
+		if slices.Index(all, source) < i {
+			c.Add(at, sourceTwice, strict.Show(source), "name each once")
+		}
+		path, err := keys.Path(source)
+		switch {
+		case errors.Is(err, keys.ErrElsewhere):
+		case err != nil:
+			c.Add(at, badCredential, strict.Show(source), "write credential: and the name that LoadCredential= gives it", err)
+		case !c.upwards(at, path):
+			if _, refusal := keys.Read(path); refusal != nil {
+				c.WarnRefused(at, refusal)
+			}
 		}
 	}
 }

@@ -109,6 +109,8 @@ type Buffer struct {
 	MaxBytes Size          `yaml:"max_bytes" check:"min=64MB" doc:"how large it may get, 64MB or more; the oldest readings go first, and are declared"`
 	Sync     time.Duration `yaml:"sync" check:"max=5s" doc:"longest time a reading may wait for the disk, 0s (every commit at once) to 5s"`
 	Keep     Span          `yaml:"keep" doc:"how long delivered readings are kept while there is space, for replay and plots"`
+	Key      string        `yaml:"key" doc:"what readings are sealed with on disk: file with 32 random bytes, not readable by others, or credential:NAME of systemd; not set = they lie there in the clear"`
+	OldKeys  []string      `yaml:"old_keys" doc:"keys that still open what was sealed with them, until nothing of that is left (tidegate queue status)"`
 }
 
 // Uplink is one far side.

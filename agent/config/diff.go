@@ -13,7 +13,7 @@ type Changes struct {
 	DevicesAdded, DevicesRemoved, DevicesChanged []string
 	UplinksAdded, UplinksRemoved, UplinksChanged []string
 	Rules                                        bool // to be made anew, with their state
-	Buffer                                       bool // max_bytes, sync or keep
+	Buffer                                       bool // anything of it
 	Labels                                       bool
 	Interlocks                                   bool
 }
@@ -60,7 +60,7 @@ func Diff(running, next *Config) (changes Changes, needRestart []string) {
 	changes.DevicesAdded, changes.DevicesRemoved, changes.DevicesChanged = compare(running, next, devices)
 	changes.UplinksAdded, changes.UplinksRemoved, changes.UplinksChanged = compare(running, next, uplinks)
 	changes.Rules = !strict.Same(running.Rules, next.Rules)
-	changes.Buffer = running.Buffer != next.Buffer
+	changes.Buffer = !strict.Same(running.Buffer, next.Buffer)
 	changes.Labels = !maps.Equal(running.Gateway.Labels, next.Gateway.Labels)
 	changes.Interlocks = !strict.Same(running.Interlocks, next.Interlocks)
 	return changes, needRestart

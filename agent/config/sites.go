@@ -15,6 +15,9 @@ const (
 	pathUp        strict.Site = "path leads upwards through \"..\""
 	badListen     strict.Site = "no host:port: %v"
 	badListenPort strict.Site = "no port"
+	secretKey     strict.Site = "a key in the configuration"
+	sourceTwice   strict.Site = "key stands twice"
+	badCredential strict.Site = "no name of a credential: %v"
 	noDevices     strict.Site = "no devices: there is nothing to read"
 	noUplink      strict.Site = "no uplink: readings stay in the buffer until it is full"
 )

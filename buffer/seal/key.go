@@ -22,7 +22,7 @@ type ID uint32
 func (id ID) String() string { return fmt.Sprintf("%08x", uint32(id)) }
 
 // errNoKey is the error of ParseKey, which must not tell what it was given.
-var errNoKey = errors.New("no key: it has to be 32 random bytes, as they are, as 64 hexadecimal digits or in base64")
+var errNoKey = errors.New("not 32 random bytes: as they are, as 64 hexadecimal digits or in base64")
 
 // ParseKey reads a key: 32 bytes as they are, or in one line as 64 hexadecimal digits or in base64 (RFC 4648, both alphabets, with padding or
 // without). Errors never hold any of it.
@@ -30,13 +30,13 @@ func ParseKey(text []byte) (k Key, err error) {
 	b := text
 	if len(text) != len(k.secret) {
 		if b, err = decode(string(bytes.TrimSpace(text))); err != nil || len(b) != len(k.secret) {
-			return Key{}, fmt.Errorf("%d bytes are %w", len(text), errNoKey)
+			return Key{}, fmt.Errorf("%d bytes, %w", len(text), errNoKey)
 		}
 	} else if !bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return Key{}, fmt.Errorf("32 characters that can be typed are %w", errNoKey)
+		return Key{}, fmt.Errorf("32 characters that can be typed, %w", errNoKey)
 	}
 	if bytes.Count(b, b[:1]) == len(b) {
-		return Key{}, fmt.Errorf("one byte %d times is %w", len(b), errNoKey)
+		return Key{}, fmt.Errorf("one byte %d times, %w", len(b), errNoKey)
 	}
 	copy(k.secret[:], b)
 	return k, nil

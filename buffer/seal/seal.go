@@ -58,7 +58,7 @@ type ways struct {
 }
 
 // New returns keys that seal with to and open what was sealed with to or one of old; nil = what is written stays in the clear.
-// The error says that two of them have one ID, or are the same.
+// The error says that two different ones have one ID.
 func New(to *Key, old ...Key) (*Keys, error) {
 	k := &Keys{kind: kindChaCha, from: map[ID]*ways{}}
 	if hasAES() {
@@ -68,8 +68,10 @@ func New(to *Key, old ...Key) (*Keys, error) {
 		old = slices.Concat([]Key{*to}, old)
 	}
 	for i, x := range old {
-		if _, twice := k.from[x.ID()]; twice {
-			return nil, fmt.Errorf("key %s stands there twice", x.ID())
+		if before := k.from[x.ID()]; before != nil && before.key != x {
+			return nil, fmt.Errorf("two different keys go by the name %s", x.ID())
+		} else if before != nil {
+			continue
 		}
 		w, err := x.ways()
 		if err != nil {
