@@ -319,7 +319,7 @@ var theRules = ruleBook{
 		{what: "buffer", limit: 3030, why: "one lock over one store: tails, cursors, segments, declarations, what is meant for one uplink only or told to be skipped, what is sealed with which key, and their digest change together; encodings and Badger are out already"},
 		{what: "rules/window", limit: 1550, why: "four shapes of window, what is asked of them and their state are one scheme over one ring of buckets"},
 		{what: "rules/lang", limit: 2800, why: "one language over one kind of node: reading, checking, functions and what they keep would only export to each other"},
-		{what: "agent", limit: 2870, why: "the loops belong together: reading, judging, storing, forwarding, status; 50 lines give outputs their interlocks, 50 keep from sight what rules hide, 70 say what the gateway says of itself and hold it to reading in safe mode"},
+		{what: "agent", limit: 2920, why: "the loops belong together: reading, judging, storing, forwarding, status; 50 lines give outputs their interlocks, 50 keep from sight what rules hide, 70 say what the gateway says of itself and hold it to reading in safe mode, 50 wait for keys of the buffer and say what is sealed with which"},
 		{what: "rules", limit: 2600, why: "one judge: what rules say, derive and keep of one instant, what goes on and where; language, windows, filters and what snapshots keep are out already"},
 		{what: "agent/line", limit: 2500, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside"},
 		{what: "agent/config", limit: 2815, why: "one check a file of the configuration, which share one checker, 170 of them where releases come from; strict and describe are out already"},

@@ -24,6 +24,7 @@ var conditions = []condition{
 	{"disk_full", "error", "the disk is full; new readings wait in memory", "free space on the disk that holds the state directory", ""},
 	{"store_failed", "error", "the store does not take records; they wait in memory", "look at the detail; a worn-out or read-only card must be replaced", ""},
 	{"store_waits", "error", "the store cannot be opened yet; readings wait in memory", "free space on the disk that holds the state directory", ""},
+	{"buffer_key", "error", "the buffer is sealed with a key that is not there; readings wait in memory, and rules are not judged", "put the key where the detail says, or name the file that has it at buffer.key or buffer.old_keys; nothing on the disk is lost meanwhile", ""},
 	{"store_damaged", "error", "the buffer was damaged and is set aside; what was not delivered is declared as a gap", "look for the cause (dmesg, a worn-out card); keep the directory named in the detail if its readings matter, else delete it", ""},
 	{"rings_volatile", "warning", "readings are not safe against a crash of the process until they are on disk", "give the service a directory on tmpfs (RuntimeDirectory=tidegate in the unit, or /dev/shm)", ""},
 	{"limit_shrunk", "warning", "the file system is smaller than buffer.max_bytes needs", "lower buffer.max_bytes or move state_dir to a larger disk", "disk_full"},

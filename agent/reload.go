@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/config/keys"
 	"github.com/tidegate-io/tidegate/rules"
 )
 
@@ -35,11 +36,8 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}
-	if ch.Buffer {
-		if err := l.queue.SetLimits(int64(next.Buffer.MaxBytes), time.Duration(next.Buffer.Keep)); err != nil {
-			return err
-		}
-		a.sync.Store(int64(next.Buffer.Sync))
+	if err := a.changeBuffer(l, next, ch.Buffer); err != nil {
+		return err
 	}
 	a.keepOutputs(cfg, next, ch.DevicesChanged)
 	before := a.stopSome(slices.Concat(ch.DevicesRemoved, ch.DevicesChanged))
@@ -69,4 +67,20 @@ func (a *Agent) Reload(ctx context.Context, next *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// changeBuffer takes over what next says of the buffer: its keys in any case, as their files may be others.
+func (a *Agent) changeBuffer(l *opened, next *config.Config, all bool) error {
+	sealed, err := keys.Load(next.Buffer.Key, next.Buffer.OldKeys)
+	if err == nil {
+		err = l.queue.SetKeys(sealed)
+	}
+	if err != nil {
+		return fmt.Errorf("key of the buffer: %w%s", err, remedy(err))
+	}
+	if !all {
+		return nil
+	}
+	a.sync.Store(int64(next.Buffer.Sync))
+	return l.queue.SetLimits(int64(next.Buffer.MaxBytes), time.Duration(next.Buffer.Keep))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,6 +172,16 @@ func queueOf(q *buffer.Stats) status.Queue {
 		s.Bytes = waiting(q, &q.Cursors[0])
 		s.KeptBytes -= s.Bytes
 	}
+	if len(q.Keys) == 1 && q.Keys[0].Key == 0 {
+		return s // nothing is sealed
+	}
+	for i, u := range q.Keys {
+		k := status.Key{Seals: i == 0, Frames: u.Frames, Records: u.Records, Readings: u.Readings, Rules: u.Rules, Rejected: u.Aside}
+		if u.Key != 0 {
+			k.ID = u.Key.String()
+		}
+		s.Keys = append(s.Keys, k)
+	}
 	return s
 }
 
@@ -325,6 +336,12 @@ func (a *Agent) whileOpen(ctx context.Context, f func(ctx context.Context, l *op
 func checkOf(ctx context.Context, q *buffer.Queue, counts map[string]line.Counts) (status.Check, error) {
 	r, err := q.Check(ctx)
 	c := status.Check{Segments: r.Segments, Frames: r.Frames, Records: r.Records, Readings: r.Readings, Bytes: r.Bytes, Faults: r.Faults}
+	for id, n := range r.Sealed {
+		if id != 0 {
+			c.Sealed = append(c.Sealed, status.Sealed{Key: id.String(), Frames: n})
+		}
+	}
+	slices.SortFunc(c.Sealed, func(a, b status.Sealed) int { return strings.Compare(a.Key, b.Key) })
 	if c.Faults == nil {
 		c.Faults = []string{}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/config/keys"
 	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
@@ -98,6 +99,8 @@ func remedy(err error) string {
 		return "; give the directory and all that is in it to the user that runs the gateway (chown -R USER DIRECTORY), or set state_dir to one of its own"
 	case errors.Is(err, unix.ENOTDIR):
 		return "; state_dir must name a directory: remove the file or choose another"
+	case errors.Is(err, buffer.ErrKey):
+		return "; name that key at buffer.key or at buffer.old_keys"
 	case errors.Is(err, unix.ENOSPC):
 		return "; free space or inodes on the disk, or set state_dir to a directory on another one"
 	}
@@ -128,6 +131,9 @@ type opened struct {
 	rings *box.Pair
 	queue *buffer.Queue
 	line  *line.Line // written under Agent.mu
+
+	tried   string // the keys with which the store did not open last
+	keyless error  // why
 }
 
 // openRings claims the state directory and opens lease and rings. With a readable lease, or nothing at all, this is all that readers
@@ -208,13 +214,25 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 	if err != nil {
 		return err
 	}
+	sealed, err := keys.Load(a.cfg.Buffer.Key, a.cfg.Buffer.OldKeys)
+	if err != nil {
+		return err
+	}
+	with := fmt.Sprint(sealed.To(), sealed)
+	if l.keyless != nil && l.tried == with {
+		return l.keyless // a store that is opened once a second wears a card out
+	}
 	q, err := buffer.Open(buffer.Options{
 		Dir: a.cfg.StateDir, MaxBytes: int64(a.cfg.Buffer.MaxBytes), Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log, SetAside: setAside,
 		Compactors: a.parts.Compactors, Statfs: a.parts.Statfs, Version: a.parts.Version, Count: frame.Count,
-		Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
+		Keys: sealed, Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
 	})
 	if err != nil {
-		return fmt.Errorf("%w%s", err, remedy(err))
+		err = fmt.Errorf("%w%s", err, remedy(err))
+		if errors.Is(err, buffer.ErrKey) {
+			l.tried, l.keyless = with, err
+		}
+		return err
 	}
 	l.queue = q
 	return nil
@@ -232,7 +250,7 @@ func cut(dec *frame.Decoder, body []byte, skip, n int) ([]byte, error) {
 	return frame.AppendRows(nil, recs[skip:skip+n]), nil
 }
 
-// waitForStore opens the store, if it is not open yet, once the disk has room for it. Readers collect in ring 1 meanwhile.
+// waitForStore opens the store, if it is not open yet, once the disk has room for it and its key is there. Readers collect in ring 1 meanwhile.
 func (a *Agent) waitForStore(ctx context.Context, l *opened) error {
 	if l.queue != nil {
 		return nil
@@ -243,18 +261,20 @@ func (a *Agent) waitForStore(ctx context.Context, l *opened) error {
 // sayWaiting is how often it is logged that the disk has no room.
 const sayWaiting = time.Minute
 
-// whenRoom calls open, again and again while the disk has no room.
+// whenRoom calls open, again and again while the disk has no room, or the key of the store is missing.
 func (a *Agent) whenRoom(ctx context.Context, open func() error) error {
 	for said := (time.Time{}); ; {
 		err := open()
 		full := errors.Is(err, buffer.ErrNoSpace) || errors.Is(err, unix.ENOSPC)
+		sealed := errors.Is(err, buffer.ErrKey)
 		a.board.set("store_waits", "", full, fmt.Sprint(err))
-		if !full {
+		a.board.set("buffer_key", "", sealed, fmt.Sprint(err))
+		if !full && !sealed {
 			return err
 		}
 		if said.IsZero() || time.Since(said) >= sayWaiting {
 			said = time.Now()
-			a.log.Error("waiting for room on the disk", "err", err)
+			a.log.Error(map[bool]string{true: "waiting for the key of the buffer", false: "waiting for room on the disk"}[sealed], "err", err)
 		}
 		wait(ctx, time.Second)
 		if ctx.Err() != nil {

@@ -68,7 +68,25 @@ type Queue struct {
 	Dropped    uint64  `json:"dropped"`  // readings, declared as gaps
 	Gaps       uint64  `json:"gaps"`
 	LimitBytes int64   `json:"limit_bytes"`
-	KeptBytes  int64   `json:"kept_bytes"` // of what is stored beside: delivered and kept for a while, or set aside
+	KeptBytes  int64   `json:"kept_bytes"`     // of what is stored beside: delivered and kept for a while, or set aside
+	Keys       []Key   `json:"keys,omitempty"` // what is sealed with which key; none where nothing is
+}
+
+// A Key is what the store holds that is sealed with one key.
+type Key struct {
+	ID       string `json:"id"`       // its name, 8 hexadecimal digits, never the key; "" = what lies there in the clear
+	Seals    bool   `json:"seals"`    // what is written is sealed with it; false = it only opens
+	Frames   uint64 `json:"frames"`   // 0 for what lies there in the clear
+	Records  uint64 `json:"records"`  // of the frames
+	Readings uint64 `json:"readings"` // of the frames
+	Rules    int    `json:"rules"`    // what so many rules keep
+	Rejected int    `json:"rejected"` // runs of records that are set aside
+}
+
+// Sealed is how many frames a Check found that are sealed with a key.
+type Sealed struct {
+	Key    string `json:"key"`
+	Frames uint64 `json:"frames"`
 }
 
 // Delivered is what the first uplink's far side has confirmed since the state directory was made.
@@ -199,6 +217,7 @@ type Check struct {
 	Records  uint64   `json:"records"`
 	Readings uint64   `json:"readings"`
 	Bytes    int64    `json:"bytes"`
+	Sealed   []Sealed `json:"sealed,omitempty"`
 	Faults   []string `json:"faults"` // what is damaged or missing; at most 100
 	Account  Account  `json:"account"`
 }

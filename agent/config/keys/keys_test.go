@@ -66,11 +66,11 @@ func TestRefusals(t *testing.T) {
 	}
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	for source, want := range map[string]string{
-		filepath.Join(dir, "none"):                      "no such file",
-		link:                                            "symbolic link",
-		pipe:                                            "a pipe",
-		dir:                                             "a directory",
-		open:                                            "can be read by every user",
+		filepath.Join(dir, "none"): "no such file",
+		link:                       "symbolic link",
+		pipe:                       "a pipe",
+		dir:                        "a directory",
+		open:                       "can be read by every user",
 		write(t, dir, "long", strings.Repeat("0", 257)): "longer than 256 bytes",
 		write(t, dir, "text", "secret-passphrase"):      "no key",
 		"credential:../good":                            "name contains '/'",

@@ -100,6 +100,7 @@ func queueStatus(o *options, asJSON bool) error {
 		fmt.Fprintf(w, "gateway\t%s\tepoch %s, next record %d\n", s.Gateway, s.Epoch, s.NextRecord)
 		fmt.Fprintf(w, "queue\t%d readings in %d records\t%d bytes on disk, limit %d, oldest %s, %d gaps\n", s.Queue.Readings, s.Queue.Records,
 			s.Queue.DiskBytes, s.Queue.LimitBytes, time.Duration(s.Queue.OldestAgeS*1e9).Round(time.Second), s.Queue.Gaps)
+		told.Keys(w, &s)
 		told.Accounts(w, &s)
 		err = w.Flush()
 	}
@@ -154,6 +155,9 @@ func queueCheck(o *options, asJSON bool) error {
 	} else {
 		for _, f := range c.Faults {
 			fmt.Println(f)
+		}
+		for _, x := range c.Sealed {
+			fmt.Printf("%d frames are sealed with key %s\n", x.Frames, x.Key)
 		}
 		fmt.Printf("%d segments, %d frames, %d records, %d readings, %d bytes: %d faults\n", c.Segments, c.Frames, c.Records, c.Readings, c.Bytes, len(c.Faults))
 	}

@@ -60,6 +60,30 @@ func plus(name string, n uint64) string {
 	return fmt.Sprintf(" + %s %d", name, n)
 }
 
+// Keys writes what of the buffer is sealed with which key, a line each.
+func Keys(w io.Writer, s *status.Status) {
+	for _, k := range s.Queue.Keys {
+		name, use := k.ID, "old"
+		if k.ID == "" {
+			name = "none"
+		}
+		if k.Seals {
+			use = "of now"
+		}
+		fmt.Fprintf(w, "key\t%s\t%s: ", name, use)
+		switch {
+		case k.Records == 0 && k.Rules == 0 && k.Rejected == 0 && !k.Seals:
+			fmt.Fprintln(w, "nothing is left, it can be taken out of buffer.old_keys")
+			continue
+		case k.ID == "":
+			fmt.Fprintf(w, "%d readings in the clear", k.Readings)
+		default:
+			fmt.Fprintf(w, "%d frames of %d readings", k.Frames, k.Readings)
+		}
+		fmt.Fprintf(w, ", states of %d rules, %d runs of records set aside\n", k.Rules, k.Rejected)
+	}
+}
+
 // Accounts writes the account of each uplink, a line each.
 func Accounts(w io.Writer, s *status.Status) {
 	for _, u := range s.Uplinks {
