@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/seal"
 )
 
 // busyFrame is what a busy gateway commits in a second: 500 records of 40 readings in about 40 KB.
@@ -25,8 +26,11 @@ func busyFrame(first uint64) Frame {
 	return f
 }
 
-func benchQueue(b *testing.B, frames int) (*Queue, *Cursor) {
+func benchQueue(b *testing.B, frames int) (*Queue, *Cursor) { return sealedQueue(b, frames, nil) }
+
+func sealedQueue(b *testing.B, frames int, keys *seal.Keys) (*Queue, *Cursor) {
 	o := testOptions(b.TempDir())
+	o.Keys = keys
 	q, err := Open(o)
 	if err != nil {
 		b.Fatal(err)
@@ -111,6 +115,54 @@ func BenchmarkCatchUp(b *testing.B) {
 			at = Place{1, looks[len(looks)-1].Last + 1}
 		}
 	}
+}
+
+// BenchmarkSealedCommit commits frames of 40 KB to a store in the clear and to a sealed one, in turn, and tells the time of each and their ratio.
+func BenchmarkSealedCommit(b *testing.B) {
+	next := uint64(1)
+	beside(b, 0, func(q *Queue, _ *Cursor) {
+		f := busyFrame(next)
+		if err := q.Commit(Commit{Frames: []Frame{f}, Position: Position{Epoch: 1, Next: f.Last + 1}}); err != nil {
+			b.Fatal(err)
+		}
+	}, func() { next += 500 })
+}
+
+// BenchmarkSealedRead reads a backlog of 40 MB likewise.
+func BenchmarkSealedRead(b *testing.B) {
+	beside(b, 1000, func(_ *Queue, c *Cursor) {
+		for at := (Place{}); ; {
+			looks, err := c.Next(tidegate.ClassReading, at, 1<<20)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if len(looks) == 0 {
+				break
+			}
+			at = Place{1, looks[len(looks)-1].Last + 1}
+		}
+	}, func() {})
+}
+
+// beside times f on a store in the clear and on a sealed one, in turn, and calls then behind both.
+func beside(b *testing.B, frames int, f func(*Queue, *Cursor), then func()) {
+	var took [2]time.Duration
+	var queues [2]*Queue
+	var cursors [2]*Cursor
+	for i, keys := range []*seal.Keys{nil, keysFor(b, 0)} {
+		queues[i], cursors[i] = sealedQueue(b, frames, keys)
+	}
+	for b.Loop() {
+		for i := range queues {
+			began := time.Now()
+			f(queues[i], cursors[i])
+			took[i] += time.Since(began)
+		}
+		then()
+	}
+	b.ReportMetric(float64(took[0].Microseconds())/float64(b.N), "clear-us/op")
+	b.ReportMetric(float64(took[1].Microseconds())/float64(b.N), "sealed-us/op")
+	b.ReportMetric(float64(took[1])/float64(took[0]), "sealed/clear")
 }
 
 // BenchmarkAckFromDisk acknowledges 5 of 500 records of a frame that was read from disk.

@@ -188,11 +188,11 @@ func (w pieces) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// signal NAME: sends SIGTERM or SIGHUP to everything in the background.
+// signal NAME: sends SIGTERM, SIGHUP or SIGKILL to everything in the background.
 func send(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
 	if neg || len(args) != 1 || signals[args[0]] == 0 {
-		ts.Fatalf("usage: signal TERM|HUP")
+		ts.Fatalf("usage: signal TERM|HUP|KILL")
 	}
 	for _, c := range ts.BackgroundCmds() {
 		ts.Check(c.Process.Signal(signals[args[0]]))
