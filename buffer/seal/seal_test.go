@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -159,6 +160,16 @@ func TestKeysThatOnlyOpen(t *testing.T) {
 		if c.a.Same(c.b) != c.same || c.b.Same(c.a) != c.same {
 			t.Errorf("%s with %s and %s with %s are the same: want %v", c.a, c.a.To(), c.b, c.b.To(), c.same)
 		}
+	}
+}
+
+// TestTwoKeysOfOneName: it is looked for by its name what something is sealed with.
+func TestTwoKeysOfOneName(t *testing.T) {
+	var a, b Key // found among 2^17
+	binary.BigEndian.PutUint64(a.secret[:], 32614)
+	binary.BigEndian.PutUint64(b.secret[:], 137757)
+	if keys, err := New(&a, b); err == nil || a.ID() != 0x5204bcd4 || b.ID() != a.ID() {
+		t.Errorf("two keys are called %s and %s, got %s, want an error", a.ID(), b.ID(), keys)
 	}
 }
 

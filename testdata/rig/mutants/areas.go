@@ -12,5 +12,6 @@ func Areas() []Area {
 		{"ota", ota},
 		{"update", update},
 		{"publish", published},
+		{"seal", sealed},
 	}
 }
