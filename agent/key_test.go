@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/buffer"
 )
@@ -115,6 +116,39 @@ func TestBufferKeyIsMissing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBufferKeyIsLost: who moves the store away goes on with another key, and what was in it is declared.
+func TestBufferKeyIsLost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker(t)
+		f := newFar(t, b)
+		x := newBed(t, b)
+		key := filepath.Join(filepath.Dir(x.dir), "buffer.key")
+		writeKey(t, key, 1)
+		sealed := "buffer: {key: " + key + "}\n" + oneDevice
+		g := x.start(sealed)
+		time.Sleep(10*time.Second + 50*time.Millisecond)
+		b.leave()
+		time.Sleep(10 * time.Second)
+		g.end()
+		writeKey(t, key, 2)
+		if err := os.Rename(filepath.Join(x.dir, "buffer"), filepath.Join(filepath.Dir(x.dir), "lost")); err != nil {
+			t.Fatal(err)
+		}
+		b.come()
+		g = x.start(sealed)
+		time.Sleep(3 * time.Minute)
+		if c := g.conditions(); c != "" {
+			t.Errorf("conditions are %q, want none", c)
+		}
+		g.end()
+		f.check(t, 1)
+		e := f.receiver.Account().Gateways[0].Epochs[0]
+		if len(e.Gaps) == 1 && (e.Gaps[0].Cause != tidegate.CauseDamaged || e.Gaps[0].To-e.Gaps[0].From < 90) {
+			t.Errorf("the gap is %+v, want what was read in 10 s without a link", e.Gaps[0])
+		}
+	})
 }
 
 // TestBufferKeyRotates on a running gateway: the new key is taken over by a reload, an old one can go when nothing is sealed with it.
