@@ -58,6 +58,9 @@ func (q *Queue) checkSegment(s *segment, r *Report) error {
 		if err != nil || uint32(n) != f.Count {
 			x.fault("segment %s: frame %d to %d holds %d readings, its header says %d (%v)", s.Segment, f.First, f.Last, n, f.Count, err)
 		}
+		if f.Sealed != s.Sealed {
+			x.fault("segment %s: frame %d to %d is sealed with key %s, the index says %s", s.Segment, f.First, f.Last, f.Sealed, s.Sealed)
+		}
 		x.Sealed[f.Sealed]++
 		x.Frames++
 		x.Records += held.Len()

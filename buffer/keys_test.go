@@ -273,7 +273,8 @@ func TestMissingKey(t *testing.T) {
 	}
 }
 
-// TestForeignFramesAreDamage: a frame that somebody has put in the place of another one, by its bytes, or in the clear, is not shown.
+// TestForeignFramesAreDamage: a frame that somebody has put in the place of another one, by its bytes, or in the clear, is not shown. One that is sealed
+// with another key of ours is, but is a fault.
 func TestForeignFramesAreDamage(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.Keys = keysFor(t, 0)
@@ -311,7 +312,11 @@ func TestForeignFramesAreDamage(t *testing.T) {
 	put(51, stored.AppendFrame(nil, &g))
 	q.disk.SetKeys(keysFor(t, 0, 1))
 	// The two that changed places say themselves which they are: one of them is in its order.
-	wantRanges(t, "shown", look(t, cursor(t, q, "a"), tidegate.ClassReading, 1), tidegate.Ranges{{First: 1, Last: 10}, {First: 21, Last: 40}})
+	wantRanges(t, "shown", look(t, cursor(t, q, "a"), tidegate.ClassReading, 1), tidegate.Ranges{{First: 1, Last: 10}, {First: 21, Last: 40}, {First: 51, Last: 60}})
+	r, err := q.Check(context.Background())
+	if want := "frame 51 to 60 is sealed with key"; err != nil || !strings.Contains(fmt.Sprint(r.Faults), want) {
+		t.Errorf("check: %v, %v, want that %s ...", r.Faults, err, want)
+	}
 	if !q.Dirty() {
 		t.Error("damage was found, Dirty is false")
 	}

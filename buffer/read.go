@@ -13,7 +13,7 @@ import (
 func (q *Queue) walk(s *segment, from uint64, f func(fr Frame, held tidegate.Ranges) bool) (missing tidegate.Ranges, err error) {
 	at, more := max(from, s.First()), true
 	err = q.disk.Walk(s.Segment, at, at == s.First(), func(fr Frame) bool {
-		if fr.Last < at || fr.Sealed != s.Sealed { // the latter was put there by somebody else
+		if fr.Last < at || fr.Sealed == 0 && s.Sealed != 0 { // the latter was put there by somebody else
 			return true
 		}
 		held := s.Runs.Within(tidegate.Range{First: max(at, fr.First), Last: fr.Last})

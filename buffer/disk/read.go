@@ -15,9 +15,8 @@ import (
 // the keys. Frames come as they are stored. Key and value are valid only during the call. What of a table cannot be read is an error wrapping stored.ErrDamaged, what
 // is sealed with a key that is missing one wrapping seal.ErrKey.
 func (s *Store) Each(prefix []byte, f func(key, value []byte, written uint64) error) error {
-	keys := s.keys.Load()
 	return s.each(prefix, func(key, value []byte, written uint64) error {
-		v, err := stored.Unlock(keys, key, value)
+		v, err := stored.Unlock(s.keys.Load(), key, value)
 		if err != nil {
 			return err
 		}
