@@ -161,7 +161,7 @@ func (q *Queue) planStale(w *write, c *Commit) {
 	sum := 0
 	for name := range q.stale {
 		state, kept := q.rules[name]
-		if _, changes := c.Rules[name]; changes || kept && w.size+len(state) > disk.MaxWrite/2 {
+		if _, changes := c.Rules[name]; changes || kept && w.size+len(state) > disk.MaxWrite*3/4 {
 			continue
 		}
 		w.resealed = append(w.resealed, name)

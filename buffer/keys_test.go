@@ -220,6 +220,31 @@ func TestKeyRotates(t *testing.T) {
 	}
 }
 
+// TestKeyIsReplacedByARestart: what is sealed with the key of before is known after a start, too, and sealed anew.
+func TestKeyIsReplacedByARestart(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.Keys = keysFor(t, 0)
+	was := o.Keys.To()
+	q := open(t, o)
+	fillWithMarker(t, q, 1, 5)
+	closeQueue(t, q)
+	o.Keys = keysFor(t, 1, 0)
+	q = open(t, o)
+	if st := q.Stats().Keys; len(st) != 2 || st[0].Key != o.Keys.To() || st[0].Rules != 0 || st[1].Rules != 6 || st[1].Aside != 5 {
+		t.Errorf("sealed is %+v, want all with the old key", st)
+	}
+	settle(t, q, func() {})
+	if st := q.Stats().Keys; st[0].Rules != 6 || st[0].Aside != 5 || st[1].Rules != 0 || st[1].Aside != 0 || st[1].Readings != 100 {
+		t.Errorf("sealed is %+v, want with the old key frames alone", st)
+	}
+	holdsMarker(t, q, 5)
+	closeQueue(t, q)
+	o.Keys = keysFor(t, 1)
+	if _, err := Open(o); !errors.Is(err, ErrKey) || !strings.Contains(err.Error(), was.String()) {
+		t.Errorf("without the old key: got %v, want ErrKey", err)
+	}
+}
+
 func copyStore(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.RemoveAll(to); err != nil {

@@ -29,7 +29,7 @@ func lockKeys(t testing.TB) *seal.Keys {
 
 var lockedFrame = Frame{Epoch: 3, Class: 1, First: 10, Last: 12, Count: 30, T0: -1, T1: 1700000000000, Body: []byte("21.5 degC")}
 
-func TestSealedFrame(t *testing.T) {
+func TestFrameIsSealed(t *testing.T) {
 	keys := lockKeys(t)
 	key := Segment{1, 3, 7}.FrameKey(10)
 	for _, apart := range []bool{false, true} {
