@@ -29,7 +29,7 @@ var sealed = slices.Concat(
 	in("buffer/stored/lock.go",
 		instead("frames are sealed", "return key[0] == KeyFrame || key[0] == KeyRejected", "return key[0] == KeyRejected", "TestFrameIsSealed"),
 		instead("what is set aside is sealed", "return key[0] == KeyFrame || key[0] == KeyRejected", "return key[0] == KeyFrame", "TestSealedValues"),
-		instead("states of rules are sealed", "return word == MetaRule", "return false", "TestSealedValues"),
+		instead("states of rules are sealed", "return word == MetaRule", "return false && word == MetaRule", "TestSealedValues"),
 		instead("a frame is sealed once", "isFrame && value[3]&markSealed != 0 || ", "", "TestFrameIsSealed"),
 		instead("a value is sealed once", " || !isFrame && value[0] == lockedVersion", "", "TestSealedValues"),
 		instead("a frame is bound to its header", "keys.Seal(b, value[HeaderSize:], b[:sumAt])", "keys.Seal(b, value[HeaderSize:], nil)", "TestFrameIsSealed"),
