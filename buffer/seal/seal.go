@@ -53,6 +53,7 @@ type Keys struct {
 // ways are both kinds of one key.
 type ways struct {
 	key    Key
+	id     ID
 	aes    *xaes
 	chacha cipher.AEAD
 }
@@ -68,8 +69,9 @@ func New(to *Key, old ...Key) (*Keys, error) {
 		old = slices.Concat([]Key{*to}, old)
 	}
 	for i, x := range old {
-		if before := k.from[x.ID()]; before != nil && before.key != x {
-			return nil, fmt.Errorf("two different keys go by the name %s", x.ID())
+		id := x.ID()
+		if before := k.from[id]; before != nil && before.key != x {
+			return nil, fmt.Errorf("two different keys go by the name %s", id)
 		} else if before != nil {
 			continue
 		}
@@ -77,7 +79,7 @@ func New(to *Key, old ...Key) (*Keys, error) {
 		if err != nil {
 			return nil, err
 		}
-		k.from[x.ID()] = w
+		k.from[id] = w
 		if i == 0 && to != nil {
 			k.to = w
 		}
@@ -102,7 +104,7 @@ func (k *Keys) To() ID {
 	if k == nil || k.to == nil {
 		return 0
 	}
-	return k.to.key.ID()
+	return k.to.id
 }
 
 // Has reports whether what is sealed with id can be opened. Nothing is needed for what is in the clear, 0.
@@ -199,5 +201,5 @@ func (k *Key) ways() (*ways, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ways{key: *k, aes: a, chacha: c}, nil
+	return &ways{key: *k, id: k.ID(), aes: a, chacha: c}, nil
 }
