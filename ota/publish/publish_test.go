@@ -454,14 +454,16 @@ func TestSignatures(t *testing.T) {
 	for name, tt := range map[string]struct {
 		s    meta.Signature
 		want error
+		text string
 	}{
-		"another version": {old, ErrDraft}, "other bytes": {bad, ErrSignatures}, "no hex": {noHex, ErrSignatures}, "an unknown key": {strange, ErrKey},
-		"another role": {meta.Signature{Role: "snapshot", Version: 2, KeyID: s.KeyID, Sig: s.Sig}, ErrKey},
-		"no draft":     {meta.Signature{Role: "root", Version: 2, KeyID: w.root[0].ID, Sig: s.Sig}, ErrDraft},
+		"another version": {old, ErrDraft, "is of version 1 of targets"}, "other bytes": {bad, ErrSignatures, "made of other bytes"},
+		"no hex": {noHex, ErrSignatures, "no hex"}, "an unknown key": {strange, ErrKey, "may not sign targets"},
+		"another role": {meta.Signature{Role: "snapshot", Version: 2, KeyID: s.KeyID, Sig: s.Sig}, ErrKey, "want root or targets"},
+		"no draft":     {meta.Signature{Role: "root", Version: 2, KeyID: w.root[0].ID, Sig: s.Sig}, ErrDraft, "none of root"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := w.do(func(r *Repo) error { return r.Attach(tt.s) }); !errors.Is(err, tt.want) {
-				t.Errorf("got %v, want %v", err, tt.want)
+			if err := w.do(func(r *Repo) error { return r.Attach(tt.s) }); !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("got %v, want %v with %q", err, tt.want, tt.text)
 			}
 		})
 	}

@@ -88,8 +88,7 @@ func (r *Repo) verifyLinks() error {
 	if r.targets.Signed.Delegations != nil {
 		return fmt.Errorf("%w: targets are delegated", ErrDamaged)
 	}
-	_, err = r.hold()
-	return err
+	return nil
 }
 
 func (r *Repo) verifyTime() error {
@@ -188,7 +187,7 @@ func (r *Repo) verifyFile(t listed.File, all, past []listed.File) error {
 		return err
 	}
 	if t.Signed.Encoding == release.SBOM {
-		if d := program.Digest(body); d.SHA256 != t.Signed.SBOM || d.SHA256 != t.SHA256 || d.SHA512 != t.SHA512 || d.Length != t.Length {
+		if program.Digest(body).SHA256 != t.Signed.SBOM { // its own hashes and length are held against it by verifyNames
 			return fmt.Errorf("%w: it is not what is signed", ErrDamaged)
 		}
 		return nil

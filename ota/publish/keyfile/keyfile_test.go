@@ -213,7 +213,13 @@ func TestReadPublicRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	short, err := json.Marshal(of(Targets, k.Secret().Public().(ed25519.PublicKey)[:31])) // the library would panic at it
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct{ body, want string }{
+		"a key cut short":  {string(short), "do not belong together"},
+		"two keys":         {string(public) + string(public), "got something behind the key"},
 		"a private key":    {string(mustRead(t, path)), "it is a private one; its public half is"},
 		"nothing":          {"", "got no key; want a .pub"},
 		"another id":       {strings.Replace(string(public), `"keyid":"`, `"keyid":"0`, 1), "do not belong together"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +164,20 @@ func TestEnough(t *testing.T) {
 	now.Signed.Version++
 	if got := Signers(root, "targets", now); len(got) != 0 {
 		t.Errorf("after a change: got %v, want none", got)
+	}
+}
+
+// TestOneOnlineKeyIsEnough wants the roles that machines sign for to ask for one signature, whatever wrote the root.
+func TestOneOnlineKeyIsEnough(t *testing.T) {
+	for _, role := range []keyfile.Role{keyfile.Snapshot, keyfile.Timestamp} {
+		for _, threshold := range []int{0, 2} {
+			root, _ := made(t)
+			root.Signed.Roles[string(role)].Threshold = threshold
+			want := fmt.Sprintf("%s: got 1 keys and threshold %d, want a key and threshold 1", role, threshold)
+			if err := CheckKeys(root, soon.Add(-time.Hour)); err == nil || err.Error() != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		}
 	}
 }
 

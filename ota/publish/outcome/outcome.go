@@ -59,10 +59,12 @@ func Read(in io.Reader, counter uint64) (Count, error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return c, fmt.Errorf("read outcomes: %w", err)
 		}
-		if len(bytes.TrimSpace(line)) > 0 {
+		if long {
+			c.Unreadable++ // line is of what came behind it by now
+		} else if len(bytes.TrimSpace(line)) > 0 {
 			o, other, ok := parse(line)
 			switch {
-			case long || !ok && !other:
+			case !ok && !other:
 				c.Unreadable++
 			case o.Counter == counter:
 				last[o.Gateway] = o

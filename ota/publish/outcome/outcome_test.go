@@ -40,6 +40,16 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestLongLine: a line that is too long is one that cannot be read, whatever is in it and behind it.
+func TestLongLine(t *testing.T) {
+	good, spaces := line("gw-1", 7, "kept", ""), strings.Repeat(" ", maxLine+1000)
+	for text, kept := range map[string]int{"x" + spaces + "\n" + good: 1, good + spaces: 0, "x" + spaces: 0, good + "\n" + good + spaces + "\n": 1} {
+		if c, err := Read(strings.NewReader(text), 7); err != nil || c.Unreadable != 1 || c.Kept != kept {
+			t.Errorf("%.20q and so on: got %+v, %v, want 1 unreadable, %d kept", text, c, err, kept)
+		}
+	}
+}
+
 func TestOver(t *testing.T) {
 	for _, tt := range []struct {
 		kept, failed int
