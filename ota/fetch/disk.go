@@ -221,10 +221,7 @@ func (d *download) keep() error {
 	// What the disk has, not what memory has. It is advice: where it is not taken, the launcher's check at each start finds the same.
 	_ = unix.Fadvise(int(d.f.Fd()), 0, 0, unix.FADV_DONTNEED)
 	d.hash.Reset()
-	n, err := io.Copy(d.hash, io.NewSectionReader(d.f, 0, d.length+1))
-	if err == nil && n != d.length {
-		err = fmt.Errorf("got %d bytes, want %d", n, d.length)
-	}
+	_, err := io.Copy(d.hash, io.NewSectionReader(d.f, 0, d.length+1)) // a byte more than there should be would show
 	if err == nil {
 		err = d.check()
 	}

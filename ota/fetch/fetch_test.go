@@ -33,6 +33,8 @@ func TestPlaces(t *testing.T) {
 		{"ftp://updates.example/x", `got scheme "ftp", want https://host/path, file:///path or an absolute path`},
 		{"media/stick", `got scheme "", want https://host/path, file:///path or an absolute path`},
 		{"file://server/share", `got scheme "file", want https://host/path, file:///path or an absolute path`},
+		{"file://", `got scheme "file", want https://host/path, file:///path or an absolute path`},
+		{"file://localhost", `got scheme "file", want https://host/path, file:///path or an absolute path`},
 		{"https:///x", "got no host"},
 		{"https://a:b@updates.example/x", "a name or password in it would end up in logs"},
 		{"https://updates.example/x?key=1", "got more than scheme, host and path"},

@@ -333,12 +333,13 @@ func TestMuch(t *testing.T) {
 		answer http.HandlerFunc
 		is     error
 		asked  int
+		left   int // bytes that stay
 	}{
 		{"cut before the end, no ranges", func(w http.ResponseWriter, r *http.Request) {
 			r.Header.Del("Range")
 			cut(b, len(b)-1000)(w, r)
-		}, ErrTooMuch, 4}, // the fourth time it would give all again
-		{"little by little", cut(b, 1000), ErrUnreachable, 2},
+		}, ErrTooMuch, 4, 0}, // the fourth time it would give all again
+		{"little by little", cut(b, 1000), ErrUnreachable, 2, 2000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			web := serve(t, c.answer)
@@ -346,7 +347,9 @@ func TestMuch(t *testing.T) {
 			if err := g.get(source(t, Options{}, web)); !errors.Is(err, c.is) || len(web.asked) != c.asked {
 				t.Errorf("got %v, asked %d times, want %v, %d", err, len(web.asked), c.is, c.asked)
 			}
-			g.part()
+			if n := len(g.part()); n != c.left {
+				t.Errorf("kept %d bytes, want %d", n, c.left)
+			}
 		})
 	}
 }
@@ -376,6 +379,9 @@ func TestWhatLiesThere(t *testing.T) {
 		}},
 		{"a short .unverified", func(into string) error { return os.WriteFile(into+doneSuffix, b[:100], 0o600) }},
 		{"another .unverified", func(into string) error { return os.WriteFile(into+doneSuffix, content(2, 5000), 0o600) }},
+		{"a .unverified without an end", func(into string) error {
+			return errors.Join(os.WriteFile(into+doneSuffix, b, 0o600), os.Truncate(into+doneSuffix, 1<<42))
+		}},
 		{"a link named .unverified", func(into string) error { return os.Symlink(victim, into+doneSuffix) }},
 		{"a link for a tag", func(into string) error {
 			return errors.Join(os.WriteFile(into+partSuffix, b[:100], 0o600), os.Symlink(victim, into+fromSuffix))

@@ -99,7 +99,7 @@ func newWeb(u *url.URL, o Options) *web {
 			return c, err
 		},
 		TLSClientConfig: config, TLSHandshakeTimeout: stepTime, ResponseHeaderTimeout: stepTime, IdleConnTimeout: stepTime,
-		DisableCompression: true, MaxResponseHeaderBytes: maxHeader, MaxConnsPerHost: 1,
+		MaxResponseHeaderBytes: maxHeader, MaxConnsPerHost: 1,
 	}
 	agent := o.Agent
 	if agent == "" {
