@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,12 +34,13 @@ type chosen struct {
 }
 
 // choose returns the files by which the newest release can be had that is newer than what runs and meant for this machine, the shortest
-// first. why is what stands in the way of one that is newer still.
-func choose(files []trust.File, by chosen) (list []offer, why error) {
-	var whyCounter uint64
+// first. held is what stands in the way of those that are newer still, one error each, that of the newest first; fields that cannot be read are of
+// release 0.
+func choose(files []trust.File, by chosen) (list []offer, held []error) {
+	refused := map[uint64]error{}
 	refuse := func(counter uint64, err error) {
-		if why == nil || counter > whyCounter {
-			why, whyCounter = err, counter
+		if refused[counter] == nil { // a release has several files
+			refused[counter] = err
 		}
 	}
 	for _, f := range files {
@@ -79,10 +81,12 @@ func choose(files []trust.File, by chosen) (list []offer, why error) {
 	}
 	list = slices.DeleteFunc(list, func(o offer) bool { return o.signed.GOARM != best })
 	slices.SortFunc(list, func(a, b offer) int { return cmp.Compare(a.file.Length, b.file.Length) })
-	if len(list) > 0 && list[0].signed.Counter > whyCounter {
-		why = nil
+	for _, counter := range slices.Backward(slices.Sorted(maps.Keys(refused))) {
+		if len(list) == 0 || counter >= list[0].signed.Counter {
+			held = append(held, refused[counter])
+		}
 	}
-	return list, why
+	return list, held
 }
 
 // bases returns the programs that are here, by their hash.

@@ -77,6 +77,7 @@ func TestChoose(t *testing.T) {
 		change func(*chosen)
 		want   string // files by which it can be had
 		why    error
+		more   []error // of older ones
 	}{
 		{name: "nothing"},
 		{name: "what runs, and older", files: []trust.File{file(t, "5", 9, signed(5, nil)), file(t, "4", 9, signed(4, nil))}},
@@ -97,8 +98,13 @@ func TestChoose(t *testing.T) {
 		{name: "held back", files: []trust.File{file(t, "6", 9, signed(6, nil))}, change: func(by *chosen) { by.hold = release.Hold{6: 0} }, why: release.ErrHalted},
 		{name: "fields of tomorrow", files: []trust.File{bad, file(t, "6", 9, signed(6, nil))}, want: "6"},
 		{name: "nothing but fields of tomorrow", files: []trust.File{bad}, why: release.ErrCustom},
-		{name: "of two refusals that of the newer one", files: []trust.File{of("6", 6, "x", ""), of("7", 7, "", "x")}, why: release.ErrHardware},
-		{name: "whichever comes first", files: []trust.File{of("7", 7, "", "x"), of("6", 6, "x", "")}, why: release.ErrHardware},
+		{name: "of two refusals that of the newer one first", files: []trust.File{of("6", 6, "x", ""), of("7", 7, "", "x")}, why: release.ErrHardware, more: []error{release.ErrTenant}},
+		{name: "whichever comes first", files: []trust.File{of("7", 7, "", "x"), of("6", 6, "x", "")}, why: release.ErrHardware, more: []error{release.ErrTenant}},
+		{name: "one refusal a release", files: []trust.File{of("7", 7, "", "x"), of("7b", 7, "x", ""), of("6", 6, "x", "")}, why: release.ErrHardware, more: []error{release.ErrTenant}},
+		{
+			name: "all that are newer than the best", files: []trust.File{of("9", 9, "x", ""), of("8", 8, "", "x"), file(t, "7", 9, signed(7, nil)), of("6", 6, "x", "")}, want: "7",
+			why: release.ErrTenant, more: []error{release.ErrHardware},
+		},
 		{
 			name:  "slots are lost, and slot 0 is older than the floor",
 			files: []trust.File{file(t, "6", 9, signed(6, nil)), file(t, "7", 9, signed(7, nil))}, change: func(by *chosen) { by.floor = 7 }, want: "7",
@@ -119,13 +125,21 @@ func TestChoose(t *testing.T) {
 			if c.change != nil {
 				c.change(&by)
 			}
-			list, why := choose(c.files, by)
+			list, held := choose(c.files, by)
+			why := (&Look{Held: held}).Why()
+			isAll := len(held) == 0 || len(held) == 1+len(c.more)
+			for i := range min(len(c.more), max(0, len(held)-1)) {
+				isAll = isAll && errors.Is(held[i+1], c.more[i])
+			}
 			var names []string
 			for _, o := range list {
 				names = append(names, o.file.Name)
 			}
 			if got := strings.Join(names, " "); got != c.want || !errors.Is(why, c.why) || (c.why == nil) != (why == nil) {
 				t.Errorf("got %q, %v, want %q, %v", got, why, c.want, c.why)
+			}
+			if !isAll {
+				t.Errorf("got %v, want behind the first %v", held, c.more)
 			}
 		})
 	}

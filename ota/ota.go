@@ -134,10 +134,18 @@ type Look struct {
 	Trusted trust.Trusted
 	Running Release
 	Best    *Release // the newest one that is newer, and meant for this machine; nil = there is none
-	Why     error    // what stands in the way of the newest there is; nil = nothing, or it is the best
+	Held    []error  // what stands in the way of those that are newer than Best, one error each, that of the newest first
 	offers  []offer  // files by which Best can be had, the shortest first
 	from    *fetch.Source
 	bases   func() map[string]string // see chosen
+}
+
+// Why is what stands in the way of the newest there is; nil = nothing, or it is the best.
+func (l *Look) Why() error {
+	if len(l.Held) == 0 {
+		return nil
+	}
+	return l.Held[0]
 }
 
 // Look finds out what there is, and takes nothing of it but what is trusted of metadata.
@@ -187,7 +195,7 @@ func (u *Updater) look(ctx context.Context) (*Look, error) {
 	if err != nil {
 		return nil, errors.Join(err, src.Close())
 	}
-	l.offers, l.Why = choose(l.Trusted.Files, chosen{machine: m, hold: hold, floor: t.Counter(), failed: u.isBad, bases: l.bases})
+	l.offers, l.Held = choose(l.Trusted.Files, chosen{machine: m, hold: hold, floor: t.Counter(), failed: u.isBad, bases: l.bases})
 	if len(l.offers) > 0 {
 		l.Best = &Release{Counter: l.offers[0].signed.Counter, Version: l.offers[0].signed.Version}
 	}
@@ -233,13 +241,13 @@ func (u *Updater) Fetch(ctx context.Context) (*Release, error) {
 	}
 	defer func() { _ = l.from.Close() }()
 	if l.Best == nil {
-		if errors.Is(l.Why, release.ErrStage) || errors.Is(l.Why, release.ErrHalted) {
+		if errors.Is(l.Why(), release.ErrStage) || errors.Is(l.Why(), release.ErrHalted) {
 			return nil, nil // what came of it is gone on with one day
 		}
-		if errors.Is(l.Why, release.ErrHardware) || errors.Is(l.Why, release.ErrTenant) {
+		if errors.Is(l.Why(), release.ErrHardware) || errors.Is(l.Why(), release.ErrTenant) {
 			return nil, u.tidy(nil) // it is others', of whom there are many where releases come from
 		}
-		return nil, errors.Join(l.Why, u.tidy(nil))
+		return nil, errors.Join(l.Why(), u.tidy(nil))
 	}
 	if err := u.slots.Startable(); err != nil { // nothing is downloaded that could not be started
 		return l.Best, err

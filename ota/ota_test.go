@@ -507,7 +507,7 @@ func TestWhoIsRefused(t *testing.T) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 			if why, ok := beside[c.name]; ok {
-				if l, err := g.open().Look(t.Context()); err != nil || l.Best != nil || ota.Reason(l.Why) != why {
+				if l, err := g.open().Look(t.Context()); err != nil || l.Best != nil || ota.Reason(l.Why()) != why {
 					t.Errorf("a look: got %+v, %v, want why it is not taken: %s", l, err, why)
 				}
 			}

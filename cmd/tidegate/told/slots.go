@@ -119,8 +119,8 @@ func Look(w io.Writer, l *ota.Look) error {
 	} else {
 		fmt.Fprintln(w, "newest  nothing newer for this gateway")
 	}
-	if l.Why != nil {
-		fmt.Fprintf(w, "beside  %s: %v\n", ota.Reason(l.Why), l.Why)
+	for _, err := range l.Held {
+		fmt.Fprintf(w, "beside  %s: %v\n", ota.Reason(err), err)
 	}
 	_, err := fmt.Fprintf(w, "trust   metadata expire %s\n", l.Trusted.Expires.UTC().Format("2006-01-02 15:04 UTC"))
 	return err
