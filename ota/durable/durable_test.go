@@ -99,6 +99,7 @@ func TestWriteFileStops(t *testing.T) {
 }
 
 func TestWriteFileOverWhatIsLeft(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
 	dir := t.TempDir()
 	path, other := filepath.Join(dir, "x"), filepath.Join(dir, "other")
 	left := durable.Temporary(path)

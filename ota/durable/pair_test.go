@@ -179,6 +179,36 @@ func TestPairStops(t *testing.T) {
 	})
 }
 
+// TestPairGenerations: of two bodies that are whole the newer one counts, wherever it lies; a generation that none could follow is damage.
+func TestPairGenerations(t *testing.T) {
+	for i := range 2 {
+		path := filepath.Join(tmpfs.Dir(t), "pair")
+		files := []string{path + ".0", path + ".1"}
+		if err := errors.Join(os.WriteFile(files[i], sealed(8, "newer"), 0o600), os.WriteFile(files[1-i], sealed(7, "older"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if p, body, whole, err := durable.OpenPair(path); string(body) != "newer" || whole || err != nil || p.Damage() != nil {
+			t.Errorf("newer in file %d: got %q, %v, %v", i, body, whole, err)
+		} else if err := errors.Join(p.Write([]byte("a")), p.Write([]byte("b"))); err != nil {
+			t.Error(err)
+		}
+		for _, file := range files {
+			if b, err := os.ReadFile(file); err != nil || !bytes.Equal(b, sealed(10, "b")) {
+				t.Errorf("two Writes later: got %q, %v, want generation 10", b, err)
+			}
+		}
+	}
+	for _, generation := range []uint64{0, 1<<64 - 1} {
+		path := filepath.Join(tmpfs.Dir(t), "pair")
+		if err := os.WriteFile(path+".0", sealed(generation, "x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, body, _, err := durable.OpenPair(path); body != nil || !errors.Is(err, durable.ErrDamaged) {
+			t.Errorf("generation %d: got %q, %v", generation, body, err)
+		}
+	}
+}
+
 // FuzzPair reads anything in the place of one file: it is never taken for what was written, unless its checksum says so.
 func FuzzPair(f *testing.F) {
 	path := written(f, "now")

@@ -13,5 +13,6 @@ func Areas() []Area {
 		{"update", update},
 		{"publish", published},
 		{"seal", sealed},
+		{"durable", lasting},
 	}
 }
