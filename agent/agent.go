@@ -26,13 +26,12 @@ import (
 
 // Parts are what a gateway is made of beside its configuration. Host is required; zero values of the rest mean what is usual.
 type Parts struct {
-	Host       drivers.Host
-	Log        *slog.Logger
-	RingDir    string             // see RingDir
-	Version    string             //
-	Clock      func() clock.Stamp // nil = the kernel's
-	Compactors int                // of the store; 0 = 2, negative = none (fake time)
-	Statfs     func(dir string) (free, total int64, err error)
+	Host    drivers.Host
+	Log     *slog.Logger
+	RingDir string             // see RingDir
+	Version string             //
+	Clock   func() clock.Stamp // nil = the kernel's
+	Statfs  func(dir string) (free, total int64, err error)
 	// Dial makes the uplinks' connections; nil = net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Ready is called once, when everything runs; nil = nobody waits for it.
@@ -84,12 +83,6 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 	}
 	if parts.RingDir == "" {
 		parts.RingDir = RingDir(cfg.StateDir)
-	}
-	switch {
-	case parts.Compactors == 0:
-		parts.Compactors = 2
-	case parts.Compactors < 0:
-		parts.Compactors = 0
 	}
 	a := &Agent{parts: parts, log: parts.Log, cfg: cfg, devices: map[string]*device{}, paces: map[string]rules.Interval{}, started: time.Now()}
 	a.open, a.shut = context.WithCancel(context.Background())
@@ -194,6 +187,7 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	stopStore := stage(l.line.RunStore)
 	stopPulse := stage(func(ctx context.Context) error { a.pulse(ctx, l.line); return nil })
 	stopMemory := stage(a.memory.Run)
+	stopCompact := stage(l.queue.Compact)
 	stopUplinks := a.startUplinks(base, l)
 	a.setSteady(true)
 	if a.parts.Ready != nil {
@@ -208,7 +202,7 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	}
 	a.setSteady(false)
 	a.stopReaders(stopReaders)
-	err := errors.Join(cause, stopMemory(), stopPulse(), stopJudge(), stopStore())
+	err := errors.Join(cause, stopMemory(), stopPulse(), stopJudge(), stopStore(), stopCompact())
 	if err == nil {
 		a.drain(l)
 	}

@@ -224,7 +224,7 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 	}
 	q, err := buffer.Open(buffer.Options{
 		Dir: a.cfg.StateDir, MaxBytes: int64(a.cfg.Buffer.MaxBytes), Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log, SetAside: setAside,
-		Compactors: a.parts.Compactors, Statfs: a.parts.Statfs, Version: a.parts.Version, Count: frame.Count,
+		Statfs: a.parts.Statfs, Version: a.parts.Version, Count: frame.Count,
 		Keys: sealed, Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
 	})
 	if err != nil {

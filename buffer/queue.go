@@ -3,6 +3,7 @@
 package buffer
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"slices"
@@ -30,7 +31,7 @@ type Options struct {
 	Cut func(body []byte, skip, n int) ([]byte, error)
 	// Statfs returns the free and the total bytes of the file system that holds dir; nil = the kernel's answer.
 	Statfs func(dir string) (free, total int64, err error)
-	// Compactors is how many goroutines Badger compacts with, at least 2; 0 = none, for tests in fake time (its compactors poll).
+	// Compactors is how many goroutines Badger compacts with, at least 2; 0 = none, where Compact runs.
 	Compactors int
 	Version    string // of the program; the self-test of 32-bit machines is made once for each
 	Log        *slog.Logger
@@ -226,6 +227,9 @@ func (q *Queue) Dirty() bool {
 	}
 	return len(q.requests)+len(q.hurt) > 0 || q.isStaleLocked()
 }
+
+// Compact keeps the store's reads fast and its writes going, until ctx is done; for a goroutine of its own.
+func (q *Queue) Compact(ctx context.Context) error { return q.disk.Compact(ctx) }
 
 // Close closes the store. Nothing that was Put but not committed is kept by it; the rings keep that.
 func (q *Queue) Close() error {

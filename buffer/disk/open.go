@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,19 +25,23 @@ type Options struct {
 	Dir string // the state directory; the store is in Dir/buffer
 	// Statfs returns the free and the total bytes of the file system that holds dir; nil = the kernel's answer.
 	Statfs     func(dir string) (free, total int64, err error)
-	Compactors int    // how many goroutines Badger compacts with, at least 2; 0 = none
+	Compactors int    // how many goroutines Badger compacts with, at least 2; 0 = none, where Compact runs
 	Version    string // of the program; the self-test of 32-bit machines is made once for each
 	Log        *slog.Logger
 	Keys       *seal.Keys // what readings are sealed with, and what opens them; nil = all is in the clear
 }
 
-// A Store is open. Reading is safe for concurrent use; Write, Drop, MakeSpace and Close are for one goroutine.
+// A Store is open. Reading is safe for concurrent use; Write, Drop, MakeSpace and Close are for one goroutine,
+// Compact for another one beside it.
 type Store struct {
 	o     Options
 	db    *badger.DB
 	guard guard
 	sick  bool // the last transaction failed
 	keys  atomic.Pointer[seal.Keys]
+
+	tree     sync.Mutex // held while tables are merged or dropped
+	isClosed bool       // guarded by tree
 }
 
 // Open opens the store of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
@@ -80,6 +85,9 @@ func (s *Store) SetKeys(keys *seal.Keys) { s.keys.Store(keys) }
 
 // Close closes the store.
 func (s *Store) Close() error {
+	s.tree.Lock()
+	defer s.tree.Unlock()
+	s.isClosed = true
 	var failed error
 	if err := guarded(func() { failed = s.db.Close() }); err != nil {
 		return err

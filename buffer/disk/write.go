@@ -26,7 +26,12 @@ func (s *Store) Write(set []Pair, del [][]byte) error {
 		s.sick = true
 		return err
 	}
-	s.keepSpare()
+	log := s.guard.spare
+	if s.keepSpare(); s.guard.spare != log { // a new one was begun, so there will be a table more
+		if err := s.compact(compactLate); err != nil {
+			s.o.Log.Error("merge tables of the store", "err", err)
+		}
+	}
 	return nil
 }
 
@@ -62,7 +67,7 @@ func (s *Store) mend() error {
 	if err := s.update([]Pair{{Key: key}}, nil); err != nil {
 		return fmt.Errorf("write again after a failure: %w", err)
 	}
-	if err := s.db.DropPrefix(key); err != nil {
+	if err := s.dropPrefix(key); err != nil {
 		return fmt.Errorf("begin a new log after a failure: %w", err)
 	}
 	s.sick = false
@@ -74,7 +79,7 @@ func (s *Store) Drop(prefix []byte) error {
 	if err := s.mend(); err != nil {
 		return err
 	}
-	if err := s.db.DropPrefix(prefix); err != nil {
+	if err := s.dropPrefix(prefix); err != nil {
 		return err
 	}
 	s.keepSpare()

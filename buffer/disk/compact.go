@@ -1,0 +1,59 @@
+package disk
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// compactFrom is from how many tables of level 0 on they are merged. Badger's own compactors begin at 8 and its writes wait from 16 on; its
+	// Flatten does nothing up to 8.
+	compactFrom = 9
+	// compactLate is from how many on the writer merges them itself, before writes would wait for good: where nobody runs Compact, or it is slow.
+	compactLate = 14
+	// compactEvery is how often it is looked. A memtable of 4 MB makes a table, so that seven more are written in it at 28 MB a second.
+	compactEvery = time.Second
+)
+
+// Compact merges tables as they become many, until ctx is done: that keeps reads fast and writes going. It is for one goroutine, beside the one
+// that writes. Badger's own compactors look forty times a second, which wakes an idle processor as often.
+func (s *Store) Compact(ctx context.Context) error {
+	t := time.NewTicker(compactEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			if err := s.compact(compactFrom); err != nil {
+				s.o.Log.Error("merge tables of the store", "err", err)
+			}
+		}
+	}
+}
+
+// compact merges the tables of level 0 where there are as many as from, which takes as long as the disk needs for some 40 MB. Drop and Close wait for it;
+// neither waits for a compaction itself, as Badger adds to level 0 what it flushes for them however many tables there are.
+func (s *Store) compact(from int) error {
+	s.tree.Lock()
+	defer s.tree.Unlock()
+	if s.isClosed || s.db.Levels()[0].NumTables < from {
+		return nil
+	}
+	var failed error
+	if err := guarded(func() { failed = s.db.Flatten(1) }); err != nil {
+		return fmt.Errorf("compact: %w", err)
+	}
+	if failed != nil {
+		return fmt.Errorf("compact: %w", failed)
+	}
+	return nil
+}
+
+// dropPrefix is Badger's, not beside compact: both change which tables there are.
+func (s *Store) dropPrefix(prefix []byte) error {
+	s.tree.Lock()
+	defer s.tree.Unlock()
+	return s.db.DropPrefix(prefix)
+}
