@@ -58,8 +58,16 @@ func (q *Queue) commit(c *Commit) error {
 	if w.size > disk.MaxWrite {
 		return fmt.Errorf("commit of %d bytes, at most %d", w.size, disk.MaxWrite)
 	}
+	writing := time.Now()
+	if q.o.slow != nil {
+		q.o.slow()
+	}
 	if err := q.disk.Write(w.set, w.del); err != nil {
 		return fmt.Errorf("commit records up to %d: %w", c.Position.Next, err)
+	}
+	q.card.Took(time.Since(writing))
+	if w.worn {
+		q.card.Stored()
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -79,6 +87,7 @@ type write struct {
 	epochs  map[uint32]Epoch
 	forget  []uint32           // epochs
 	away    map[string]Tallies // by uplink: what of the frames is meant for another one only
+	worn    bool               // the account of the card is in it
 
 	resealed []string // rules whose state is written only to be sealed with another key
 }
@@ -147,6 +156,11 @@ func (q *Queue) planLocked(c *Commit) *write {
 	p.Slowest = q.position.Slowest
 	position := p.Encode()
 	w.put(stored.MetaKey(stored.MetaPosition, ""), position)
+	var worn []byte
+	if w.totals.Written, worn = q.card.Store(); worn != nil {
+		w.worn = true
+		w.put(stored.MetaKey(stored.MetaWear, ""), stored.Seal(worn))
+	}
 	w.totals.Digest = q.digestLocked(w.touched) ^ stored.DigestOf(position)
 	w.put(stored.MetaKey(stored.MetaTotals, ""), w.totals.Encode())
 	return w

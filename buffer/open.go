@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/disk"
 	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/buffer/stored"
+	"github.com/tidegate-io/tidegate/buffer/wear"
 )
 
 // most32 is the largest limit of a 32-bit process, which maps all tables into its address space.
@@ -25,6 +26,9 @@ func Open(o Options) (*Queue, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if began := time.Now(); o.Boot == nil {
+		o.Boot = func() time.Duration { return time.Since(began) }
 	}
 	q, err := openStore(&o)
 	if !o.SetAside || !errors.Is(err, ErrDamaged) {
@@ -46,6 +50,12 @@ func openStore(o *Options) (*Queue, error) {
 	q := newQueue(o, d)
 	if err := q.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read store of %s: %w", o.Dir, err), d.Close())
+	}
+	if q.o.Written == nil {
+		q.o.Written = d.Written
+	}
+	if q.card, err = wear.NewCard(q.worn, q.totals.Written, o.WrittenPerDay, o.Boot, q.o.Written); err != nil {
+		o.Log.Warn("wear of the card", "err", err)
 	}
 	q.setLimit()
 	return q, nil
@@ -225,6 +235,8 @@ func (q *Queue) loadKey(key, v []byte, cursors map[string]stored.Cursor) (err er
 		if e, err = stored.ParseEpochName(name); err == nil {
 			q.epochs[e], err = stored.DecodeEpoch(v)
 		}
+	case stored.MetaWear:
+		q.worn, err = stored.Unseal("wear of the card", v)
 	case stored.MetaRule:
 		q.rules[name], err = stored.Unseal("state of rule "+name, v)
 	case stored.MetaCursor:

@@ -14,9 +14,10 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/disk"
 	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/buffer/stored"
+	"github.com/tidegate-io/tidegate/buffer/wear"
 )
 
-// Options say how a Queue is opened. All fields but SetAside, Statfs, Version, Log and Keys are required.
+// Options say how a Queue is opened. All fields but SetAside, Statfs, Version, Log, Keys, WrittenPerDay, Boot and Written are required.
 type Options struct {
 	Dir      string        // the state directory; the store is in Dir/buffer
 	MaxBytes int64         // limit of the store's frames, at least MinBytes
@@ -36,8 +37,15 @@ type Options struct {
 	Version    string // of the program; the self-test of 32-bit machines is made once for each
 	Log        *slog.Logger
 	Keys       *seal.Keys // what frames, states of rules and what is set aside are sealed with, and what opens them; nil = they are in the clear
+	// WrittenPerDay is how many bytes a day may go to the card, 0 = any; Pace says what is to be done about it.
+	WrittenPerDay int64
+	// Boot returns the boot time; nil = time since the queue was opened.
+	Boot func() time.Duration
+	// Written returns how many bytes this process has written to disk; nil = the kernel's answer, and what the file system adds.
+	Written func() uint64
 
 	sizes sizes
+	slow  func() // waits as long as the disk of a test is slow; nil = it is not
 }
 
 // sizes are those that tests make small; 0 = as they should be.
@@ -64,6 +72,7 @@ var dropOrder = [...]tidegate.Class{tidegate.ClassDebug, tidegate.ClassReading, 
 type Queue struct {
 	o     Options
 	disk  *disk.Store
+	card  *wear.Card
 	moved chan struct{} // cap 1: a cursor moved
 
 	looked  time.Time  // when Retain last fitted the limit
@@ -91,6 +100,7 @@ type Queue struct {
 	asideBy  map[seal.ID]int    // runs of records set aside, by key; more than there are where some were dropped since
 	read     uint64             // digest of the position that was read
 	apart    partition
+	worn     []byte // account of the card that was read
 }
 
 // Position returns how far the store had followed the rings as of the last commit; its Time is 0 before the first one.
@@ -230,6 +240,12 @@ func (q *Queue) Dirty() bool {
 
 // Compact keeps the store's reads fast and its writes going, until ctx is done; for a goroutine of its own.
 func (q *Queue) Compact(ctx context.Context) error { return q.disk.Compact(ctx) }
+
+// Pace returns how to write so that no more goes to the card a day than Options.WrittenPerDay.
+func (q *Queue) Pace() wear.Pace { return q.card.Pace() }
+
+// SetWrittenPerDay changes how many bytes a day may go to the card; 0 = any.
+func (q *Queue) SetWrittenPerDay(bytes int64) { q.card.SetLimit(bytes) }
 
 // Close closes the store. Nothing that was Put but not committed is kept by it; the rings keep that.
 func (q *Queue) Close() error {

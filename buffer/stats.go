@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/stored"
+	"github.com/tidegate-io/tidegate/buffer/wear"
 )
 
 // Stats is the account of the queue at one time.
@@ -19,6 +20,7 @@ type Stats struct {
 	Epoch     uint32 // ordinal of the newest epoch
 	EpochID   string
 	Failure   error // of the last commit
+	Card      wear.State
 	Segments  []SegmentStats
 	Keys      []KeyUse // what is sealed with which key, first with that of now; 0 = in the clear
 }
@@ -51,10 +53,10 @@ type SegmentStats struct {
 
 // Stats returns the account. What was Put and is not committed counts as produced.
 func (q *Queue) Stats() Stats {
-	disk := q.disk.Bytes()
+	disk, card := q.disk.Bytes(), q.card.Stand()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{Produced: q.totals.Produced, Gaps: q.totals.Gaps, Limit: q.limit, Failure: q.failure, DiskBytes: disk, Keys: q.usesLocked(q.keys)}
+	s := Stats{Produced: q.totals.Produced, Gaps: q.totals.Gaps, Limit: q.limit, Failure: q.failure, DiskBytes: disk, Keys: q.usesLocked(q.keys), Card: card}
 	for class := range q.tails {
 		t := &q.tails[class]
 		for i := range t.frames {

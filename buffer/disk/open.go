@@ -40,6 +40,8 @@ type Store struct {
 	sick  bool // the last transaction failed
 	keys  atomic.Pointer[seal.Keys]
 
+	journal journal
+
 	tree     sync.Mutex // held while tables are merged or dropped
 	isClosed bool       // guarded by tree
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -26,6 +27,11 @@ func (s *Store) Write(set []Pair, del [][]byte) error {
 		s.sick = true
 		return err
 	}
+	size := 0
+	for _, p := range set {
+		size += len(p.Key) + len(p.Value) + entryBytes
+	}
+	s.journal.note(time.Now(), size)
 	log := s.guard.spare
 	if s.keepSpare(); s.guard.spare != log { // a new one was begun, so there will be a table more
 		if err := s.compact(compactLate); err != nil {

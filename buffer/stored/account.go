@@ -50,6 +50,7 @@ type Totals struct {
 	Gaps     uint64  // declarations committed
 	Segment  uint64  // counter of the newest segment
 	Digest   uint64  // of the position and of the indexes of all segments; see Index.Digest, DigestOf
+	Written  uint64  // bytes that the processes have written to disk
 }
 
 // Encode returns the stored form of x.
@@ -59,13 +60,17 @@ func (x *Totals) Encode() []byte {
 	p.uint(x.Gaps)
 	p.uint(x.Segment)
 	p.uint(x.Digest)
+	p.uint(x.Written)
 	return p.seal()
 }
 
 // DecodeTotals is the inverse of Totals.Encode.
 func DecodeTotals(b []byte) (x Totals, err error) {
 	u := unseal("totals", b)
-	x = Totals{u.tallies(), u.uint(), u.uint(), u.uint()}
+	x = Totals{Produced: u.tallies(), Gaps: u.uint(), Segment: u.uint(), Digest: u.uint()}
+	if len(u.b) > 0 { // else a version stored it that did not count them
+		x.Written = u.uint()
+	}
 	return x, u.done()
 }
 

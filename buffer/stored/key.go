@@ -58,6 +58,7 @@ func ParseSegment(key []byte) (n Segment, err error) {
 const (
 	MetaPosition = "pos"    // a Position
 	MetaTotals   = "totals" // Totals
+	MetaWear     = "wear"   // an account of package wear
 	MetaEpoch    = "epoch"  // an Epoch; its name is the ordinal, EpochName
 	MetaRule     = "rule"   // state of the rule of that name
 	MetaCursor   = "cursor" // a Cursor of the uplink of that name

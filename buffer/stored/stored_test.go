@@ -55,10 +55,10 @@ var samples = []struct {
 	},
 	{
 		"totals",
-		Totals{Produced: Tallies{1: {1, 2}, 4: {3, 4}}, Gaps: 5, Segment: 6, Digest: 7},
+		Totals{Produced: Tallies{1: {1, 2}, 4: {3, 4}}, Gaps: 5, Segment: 6, Digest: 7, Written: 500},
 		func(v any) []byte { x := v.(Totals); return x.Encode() },
 		func(b []byte) (any, error) { return DecodeTotals(b) },
-		"010000010200000000030405060793d69677",
+		"0100000102000000000304050607f403991c5e6f",
 	},
 	{
 		"epoch",

@@ -1,0 +1,67 @@
+package disk
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// What ext4 writes beside the pages, as measured on block devices (testdata/rig/card): a transaction of its journal, which is a descriptor, the block
+// of the inode, whose times a mapped page that is written changes, and the commit. There is one in each interval of the journal in which anything is
+// written, and one for each commit that goes on to blocks of the log which were not written before.
+const (
+	journalBytes = 3 * blockSize
+	journalEvery = 5 * time.Second
+	blockSize    = 4 << 10
+	// entryBytes is what Badger adds to a key and a value in its log, about.
+	entryBytes = 32
+)
+
+// A journal is what the file system adds to what a store writes.
+type journal struct {
+	bytes atomic.Uint64
+	at    time.Time // begin of the interval
+	in    int       // bytes in the last block of the log
+}
+
+// note counts a commit of size bytes at now.
+func (j *journal) note(now time.Time, size int) {
+	j.in += size
+	isNew := j.in >= blockSize
+	j.in %= blockSize
+	if isNew || now.Sub(j.at) >= journalEvery {
+		j.at = now
+		j.bytes.Add(journalBytes)
+	}
+}
+
+// Written returns how many bytes this process has made the kernel write to the disk since it was started, and about what the file system has
+// added for this store. It is safe for concurrent use.
+func (s *Store) Written() uint64 { return written() + s.journal.bytes.Load() }
+
+// written returns what the kernel counts, what was deleted before it came to that taken off (proc_pid_io(5)); 0 where it does not say.
+func written() uint64 {
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return 0
+	}
+	return writtenOf(string(text))
+}
+
+func writtenOf(text string) uint64 {
+	var written, cancelled uint64
+	for line := range strings.Lines(text) {
+		name, number, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		n, err := strconv.ParseUint(number, 10, 64)
+		switch {
+		case err != nil:
+		case name == "write_bytes":
+			written = n
+		case name == "cancelled_write_bytes":
+			cancelled = n
+		}
+	}
+	return written - min(cancelled, written)
+}
