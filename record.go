@@ -92,7 +92,7 @@ type Gap struct {
 const (
 	CausePowerCut = "power_cut" // numbers leased but perhaps never used before the gateway stopped without warning
 	CauseOverflow = "overflow"  // the buffer was full; the oldest was dropped
-	CauseRingFull = "ring_full" // the disk did not take records in time; the newest were dropped
+	CauseRingFull = "ring_full" // the disk did not take records in time, or was to be spared; the newest were dropped
 	CauseRejected = "rejected"  // refused by the far side for good, and set aside with the reason
 	CauseDamaged  = "damaged"   // found unreadable on disk
 	CauseRestored = "restored"  // the state directory is older than the numbers already given

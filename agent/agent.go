@@ -32,6 +32,7 @@ type Parts struct {
 	Version string             //
 	Clock   func() clock.Stamp // nil = the kernel's
 	Statfs  func(dir string) (free, total int64, err error)
+	Written func() uint64 // see buffer.Options
 	// Dial makes the uplinks' connections; nil = net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Ready is called once, when everything runs; nil = nobody waits for it.

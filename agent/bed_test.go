@@ -356,7 +356,7 @@ func newBed(t testing.TB, b *broker, more ...drivers.Driver) *bed {
 	}
 	began := time.Now()
 	x.parts = agent.Parts{
-		Host: x.host, RingDir: x.rings, Version: "test", Log: slog.New(slog.DiscardHandler),
+		Host: x.host, RingDir: x.rings, Version: "test", Log: slog.New(slog.DiscardHandler), Written: func() uint64 { return 0 },
 		Clock: func() clock.Stamp {
 			now := time.Now()
 			return clock.Stamp{Wall: now.Truncate(time.Microsecond), Boot: now.Sub(began).Truncate(time.Microsecond) + time.Hour, Synced: true}

@@ -26,6 +26,8 @@ var conditions = []condition{
 	{"store_waits", "error", "the store cannot be opened yet; readings wait in memory", "free space on the disk that holds the state directory", ""},
 	{"buffer_key", "error", "the buffer is sealed with a key that is not there; readings wait in memory, and rules are not judged", "put the key where the detail says, or name the file that has it at buffer.key or buffer.old_keys; nothing on the disk is lost meanwhile", ""},
 	{"store_damaged", "error", "the buffer was damaged and is set aside; what was not delivered is declared as a gap", "look for the cause (dmesg, a worn-out card); keep the directory named in the detail if its readings matter, else delete it", ""},
+	{"card_wear", "warning", "more would be written to the card a day than buffer.written_per_day allows; less is kept", "look at the detail; lengthen buffer.sync, read less often, let rules filter what does not change, or raise buffer.written_per_day", ""},
+	{"card_slow", "warning", "the card has become slow for days, as cards do before they fail", "look at the detail; replace the card soon, and see dmesg for errors of it", "store_failed"},
 	{"rings_volatile", "warning", "readings are not safe against a crash of the process until they are on disk", "give the service a directory on tmpfs (RuntimeDirectory=tidegate in the unit, or /dev/shm)", ""},
 	{"limit_shrunk", "warning", "the file system is smaller than buffer.max_bytes needs", "lower buffer.max_bytes or move state_dir to a larger disk", "disk_full"},
 	{"dropped", "warning", "readings were dropped and declared as a gap in the last hour", "find out why the uplink or the disk was down for so long, or raise buffer.max_bytes", ""},

@@ -82,5 +82,6 @@ func (a *Agent) changeBuffer(l *opened, next *config.Config, all bool) error {
 		return nil
 	}
 	a.sync.Store(int64(next.Buffer.Sync))
+	l.queue.SetWrittenPerDay(int64(next.Buffer.WrittenPerDay))
 	return l.queue.SetLimits(int64(next.Buffer.MaxBytes), time.Duration(next.Buffer.Keep))
 }

@@ -141,6 +141,7 @@ func (a *Agent) queueStatus(s *status.Status, cfg *config.Config, l *opened, ups
 	s.Queue = queueOf(&q)
 	most := int64(cfg.Buffer.MaxBytes)
 	a.board.set("limit_shrunk", "", q.Limit < most, fmt.Sprintf("%d bytes of %d can be used", q.Limit, most))
+	a.cardStatus(&q.Card)
 	bad := l.queue.BadStores()
 	a.board.set("store_damaged", "", len(bad) > 0, strings.Join(bad, " "))
 	addCursors(s, &q, now, counts)
@@ -167,7 +168,12 @@ func (a *Agent) queueStatus(s *status.Status, cfg *config.Config, l *opened, ups
 
 // queueOf returns what the queue takes, and for what.
 func queueOf(q *buffer.Stats) status.Queue {
-	s := status.Queue{DiskBytes: q.DiskBytes, Gaps: q.Gaps, LimitBytes: q.Limit, KeptBytes: q.Bytes}
+	card := &q.Card
+	s := status.Queue{
+		DiskBytes: q.DiskBytes, Gaps: q.Gaps, LimitBytes: q.Limit, KeptBytes: q.Bytes,
+		WrittenPerDayBytes: card.LastDay, WrittenProjectedBytes: card.Projected, WrittenLimitBytes: card.Limit,
+		CommitP50S: card.Trend.Median.Seconds(), CommitP99S: card.Trend.P99.Seconds(),
+	}
 	if len(q.Cursors) > 0 {
 		s.Bytes = waiting(q, &q.Cursors[0])
 		s.KeptBytes -= s.Bytes

@@ -23,6 +23,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
+	"github.com/tidegate-io/tidegate/buffer/wear"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
 
@@ -225,6 +226,7 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 	q, err := buffer.Open(buffer.Options{
 		Dir: a.cfg.StateDir, MaxBytes: int64(a.cfg.Buffer.MaxBytes), Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log, SetAside: setAside,
 		Statfs: a.parts.Statfs, Version: a.parts.Version, Count: frame.Count,
+		WrittenPerDay: int64(a.cfg.Buffer.WrittenPerDay), Written: a.parts.Written, Boot: func() time.Duration { return a.parts.Clock().Boot },
 		Keys: sealed, Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
 	})
 	if err != nil {
@@ -286,6 +288,9 @@ func (a *Agent) whenRoom(ctx context.Context, open func() error) error {
 // atMost bounds the readings that a power cut can have cost: what came in during `sync` and two commits, at the highest rate known.
 func (a *Agent) atMost(p *buffer.Position) uint64 {
 	window := a.cfg.Buffer.Sync + 2*p.Slowest + 2*time.Second
+	if a.cfg.Buffer.WrittenPerDay > 0 { // commits may be further apart, and what was dropped waits to be declared
+		window += wear.MaxSync + line.SpareGap
+	}
 	rate := max(float64(p.Rate), a.nominalRate())
 	return uint64(rate*window.Seconds()) + 1
 }

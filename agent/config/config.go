@@ -111,6 +111,8 @@ type Buffer struct {
 	Keep     Span          `yaml:"keep" doc:"how long delivered readings are kept while there is space, for replay and plots"`
 	Key      string        `yaml:"key" doc:"what readings are sealed with on disk: file with 32 random bytes, not readable by others, or credential:NAME of systemd; not set = they lie there in the clear"`
 	OldKeys  []string      `yaml:"old_keys" doc:"keys that still open what was sealed with them, until nothing of that is left (tidegate queue status)"`
+	// WrittenPerDay is 0 where it is not set.
+	WrittenPerDay Size `yaml:"written_per_day" check:"min=256MB" doc:"how much a day may be written to the card, 256MB or more; beyond it commits are up to 5 s apart, then readings are thinned, at last dropped and declared, alarms never; not set = as much as there is"`
 }
 
 // Uplink is one far side.

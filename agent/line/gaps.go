@@ -37,6 +37,9 @@ func (j *judge) addGaps(e *entry, next uint64, d1, d2 box.Drops) uint64 {
 }
 
 func (j *judge) pendingOf(d1, d2 box.Drops) buffer.Drops {
+	if s := &j.sparing; s.drops && !s.ends && j.clock().Boot-s.since < SpareGap {
+		return buffer.Drops{} // more will come that is declared with it
+	}
 	return buffer.Drops{
 		Reads:    d1.Reads - j.drops1.Reads + d2.Reads - j.drops2.Reads,
 		Readings: d1.Readings - j.drops1.Readings + d2.Readings - j.drops2.Readings,

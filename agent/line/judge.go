@@ -59,6 +59,7 @@ type judge struct {
 	looked   atomic.Uint64        // readings that went by the rules, all in all
 	lateOf   uint64               // those of rules that late has
 	owed     owed                 // what snapshots gave out, until entries hold it
+	sparing  sparing
 
 	mu     sync.Mutex // guards asked, wants, stands and counts
 	asked  []buffer.Declaration
@@ -214,7 +215,7 @@ func (j *judge) take(payload []byte, next box.Place) error {
 		}
 		kept = append(kept, behind...)
 	}
-	kept = j.repay(tidegate.Class(payload[0]), kept)
+	kept = j.spare(j.repay(tidegate.Class(payload[0]), kept), next)
 	j.kept = kept
 	if n := j.rules.Late(); n != j.lateOf {
 		j.late.Add(n - j.lateOf)
@@ -223,8 +224,10 @@ func (j *judge) take(payload []byte, next box.Place) error {
 	if len(j.cleared) > 0 {
 		alarms = append(j.cleared, alarms...)
 	}
-	if err := j.put(kept, alarms, next); err != nil {
-		return err
+	if len(kept)+len(alarms) > 0 || !j.sparing.drops { // what was dropped makes no entry: it would be a commit
+		if err := j.put(kept, alarms, next); err != nil {
+			return err
+		}
 	}
 	for _, a := range actions {
 		j.act(a)
@@ -249,6 +252,7 @@ func (j *judge) waits() bool {
 // settle is the end of an orderly stop, when judge and store run no more: what found no room in ring 2 is declared now that there
 // is some, and committed.
 func settle(j *judge, s *store) error {
+	j.sparing.ends = true
 	for range 3 {
 		if err := s.finish(); err != nil {
 			return err
@@ -316,6 +320,7 @@ func (j *judge) published(e *entry, d1, d2 box.Drops) {
 	}
 	if e.drops2 != j.drops2 {
 		j.judged.Declared(d2)
+		j.sparing.drops = false
 	}
 	j.drops1, j.drops2 = e.drops1, e.drops2
 	j.carried()

@@ -152,10 +152,11 @@ func (l *Line) join(p *plan, f *facts) error {
 		read: l.o.Rings.Read, judged: l.o.Rings.Judged, numbers: l.numbers, rules: l.o.Rules, queue: l.o.Queue, clock: l.o.Clock,
 		log: l.o.Log, dec: dec1, act: l.o.Act, pace: l.o.Pace, input: p.input, drops1: p.drops1, drops2: p.drops2, declared: p.declared,
 		epochs: l.o.Queue.Epochs(), wake: make(chan struct{}, 1), beat: &l.judged, urgent: func() { signal(urgent) },
+		sparing: sparing{pace: l.o.Queue.Pace},
 	}
 	l.store = &store{
 		judged: l.o.Rings.Judged, disk: l.o.Queue, numbers: l.numbers, declare: l.judge.ask, room: l.judge.signal, moved: l.o.Queue.Moved(),
-		urgent: urgent, sync: l.o.Sync, clock: l.o.Clock, log: l.o.Log, trouble: l.o.Trouble, enc: enc, dec: dec2,
+		urgent: urgent, sync: l.o.Sync, pace: l.o.Queue.Pace, clock: l.o.Clock, log: l.o.Log, trouble: l.o.Trouble, enc: enc, dec: dec2,
 		pos: p.position(f.pos, l.o.Rings, l.o.State), beat: &l.stored, pulse: make(chan struct{}, 1),
 	}
 	now := time.Now().UnixNano()

@@ -19,6 +19,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
+	"github.com/tidegate-io/tidegate/buffer/wear"
 	"github.com/tidegate-io/tidegate/rules"
 	"github.com/tidegate-io/tidegate/rules/lang"
 	"github.com/tidegate-io/tidegate/sync/wire"
@@ -402,6 +403,7 @@ func (w *world) apply(p *plan, entries []found) {
 		read: w.rings.Read, judged: w.rings.Judged, numbers: w.n, rules: set, queue: w.disk, act: func(rules.Action) { w.burn() },
 		urgent: w.burn, clock: w.clock, log: slog.New(slog.DiscardHandler), beat: new(atomic.Int64), dec: dec1, input: p.input,
 		drops1: p.drops1, drops2: p.drops2, declared: p.declared, epochs: w.disk.Epochs(), wake: make(chan struct{}, 1),
+		sparing: sparing{pace: func() wear.Pace { return wear.Pace{} }},
 	}
 	w.j.adopt(out)
 	w.s = &store{

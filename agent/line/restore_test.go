@@ -13,6 +13,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/buffer/wear"
 	"github.com/tidegate-io/tidegate/rules"
 	"github.com/tidegate-io/tidegate/rules/filter"
 	"github.com/tidegate-io/tidegate/rules/hold"
@@ -50,7 +51,8 @@ func owing(t *testing.T) (j *judge, log *bytes.Buffer, held func() (recs []tideg
 		rules: none,
 		read:  rings.Read, judged: rings.Judged, numbers: &numbers{next: 1, end: 1 << 30}, queue: nowhere{}, epochs: map[uint32]buffer.Epoch{},
 		log: slog.New(slog.NewTextHandler(log, nil)), clock: func() clock.Stamp { return clock.Stamp{} }, urgent: func() {}, wake: make(chan struct{}, 1),
-		ledger: ledger{now: Counts{Filtered: 150_000, Thinned: 50_000}},
+		sparing: sparing{pace: func() wear.Pace { return wear.Pace{} }},
+		ledger:  ledger{now: Counts{Filtered: 150_000, Thinned: 50_000}},
 	}
 	held = func() (recs []tidegate.Record, now Counts) {
 		for at := rings.Judged.Tail(); ; {

@@ -12,6 +12,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/buffer"
+	"github.com/tidegate-io/tidegate/buffer/wear"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
 )
 
@@ -47,7 +48,8 @@ type store struct {
 	room    func()                     // tells the judge that ring 2 has room again
 	moved   <-chan struct{}            // a cursor moved
 	urgent  <-chan struct{}
-	sync    *atomic.Int64 // nanoseconds; changes at a reload
+	sync    *atomic.Int64    // nanoseconds; changes at a reload
+	pace    func() wear.Pace // how to spare the card
 	clock   func() clock.Stamp
 	log     *slog.Logger
 	trouble func(error)   // told of every commit: nil = it went well
@@ -105,11 +107,14 @@ func (s *store) run(ctx context.Context) error {
 			failed = s.commitAll()
 			armed = arm(timer, armed, failed, s)
 		case !armed && (waits || s.disk.Dirty()):
-			timer.Reset(time.Duration(s.sync.Load()))
+			timer.Reset(s.rest())
 			armed = true
 		}
 	}
 }
+
+// rest returns how long what waits may wait for its commit.
+func (s *store) rest() time.Duration { return max(time.Duration(s.sync.Load()), s.pace().Sync) }
 
 // arm sets the timer after a commit: for the next try where it failed, else it is off until something waits.
 func arm(timer *time.Timer, armed bool, failed error, s *store) bool {
@@ -123,7 +128,7 @@ func arm(timer *time.Timer, armed bool, failed error, s *store) bool {
 	case failed != nil:
 		timer.Reset(retryCommit)
 	case s.judged.Head() != s.pos.Ring || s.disk.Dirty():
-		timer.Reset(time.Duration(s.sync.Load()))
+		timer.Reset(s.rest())
 	default:
 		return false
 	}

@@ -70,6 +70,14 @@ type Queue struct {
 	LimitBytes int64   `json:"limit_bytes"`
 	KeptBytes  int64   `json:"kept_bytes"`     // of what is stored beside: delivered and kept for a while, or set aside
 	Keys       []Key   `json:"keys,omitempty"` // what is sealed with which key; none where nothing is
+	// What the process wrote to disk in the last 24 hours of boot time, what a day at the rate of the last quarter of an hour comes to, and what it may be; 0 =
+	// not known yet, no limit.
+	WrittenPerDayBytes    int64 `json:"written_per_day_bytes"`
+	WrittenProjectedBytes int64 `json:"written_projected_bytes"`
+	WrittenLimitBytes     int64 `json:"written_limit_bytes"`
+	// Commits of the day under way.
+	CommitP50S float64 `json:"commit_p50_s"`
+	CommitP99S float64 `json:"commit_p99_s"`
 }
 
 // A Key is what the store holds that is sealed with one key.

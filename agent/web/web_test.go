@@ -64,7 +64,7 @@ func sampleStatus() status.Status {
 	return status.Status{
 		Gateway: "gw-plant-7", Epoch: "00112233aabbccdd", Version: "v1.2.3", UptimeS: 7384.5, Time: t0,
 		Clock: status.Clock{Synced: true, Source: "kernel", OffsetS: 0.0012}, Link: down,
-		Queue:     status.Queue{Records: 75, Readings: 300, Bytes: 3000, KeptBytes: 70000, DiskBytes: 12603392, OldestAgeS: 301.5, Gaps: 2, LimitBytes: 512000000},
+		Queue:     status.Queue{Records: 75, Readings: 300, Bytes: 3000, KeptBytes: 70000, DiskBytes: 12603392, OldestAgeS: 301.5, Gaps: 2, LimitBytes: 512000000, WrittenPerDayBytes: 271_000_000, WrittenProjectedBytes: 540_000_000, WrittenLimitBytes: 1_000_000_000, CommitP50S: 0.025, CommitP99S: 0.3},
 		Delivered: status.Delivered{Records: 3000, Readings: 12000, Bytes: 99999}, NextRecord: 3088, ConfirmedRecord: 3012, RulesLate: 3,
 		Devices: []status.Device{
 			{

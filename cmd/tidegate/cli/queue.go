@@ -101,6 +101,7 @@ func queueStatus(o *options, asJSON bool) error {
 		fmt.Fprintf(w, "queue\t%d readings in %d records\t%d bytes on disk, limit %d, oldest %s, %d gaps\n", s.Queue.Readings, s.Queue.Records,
 			s.Queue.DiskBytes, s.Queue.LimitBytes, time.Duration(s.Queue.OldestAgeS*1e9).Round(time.Second), s.Queue.Gaps)
 		told.Keys(w, &s)
+		told.Card(w, &s.Queue)
 		told.Accounts(w, &s)
 		err = w.Flush()
 	}

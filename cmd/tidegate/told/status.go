@@ -96,3 +96,15 @@ func Accounts(w io.Writer, s *status.Status) {
 		fmt.Fprintln(w)
 	}
 }
+
+// Card writes what goes to the disk, and how long it takes.
+func Card(w io.Writer, q *status.Queue) {
+	fmt.Fprintf(w, "card\t%d bytes written in 24 h", q.WrittenPerDayBytes)
+	if q.WrittenProjectedBytes > 0 {
+		fmt.Fprintf(w, ", %d a day at the rate of now", q.WrittenProjectedBytes)
+	}
+	if q.WrittenLimitBytes > 0 {
+		fmt.Fprintf(w, ", limit %d", q.WrittenLimitBytes)
+	}
+	fmt.Fprintf(w, "\tcommits take %.4g s, one in a hundred %.4g s\n", q.CommitP50S, q.CommitP99S)
+}
