@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -141,4 +142,28 @@ func (d *Disk) Fill() (free func()) {
 			d.t.Fatal(err)
 		}
 	}
+}
+
+// Written returns how many bytes the block device was made to write so far, journal included.
+func (d *Disk) Written() int64 {
+	d.t.Helper()
+	st, err := os.Stat(d.Mount)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	dev := st.Sys().(*syscall.Stat_t).Dev
+	path := fmt.Sprintf("/sys/dev/block/%d:%d/stat", dev>>8&0xfff, dev&0xff|dev>>12&0xfff00)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	f := strings.Fields(string(text)) // kernel: Documentation/block/stat.rst
+	if len(f) < 7 {
+		d.t.Fatalf("%s: %d fields, want 7 or more", path, len(f))
+	}
+	sectors, err := strconv.ParseInt(f[6], 10, 64)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return sectors * 512
 }

@@ -14,5 +14,6 @@ func Areas() []Area {
 		{"publish", published},
 		{"seal", sealed},
 		{"durable", lasting},
+		{"card", spared},
 	}
 }
