@@ -154,7 +154,7 @@ fuzz: ## fuzz each target (FUZZTIME=10m)
 	.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: deps ## compare with Telegraf on the same work, write BENCHMARKS.md: 65 minutes, needs root
+bench: deps ## compare with Telegraf on the same work, write BENCHMARKS.md: 95 minutes, needs root
 	cd testdata/rig/bench && go build -o ../../../bin/bench .
 	bin/bench $(BENCH)
 

@@ -31,6 +31,12 @@ type plan struct {
 	judgeRuns    int           // of rules beside Starlark, for each size of records
 	judgeSeconds int           // of the stream that is judged
 	benchTime    time.Duration // of each of rules' own benchmarks
+
+	bufferWarm    time.Duration // longer than the kernel and the journal hold back what the start wrote
+	bufferMeasure time.Duration // of the slow flows
+	still         time.Duration // of the gateway without devices
+	busy, busy386 time.Duration // of the fast flow
+	storeBytes    int64         // of the store that is opened
 }
 
 func main() {
@@ -49,6 +55,10 @@ func run() error {
 			return judgeMain(os.Args[2:])
 		case "gateway":
 			os.Exit(runGateway(os.Args[2:]))
+		case "fill":
+			return fillMain(os.Args[2:])
+		case "open":
+			return openMain(os.Args[2:])
 		}
 	}
 	seconds := flag.Int("seconds", 120, "length of the measured phase")
@@ -57,16 +67,19 @@ func run() error {
 	seed := flag.Uint64("seed", 0, "seed of the slave's values; 0 = from the clock")
 	root := flag.String("root", ".", "tidegate's tree")
 	out := flag.String("out", "", "file to write; empty = BENCHMARKS.md in the tree, standard output with -short")
-	only := flag.String("only", "", "telegraf or tidegate: run this side only and print its figures; idle or rules: measure this part only and put it into the report")
+	only := flag.String("only", "", "telegraf or tidegate: run this side only and print its figures; idle, rules or buffer: measure this part only and put it into the report")
 	flag.Parse()
 	p := plan{
 		seed: *seed, runs: *runs, only: *only, warm: 30 * time.Second, measure: time.Duration(*seconds) * time.Second, outage: 60 * time.Second,
 		kill: 30 * time.Second, after: 40 * time.Second, catchUp: 180 * time.Second,
 		idleRuns: 2, judgeRuns: 5, judgeSeconds: 3600, benchTime: 2 * time.Second,
+		bufferWarm: 100 * time.Second, bufferMeasure: 10 * time.Minute, still: 10 * time.Minute, busy: 10 * time.Minute, busy386: 2 * time.Minute,
+		storeBytes: storeBytes,
 	}
 	if *short {
 		p.runs, p.warm, p.measure, p.outage, p.kill, p.after, p.catchUp = 1, 5*time.Second, 15*time.Second, 15*time.Second, 5*time.Second, 15*time.Second, 60*time.Second
 		p.idleRuns, p.judgeRuns, p.judgeSeconds, p.benchTime = 1, 1, 600, 300*time.Millisecond
+		p.bufferMeasure, p.still, p.busy, p.busy386, p.storeBytes = 60*time.Second, 60*time.Second, 20*time.Second, 20*time.Second, storeBytes/4
 	}
 	if p.seed == 0 {
 		p.seed = uint64(time.Now().Unix())
@@ -105,6 +118,9 @@ func bench(ctx context.Context, root string, p plan) (string, error) {
 	if p.only == onlyRules {
 		return judged(ctx, root, p, work)
 	}
+	if p.only == onlyBuffer {
+		return buffered(ctx, root, p, work)
+	}
 	sides, err := build(ctx, root, work, p.only)
 	if err != nil {
 		return "", err
@@ -142,7 +158,11 @@ func bench(ctx context.Context, root string, p plan) (string, error) {
 		return "", err
 	}
 	text = withPart(text, part)
-	part, err = judged(ctx, root, p, work)
+	if part, err = judged(ctx, root, p, work); err != nil {
+		return "", err
+	}
+	text = withPart(text, part)
+	part, err = buffered(ctx, root, p, work)
 	return withPart(text, part), err
 }
 

@@ -89,6 +89,7 @@ type program struct {
 
 	mu   sync.Mutex // guards what follows
 	mem  int64      // most bytes of RssAnon + RssShmem since the last reset
+	anon int64      // and of RssAnon
 	hwm  int64      // VmHWM, bytes
 	quit chan struct{}
 }
@@ -127,13 +128,13 @@ func (p *program) watch() {
 			return
 		case <-t.C:
 		}
-		var mem, hwm int64
+		var anon, shm, hwm int64
 		for _, pid := range tree(p.cmd.Process.Pid) {
-			m, h := memory(pid)
-			mem, hwm = mem+m, hwm+h
+			a, s, h := memory(pid)
+			anon, shm, hwm = anon+a, shm+s, hwm+h
 		}
 		p.mu.Lock()
-		p.mem, p.hwm = max(p.mem, mem), max(p.hwm, hwm)
+		p.mem, p.anon, p.hwm = max(p.mem, anon+shm), max(p.anon, anon), max(p.hwm, hwm)
 		p.mu.Unlock()
 	}
 }
@@ -142,8 +143,15 @@ func (p *program) watch() {
 func (p *program) memoryPeak() (mem, hwm int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	mem, p.mem = p.mem, 0
+	mem, p.mem, p.anon = p.mem, 0, 0
 	return mem, p.hwm
+}
+
+// anonPeak returns the most RssAnon since memoryPeak was called last, in bytes.
+func (p *program) anonPeak() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.anon
 }
 
 // alive returns an error when the program has ended.
@@ -188,11 +196,11 @@ func tree(pid int) []int {
 	return all
 }
 
-// memory returns RssAnon + RssShmem and VmHWM of pid in bytes, zero when it is gone.
-func memory(pid int) (mem, hwm int64) {
+// memory returns RssAnon, RssShmem and VmHWM of pid in bytes, zero when it is gone.
+func memory(pid int) (anon, shm, hwm int64) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, 0
+		return 0, 0, 0
 	}
 	defer f.Close()
 	for s := bufio.NewScanner(f); s.Scan(); {
@@ -202,13 +210,15 @@ func memory(pid int) (mem, hwm int64) {
 			continue
 		}
 		switch name {
-		case "RssAnon", "RssShmem":
-			mem += kb << 10
+		case "RssAnon":
+			anon = kb << 10
+		case "RssShmem":
+			shm = kb << 10
 		case "VmHWM":
 			hwm = kb << 10
 		}
 	}
-	return mem, hwm
+	return anon, shm, hwm
 }
 
 // usage returns the processor time of pid and its children, ended ones included, and the bytes it made the kernel write to disks.

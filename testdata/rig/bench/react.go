@@ -129,10 +129,10 @@ func (d *reactDevice) Close() error {
 	return os.WriteFile(d.file, d.times, 0o644)
 }
 
-// runGateway is the gateway's program with reactDriver; args are those of tidegate.
+// runGateway is the gateway's program with the drivers of this bench; args are those of tidegate.
 func runGateway(args []string) int {
 	os.Args = append([]string{"tidegate"}, args...)
-	return cli.Main([]drivers.Driver{reactDriver}, cli.Build{Version: "bench", Commit: "unknown"})
+	return cli.Main([]drivers.Driver{loadDriver, reactDriver}, cli.Build{Version: "bench", Commit: "unknown"})
 }
 
 // reactConfiguration is 50 devices of 40 registers, and two rules for each: one that drives its output, one over a window.

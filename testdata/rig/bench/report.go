@@ -142,7 +142,7 @@ func origin(ctx context.Context, root string, p plan) (string, error) {
 }
 
 // isPart reports whether the value of -only is a part of the report.
-func isPart(only string) bool { return only == onlyIdle || only == onlyRules }
+func isPart(only string) bool { return only == onlyIdle || only == onlyRules || only == onlyBuffer }
 
 // withPart returns the report text with part in place of what it has under the same heading, or else at its end.
 func withPart(text, part string) string {

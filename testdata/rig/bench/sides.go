@@ -66,7 +66,7 @@ func build(ctx context.Context, root, dir, only string) ([]side, error) {
 		sides = append(sides, s)
 	}
 	if len(sides) == 0 {
-		return nil, fmt.Errorf("there is no %q; there are telegraf, tidegate, %s and %s", only, onlyIdle, onlyRules)
+		return nil, fmt.Errorf("there is no %q; there are telegraf, tidegate, %s, %s and %s", only, onlyIdle, onlyRules, onlyBuffer)
 	}
 	return sides, nil
 }
