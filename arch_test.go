@@ -141,7 +141,7 @@ func TestJudgeSees(t *testing.T) {
 		},
 		"import of exec": {
 			"drivers/fan/more.go", "package fan\n\nimport _ \"os/exec\"\n",
-			[]string{"drivers/fan/more.go:3: drivers/fan imports os/exec, the door of which is cmd/tidegate/demo, cmd/tidegate/releases, drivers/external (fixed argument vectors only, never a shell; demo runs its gateway and receiver, releases this very program once more)"},
+			[]string{"drivers/fan/more.go:3: drivers/fan imports os/exec, the door of which is buffer/salvage, cmd/tidegate/demo, cmd/tidegate/releases, drivers/external (fixed argument vectors only, never a shell; demo runs its gateway and receiver, releases this very program once more)"},
 		},
 		"reach through another package": {
 			"sync/wire/more.go", "package wire\n\nimport _ \"net/http\"\n",

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -33,6 +34,8 @@ type Parts struct {
 	Clock   func() clock.Stamp // nil = the kernel's
 	Statfs  func(dir string) (free, total int64, err error)
 	Written func() uint64 // see buffer.Options
+	// Salvage returns what can be read of the damaged store in dir, see buffer/salvage; nil = nothing is brought over from it.
+	Salvage func(dir string) (io.ReadCloser, error)
 	// Dial makes the uplinks' connections; nil = net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Ready is called once, when everything runs; nil = nobody waits for it.

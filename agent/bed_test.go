@@ -1,10 +1,12 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -26,6 +28,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/buffer/salvage"
 	"github.com/tidegate-io/tidegate/drivers"
 	"github.com/tidegate-io/tidegate/drivers/drivertest"
 	"github.com/tidegate-io/tidegate/drivers/modbus"
@@ -361,7 +364,8 @@ func newBed(t testing.TB, b *broker, more ...drivers.Driver) *bed {
 			now := time.Now()
 			return clock.Stamp{Wall: now.Truncate(time.Microsecond), Boot: now.Sub(began).Truncate(time.Microsecond) + time.Hour, Synced: true}
 		},
-		Statfs: func(string) (free, total int64, err error) { return 100 << 30, 200 << 30, nil },
+		Statfs:  func(string) (free, total int64, err error) { return 100 << 30, 200 << 30, nil },
+		Salvage: salvaged,
 	}
 	if os.Getenv("AGENT_LOG") != "" { // for whoever looks for the cause of a failure
 		x.parts.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -370,6 +374,13 @@ func newBed(t testing.TB, b *broker, more ...drivers.Driver) *bed {
 		x.parts.Dial = b.dial
 	}
 	return x
+}
+
+// salvaged reads a damaged store in this process.
+func salvaged(dir string) (io.ReadCloser, error) {
+	var b bytes.Buffer
+	err := salvage.Write(dir, &b)
+	return io.NopCloser(&b), err
 }
 
 // load returns the configuration of text, behind gateway.id and state_dir.

@@ -227,7 +227,7 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 		Dir: a.cfg.StateDir, MaxBytes: int64(a.cfg.Buffer.MaxBytes), Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log, SetAside: setAside,
 		Statfs: a.parts.Statfs, Version: a.parts.Version, Count: frame.Count,
 		WrittenPerDay: int64(a.cfg.Buffer.WrittenPerDay), Written: a.parts.Written, Boot: func() time.Duration { return a.parts.Clock().Boot },
-		Keys: sealed, Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
+		Keys: sealed, Salvage: a.parts.Salvage, Epochs: l.epochs(), Coarse: l.coarse(), Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
 	})
 	if err != nil {
 		err = fmt.Errorf("%w%s", err, remedy(err))
@@ -238,6 +238,25 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 	}
 	l.queue = q
 	return nil
+}
+
+// epochs returns the epochs that the lease knows, by ordinal.
+func (l *opened) epochs() map[uint32]buffer.Epoch {
+	if l.lease == nil || l.lease.Last().EpochID == "" {
+		return nil
+	}
+	last := l.lease.Last()
+	return map[uint32]buffer.Epoch{last.Epoch: {ID: last.EpochID, Start: last.Start}}
+}
+
+// coarse returns where the lease has the uplinks.
+func (l *opened) coarse() (out []buffer.CoarseCursor) {
+	if l.lease != nil {
+		for _, c := range l.lease.Last().Cursors {
+			out = append(out, buffer.CoarseCursor(c))
+		}
+	}
+	return out
 }
 
 // cut returns n records of body after skip as rows.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/disk"
+	"github.com/tidegate-io/tidegate/buffer/salvage"
 	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 	"github.com/tidegate-io/tidegate/buffer/wear"
@@ -34,12 +35,25 @@ func Open(o Options) (*Queue, error) {
 	if !o.SetAside || !errors.Is(err, ErrDamaged) {
 		return q, err
 	}
-	to, failed := disk.SetAside(o.Dir, o.Log)
+	to, failed := disk.SetAside(o.Dir, o.MaxBytes, o.Log)
 	if failed != nil {
 		return nil, errors.Join(err, failed)
 	}
 	o.Log.Error("store is damaged: it was set aside, and a new one is made", "err", err, "path", to)
 	return openStore(&o)
+}
+
+// salvage brings what can be read of stores that were set aside into the new one.
+func (q *Queue) salvage() error {
+	if q.o.Salvage == nil || !q.o.SetAside {
+		return nil
+	}
+	found, err := salvage.All(q.o.Dir, q.o.Salvage, salvage.Options{Store: q.disk, Segment: q.segmentSize(), Share: q.shareOut, Epochs: q.o.Epochs, Keys: q.o.Keys}, q.o.Log)
+	for e, x := range found.Epochs {
+		q.epochs[e], q.dirty[e] = x, true
+	}
+	q.salvaged = found.Cursors
+	return err
 }
 
 func openStore(o *Options) (*Queue, error) {
@@ -48,6 +62,9 @@ func openStore(o *Options) (*Queue, error) {
 		return nil, err
 	}
 	q := newQueue(o, d)
+	if err := q.salvage(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	if err := q.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read store of %s: %w", o.Dir, err), d.Close())
 	}
@@ -149,6 +166,9 @@ func (q *Queue) load() error {
 	for _, name := range q.o.Uplinks {
 		st, known := cursors[name]
 		delete(cursors, name)
+		if !known {
+			q.continueCursor(name, &st)
+		}
 		if err := q.loadCursor(name, &st, known); err != nil {
 			return err
 		}
@@ -162,6 +182,22 @@ func (q *Queue) load() error {
 		q.unmark = append(q.unmark, stored.MetaKey(stored.MetaCursor, name))
 	}
 	return nil
+}
+
+// continueCursor puts a cursor of a new store where the damaged one's was, or where the lease has it, with a new account.
+func (q *Queue) continueCursor(name string, st *stored.Cursor) {
+	if old, ok := q.salvaged[name]; ok {
+		st.Done, st.Acked = old.Done, old.Acked
+		return
+	}
+	st.Done = map[stored.Stream]tidegate.Ranges{}
+	for _, c := range q.o.Coarse {
+		for class := range q.segments {
+			if c.Uplink == name && c.Number > 0 && len(q.segments[class]) > 0 {
+				st.Done[stored.Stream{Class: tidegate.Class(class), Epoch: c.Epoch}] = tidegate.Ranges{{First: 1, Last: c.Number}}
+			}
+		}
+	}
 }
 
 func (q *Queue) loadCursor(name string, st *stored.Cursor, known bool) error {

@@ -4,6 +4,7 @@ package buffer
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -17,13 +18,17 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/wear"
 )
 
-// Options say how a Queue is opened. All fields but SetAside, Statfs, Version, Log, Keys, WrittenPerDay, Boot and Written are required.
+// Options say how a Queue is opened. All fields but SetAside, Salvage, Epochs, Coarse, Statfs, Version, Log, Keys, WrittenPerDay, Boot and Written are required.
 type Options struct {
 	Dir      string        // the state directory; the store is in Dir/buffer
 	MaxBytes int64         // limit of the store's frames, at least MinBytes
 	Keep     time.Duration // how long delivered records stay while there is room
 	Uplinks  []string      // names of the uplinks, each of which gets a cursor
 	SetAside bool          // a damaged store gives way to a new one: for who declares what was in it
+	// Salvage returns what salvage.Write makes of the store in dir, see salvage.Child; nil = nothing is brought over from a damaged store.
+	Salvage func(dir string) (io.ReadCloser, error)
+	Epochs  map[uint32]Epoch // those that the lease knows, for what is salvaged
+	Coarse  []CoarseCursor   // those of the lease, for a store that knows of none
 	// Count returns how many readings stand in n records of body after skip records.
 	Count func(body []byte, skip, n int) (int, error)
 	// Each calls f with every record of body: the only uplink it is meant for, "" = all, and its readings. It is called for frames that are Apart.
@@ -100,7 +105,8 @@ type Queue struct {
 	asideBy  map[seal.ID]int    // runs of records set aside, by key; more than there are where some were dropped since
 	read     uint64             // digest of the position that was read
 	apart    partition
-	worn     []byte // account of the card that was read
+	worn     []byte                   // account of the card that was read
+	salvaged map[string]stored.Cursor // of damaged stores, by uplink; for the start
 }
 
 // Position returns how far the store had followed the rings as of the last commit; its Time is 0 before the first one.

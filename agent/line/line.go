@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/past"
@@ -73,6 +74,14 @@ func (l *Line) facts() (*facts, error) {
 		lease: l.o.Last, leased: l.o.Leased, pos: pos, epochs: l.o.Queue.Epochs(), kept: l.o.Rings.Kept, pair: ring2.Pair(),
 		tail: ring2.Tail(), head: ring2.Head(), input: l.o.Rings.Read.Tail(), lost: ring2.Dropped().Input,
 		atMost: l.o.AtMost(&pos), perRecord: l.o.PerRecord, bad: len(l.o.Queue.BadStores()) > 0,
+		held: map[uint32]tidegate.Ranges{},
+	}
+	for class := range tidegate.Class(len(buffer.Tallies{})) {
+		for e, rs := range l.o.Queue.Held(class) {
+			held := f.held[e]
+			held.AddAll(rs)
+			f.held[e] = held
+		}
 	}
 	f.mark.epoch, f.mark.number = ring2.Marked()
 	for at := f.tail; ; {

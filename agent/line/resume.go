@@ -31,6 +31,8 @@ type facts struct {
 	// perRecord bounds the readings of one record.
 	perRecord uint64
 	bad       bool // damaged stores were set aside
+	// held are the numbers that the store has, by epoch: of a new one, what could be read of the damaged one before it.
+	held map[uint32]tidegate.Ranges
 }
 
 type mark struct {
@@ -168,6 +170,12 @@ func (f *facts) followRings(p *plan) {
 		p.at = max(f.tail, f.pos.Ring)
 		p.input, p.drops1, p.drops2 = max(f.input, f.pos.Input), f.pos.Drops1, f.pos.Drops2
 	}
+	for _, x := range f.entries { // committed just before the store was damaged, and salvaged
+		if !f.gone() || !f.holds(x.e) {
+			break
+		}
+		p.at, p.input, p.drops1, p.drops2 = x.next, max(f.input, x.e.input), x.e.drops1, x.e.drops2
+	}
 	p.atInput, p.atDrops1, p.atDrops2 = p.input, p.drops1, p.drops2
 	for _, x := range f.entries {
 		_, stored := f.epochs[x.e.epoch]
@@ -226,42 +234,6 @@ func (f *facts) powerCut(p *plan) {
 	p.why = fmt.Sprintf("power cut or reboot without a clean stop: numbers go on at %d, %d to %d are declared as a gap", p.next, from, p.next-1)
 }
 
-// gone reports whether the store is a new one although the lease speaks of an older one: it was damaged and set aside, or deleted.
-func (f *facts) gone() bool {
-	return f.leased && f.lease.EpochID != "" && f.pos.Time == 0 && (f.bad || len(f.lease.Cursors) > 0)
-}
-
-// declareGone declares what went with the store: what no uplink is known to have, up to what ring 2 still holds.
-func (f *facts) declareGone(p *plan) {
-	epoch, from, to := f.lease.Epoch, f.undelivered(), p.next-1
-	if e, first := f.oldest(); f.kept && e != nil {
-		if to = first - 1; e.epochID != f.lease.EpochID { // of the lease's epoch, all is in ring 2
-			epoch, from = e.epoch, e.start
-		}
-	}
-	f.declare(p, epoch, from, to, tidegate.CauseDamaged, (to-from+1)*f.perRecord)
-	p.why = fmt.Sprintf("the store was damaged or deleted: numbers go on at %d, %d to %d are declared as a gap", p.next, from, to)
-}
-
-// undelivered returns the lowest number that an uplink is not known to have. The lease knows ordinals by their number alone: where the current
-// one began above 1, earlier ones are taken to have its name.
-func (f *facts) undelivered() uint64 {
-	from := uint64(0)
-	for _, c := range f.lease.Cursors {
-		n := c.Number + 1
-		switch {
-		case c.Epoch == f.lease.Epoch:
-			n = max(n, f.lease.Start)
-		case c.Epoch > f.lease.Epoch || f.lease.Start <= 1:
-			continue
-		}
-		if from == 0 || n < from {
-			from = n
-		}
-	}
-	return max(from, 1)
-}
-
 // said reports whether an entry of ring 2 holds the gap of an earlier power cut.
 func (f *facts) said() bool {
 	for _, x := range f.entries {
@@ -293,11 +265,22 @@ func (f *facts) declarePending(p *plan) {
 	}
 }
 
-// toKeep returns what the lease is to carry until a commit holds it.
+// mostPending bounds what the lease carries of gaps, in bytes; a slot has room for a little more.
+const mostPending = 1800
+
+// toKeep returns what the lease is to carry until a commit holds it. What of a damaged store finds no room is found again by the next start, as
+// long as nothing was committed to the new one.
 func (p *plan) toKeep() [][]byte {
 	out := slices.Clone(p.pending)
+	size := 0
+	for _, b := range out {
+		size += len(b) + 2
+	}
 	for i := range p.declared {
 		b := p.declared[i].Encode()
+		if size += len(b) + 2; size > mostPending && p.declared[i].Cause == tidegate.CauseDamaged {
+			break
+		}
 		if !slices.ContainsFunc(out, func(x []byte) bool { return bytes.Equal(x, b) }) {
 			out = append(out, b)
 		}

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -101,9 +102,15 @@ func judgeTable(path string) error {
 	return errors.Join(err, unix.Munmap(b))
 }
 
+// unsalvaged is an empty file in a store that was set aside, as long as nobody has looked what of it can be read.
+const unsalvaged = "unsalvaged"
+
 // SetAside renames the store of the state directory, which is damaged and not open, and returns what it is called now. The smallest
-// of too many is deleted, and the log says so.
-func SetAside(stateDir string, log *slog.Logger) (to string, err error) {
+// of too many is deleted, and the oldest as long as they take more than most bytes together, but never this one; the log says so.
+func SetAside(stateDir string, most int64, log *slog.Logger) (to string, err error) {
+	if err := os.WriteFile(filepath.Join(stateDir, "buffer", unsalvaged), nil, 0o600); err != nil {
+		log.Error("nothing of the damaged store will be salvaged", "err", err)
+	}
 	base := filepath.Join(stateDir, badPrefix+time.Now().UTC().Format("20060102T150405Z"))
 	to = base
 	for n := 2; ; n++ {
@@ -122,20 +129,49 @@ func SetAside(stateDir string, log *slog.Logger) (to string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("set damaged store aside: %w", err)
 	}
-	for list := BadStores(stateDir); len(list) > maxBad; list = BadStores(stateDir) {
-		least := list[0]
+	dropBad(stateDir, to, most, log)
+	return to, nil
+}
+
+// dropBad deletes damaged stores where there are too many, or more than most bytes of them: all but keep.
+func dropBad(stateDir, keep string, most int64, log *slog.Logger) {
+	for {
+		list := slices.DeleteFunc(BadStores(stateDir), func(path string) bool { return path == keep })
+		sum := dirBytes(keep)
 		for _, path := range list {
-			if dirBytes(path) < dirBytes(least) {
-				least = path
-			}
+			sum += dirBytes(path)
 		}
-		log.Error("too many damaged stores are set aside: the smallest is deleted", "path", least, "bytes", dirBytes(least))
-		if err := os.RemoveAll(least); err != nil {
+		var drop string
+		switch {
+		case len(list) >= maxBad:
+			drop = slices.MinFunc(list, func(a, b string) int { return cmp.Compare(dirBytes(a), dirBytes(b)) })
+		case len(list) > 0 && sum > most:
+			drop = list[0]
+		default:
+			return
+		}
+		log.Error("damaged stores that were set aside take too much: one is deleted", "path", drop, "bytes", dirBytes(drop), "all", sum, "limit", most)
+		if err := os.RemoveAll(drop); err != nil {
 			log.Error("delete damaged store", "err", err)
-			break
+			return
 		}
 	}
-	return to, nil
+}
+
+// Unsalvaged returns the paths of the damaged stores of which nobody has looked yet what can be read, by age.
+func Unsalvaged(stateDir string) []string {
+	return slices.DeleteFunc(BadStores(stateDir), func(path string) bool {
+		_, err := os.Lstat(filepath.Join(path, unsalvaged))
+		return err != nil
+	})
+}
+
+// Salvaged notes that somebody has looked what can be read of the damaged store.
+func Salvaged(path string) error {
+	if err := os.Remove(filepath.Join(path, unsalvaged)); err != nil {
+		return fmt.Errorf("note that a damaged store was salvaged: %w", err)
+	}
+	return nil
 }
 
 // BadStores returns the paths of the damaged stores that were set aside, by age.

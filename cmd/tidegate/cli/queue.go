@@ -16,6 +16,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/buffer/salvage"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/told"
 )
@@ -41,6 +42,10 @@ func queueCommand(o *options) *cobra.Command {
 		&cobra.Command{
 			Use: "check", Short: "Read everything that is stored and verify it; exit status 1 where something is damaged or missing", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return queueCheck(o, asJSON) },
+		},
+		&cobra.Command{
+			Use: salvage.Worker + " DIRECTORY", Short: "Write what can be read of a damaged store to standard output, for the gateway", Hidden: true, Args: cobra.ExactArgs(1),
+			RunE: func(_ *cobra.Command, dir []string) error { return salvage.Write(dir[0], os.Stdout) },
 		},
 	)
 	return c

@@ -19,6 +19,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/agent/web"
+	"github.com/tidegate-io/tidegate/buffer/salvage"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
 	"github.com/tidegate-io/tidegate/drivers/board"
 )
@@ -72,6 +73,7 @@ func run(ctx context.Context, o *options, cfg *config.Config, safe bool) error {
 	g := &gateway{}
 	a, err := agent.New(cfg, agent.Parts{
 		Host: board.New(log), Log: log, Version: o.build.Version, Ready: func() { close(ready) }, Update: func() status.Update { return g.update(o.build.Version) }, Safe: safe,
+		Salvage: salvage.Child,
 	})
 	if err != nil {
 		return err
