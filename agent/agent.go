@@ -52,6 +52,8 @@ type Agent struct {
 	log     *slog.Logger
 	board   *board
 	lock    *output.Interlock // of all outputs
+	trouble trouble           // of commits
+	ready   sync.Once         // tells Parts.Ready
 	started time.Time
 	sync    atomic.Int64 // buffer.sync in force, nanoseconds
 
@@ -65,6 +67,7 @@ type Agent struct {
 
 	mu      sync.Mutex // guards all below
 	cfg     *config.Config
+	sits    sitting // Run alone writes it
 	opened  *opened
 	devices map[string]*device        // by name
 	paces   map[string]rules.Interval // what rules ask for, by device
@@ -99,14 +102,42 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 }
 
 // Run runs the gateway until ctx is done, and then stops along the flow: readers, judge, store, uplinks (5 s for what is in flight), queue.
-// It returns nil after such a stop, and an error where starting makes no sense or going on would lose what was promised.
-func (a *Agent) Run(ctx context.Context) (err error) {
+// It returns nil after such a stop, and an error where starting makes no sense or going on would lose what was promised. Where no disk can be written,
+// or the state directory is deleted, it goes on elsewhere or anew, see refuge.go.
+func (a *Agent) Run(ctx context.Context) error {
+	s := a.firstSitting()
+	for {
+		a.closing.Lock()
+		a.open, a.shut = context.WithCancel(context.Background())
+		a.isClosed = false
+		a.mu.Lock()
+		a.sits, a.opened, a.uplinks = s, nil, nil
+		a.mu.Unlock()
+		a.closing.Unlock()
+		a.trouble.note(nil)
+		a.board.set("no_disk", "", s.memory, fmt.Sprint(s.why))
+		err := a.sit(ctx)
+		var m *moved
+		if !errors.As(err, &m) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil // what is not on disk is in the rings
+		}
+		a.log.Error("moving", "to", m.to.dir, "why", m.why)
+		a.arrive(s, m.to)
+		s = m.to
+	}
+}
+
+// sit runs the gateway in one place.
+func (a *Agent) sit(ctx context.Context) (err error) {
 	l, last, leased, err := a.openRings(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped while waiting for room on the disk
 		}
-		return err
+		return a.orRefuge(err, l)
 	}
 	defer func() { err = errors.Join(err, a.close(l)) }()
 	keeper := a.openMemory(l)
@@ -130,10 +161,10 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		if ctx.Err() != nil {
 			return nil // stopped while waiting; what was read stays in ring 1
 		}
-		return fmt.Errorf("open buffer: %w", err)
+		return a.orRefuge(fmt.Errorf("open buffer: %w", err), l)
 	}
 	if err := a.makeLine(l, last, leased, began); err != nil {
-		return fmt.Errorf("resume: %w", err)
+		return a.orRefuge(fmt.Errorf("resume: %w", err), l)
 	}
 	return a.runLine(ctx, base, l, stopReaders)
 }
@@ -154,7 +185,7 @@ func (a *Agent) close(l *opened) error {
 func (l *opened) close() error {
 	var errs []error
 	if l.queue != nil {
-		errs = append(errs, l.queue.Close())
+		errs = append(errs, l.closeQueue())
 	}
 	if l.rings != nil {
 		errs = append(errs, l.rings.Close())
@@ -189,13 +220,13 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	}
 	stopJudge := stage(l.line.RunJudge)
 	stopStore := stage(l.line.RunStore)
-	stopPulse := stage(func(ctx context.Context) error { a.pulse(ctx, l.line); return nil })
+	stopPulse := stage(func(ctx context.Context) error { return a.pulse(ctx, l) })
 	stopMemory := stage(a.memory.Run)
 	stopCompact := stage(l.queue.Compact)
 	stopUplinks := a.startUplinks(base, l)
 	a.setSteady(true)
 	if a.parts.Ready != nil {
-		a.parts.Ready()
+		a.ready.Do(a.parts.Ready)
 	}
 
 	var cause error
@@ -205,8 +236,16 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 		a.log.Error("stopping", "err", cause)
 	}
 	a.setSteady(false)
+	m := a.leaving(cause)
 	a.stopReaders(stopReaders)
-	err := errors.Join(cause, stopMemory(), stopPulse(), stopJudge(), stopStore(), stopCompact())
+	_ = stopPulse() // its error is the cause
+	err := errors.Join(stopMemory(), stopJudge(), stopStore(), stopCompact())
+	if m != nil {
+		m.to.rules = l.line.States()
+	}
+	if m == nil || !a.sits.memory {
+		err = errors.Join(cause, err)
+	}
 	if err == nil {
 		a.drain(l)
 	}
@@ -214,7 +253,28 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	if err != nil {
 		return err // without the clean mark: the rings hold the rest
 	}
-	return l.line.Stop()
+	err = l.line.Stop()
+	if m != nil && left(l) > 0 { // it was not delivered on the way: stay
+		rules := m.to.rules
+		m.to = a.sits
+		m.to.rules = rules
+		m.to.tries++
+	}
+	if m != nil {
+		err = errors.Join(err, m)
+	}
+	return err
+}
+
+// leaving returns where the gateway is about to move, nil where it ends. Outputs stay as they are over a move.
+func (a *Agent) leaving(cause error) (m *moved) {
+	if !errors.As(cause, &m) {
+		return nil
+	}
+	for _, d := range a.readers() {
+		d.out.Keep()
+	}
+	return m
 }
 
 // makeLine makes judge and store, and decides how numbers and rings go on. Devices are read since began.
@@ -230,7 +290,7 @@ func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool, began time.Du
 	n, err := line.New(line.Options{
 		Rings: l.rings, Queue: l.queue, Lease: l.lease, Last: last, Leased: leased, State: l.state, Rules: set, Act: a.act, Pace: a.pace,
 		Clock: a.parts.Clock, Log: a.log, Sync: &a.sync, Trouble: a.storeTrouble, AtMost: a.atMost, PerRecord: a.perRecord(),
-		Uplinks: names,
+		Uplinks: names, Anew: a.sits.anew, Carried: a.sits.rules,
 	})
 	if err != nil {
 		return err
@@ -264,56 +324,16 @@ func (a *Agent) act(x rules.Action) {
 // storeTrouble shows what became of a commit.
 func (a *Agent) storeTrouble(err error) {
 	full := errors.Is(err, buffer.ErrNoSpace)
+	if full {
+		a.trouble.note(nil)
+	} else {
+		a.trouble.note(err)
+	}
 	a.board.set("disk_full", "", full, fmt.Sprint(err))
 	a.board.set("store_failed", "", err != nil && !full, fmt.Sprint(err))
 	if err != nil {
 		a.log.Error("commit", "err", err)
 	}
-}
-
-// Bounds of Healthy: the judge waits for nothing; a worn card may hold up the store for a while, and a restart would not mend it.
-const (
-	pulseEvery  = 5 * time.Second
-	lookEvery   = 6 // pulses
-	judgeSilent = 30 * time.Second
-	storeSilent = 3 * time.Minute
-)
-
-// pulse makes judge and store go round now and then, and looks at how things stand, so that conditions are known since they hold.
-func (a *Agent) pulse(ctx context.Context, l *line.Line) {
-	t := time.NewTicker(pulseEvery)
-	defer t.Stop()
-	for n := 1; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			l.Pulse()
-			for _, d := range a.readers() {
-				d.reader.watch()
-			}
-			if n%lookEvery == 0 {
-				a.Status()
-			}
-		}
-	}
-}
-
-// Healthy returns nil while judge and store go round; it feeds systemd's watchdog and /healthz. A gateway that waits for room on its
-// disk, or whose devices or link are down, is healthy: a restart would mend nothing.
-func (a *Agent) Healthy() error {
-	l := a.running()
-	if l == nil {
-		return nil
-	}
-	judged, stored := l.line.Beats()
-	if d := time.Since(judged); d > judgeSilent {
-		return fmt.Errorf("the judge has not gone round for %v, at most %v", d.Round(time.Second), judgeSilent)
-	}
-	if d := time.Since(stored); d > storeSilent {
-		return fmt.Errorf("the store has not gone round for %v, at most %v", d.Round(time.Second), storeSilent)
-	}
-	return nil
 }
 
 // running returns what is open once the line runs, nil before.

@@ -21,6 +21,7 @@ type condition struct {
 // conditions is every condition there is. A condition of one device or uplink is shown as "code:name".
 var conditions = []condition{
 	{"safe_mode", "error", "the gateway runs its last resort: it reads and buffers, and does nothing else", "see `tidegate update status`; a good release, or the newest package, mends it", ""},
+	{"no_disk", "error", "no disk can be written: readings are kept in memory, and sent from there", "look at the detail; mount the disk for writing, replace it, or set state_dir to a directory that the gateway may write", ""},
 	{"disk_full", "error", "the disk is full; new readings wait in memory", "free space on the disk that holds the state directory", ""},
 	{"store_failed", "error", "the store does not take records; they wait in memory", "look at the detail; a worn-out or read-only card must be replaced", ""},
 	{"store_waits", "error", "the store cannot be opened yet; readings wait in memory", "free space on the disk that holds the state directory", ""},

@@ -21,10 +21,14 @@ type device struct {
 	done   chan struct{} // closed when reader and output have ended
 }
 
-// startReaders starts reading every device of the configuration.
+// startReaders starts reading every device of the configuration, as it stood where the gateway was before, if it moved.
 func (a *Agent) startReaders(ctx context.Context, l *opened) {
 	for i := range a.cfg.Devices {
-		a.startReader(ctx, l, &a.cfg.Devices[i], nil)
+		c := &a.cfg.Devices[i]
+		a.mu.Lock()
+		before := a.devices[c.Name]
+		a.mu.Unlock()
+		a.startReader(ctx, l, c, before)
 	}
 }
 

@@ -25,7 +25,7 @@ type Offline struct {
 // OpenOffline opens the buffer of cfg for a program of that version. It makes files there: only the user whose gateway it is may do so. An
 // error wrapping ErrRunning means that the gateway runs: ask it instead.
 func OpenOffline(cfg *config.Config, version string, log *slog.Logger) (*Offline, error) {
-	a := &Agent{cfg: cfg, log: log, parts: Parts{Clock: new(clock.Clock).Now, Version: version}}
+	a := &Agent{cfg: cfg, sits: sitting{dir: cfg.StateDir}, log: log, parts: Parts{Clock: new(clock.Clock).Now, Version: version}}
 	a.board = newBoard(time.Now)
 	l := &opened{}
 	var err error

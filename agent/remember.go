@@ -14,7 +14,7 @@ import (
 // belong to, and in the state directory.
 func (a *Agent) openMemory(l *opened) *memory.Keeper {
 	o := memory.Options{
-		Slow: filepath.Join(a.cfg.StateDir, "memory"), Log: a.log,
+		Slow: filepath.Join(a.sits.dir, "memory"), Log: a.log,
 		Trouble: func(err error) {
 			a.board.set("memory_failed", "", err != nil, fmt.Sprint(err))
 			if err != nil {

@@ -140,7 +140,10 @@ func (a *Agent) queueStatus(s *status.Status, cfg *config.Config, l *opened, ups
 	d1, d2 := l.rings.Read.Dropped(), l.rings.Judged.Dropped()
 	s.Queue = queueOf(&q)
 	most := int64(cfg.Buffer.MaxBytes)
-	a.board.set("limit_shrunk", "", q.Limit < most, fmt.Sprintf("%d bytes of %d can be used", q.Limit, most))
+	a.mu.Lock()
+	s.Queue.Memory = a.sits.memory
+	a.mu.Unlock()
+	a.board.set("limit_shrunk", "", q.Limit < most && !s.Queue.Memory, fmt.Sprintf("%d bytes of %d can be used", q.Limit, most))
 	a.cardStatus(&q.Card)
 	bad := l.queue.BadStores()
 	a.board.set("store_damaged", "", len(bad) > 0, strings.Join(bad, " "))

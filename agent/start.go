@@ -135,13 +135,15 @@ type opened struct {
 
 	tried   string // the keys with which the store did not open last
 	keyless error  // why
+
+	foreign bool // another directory was put in place of that of the store
 }
 
 // openRings claims the state directory and opens lease and rings. With a readable lease, or nothing at all, this is all that readers
 // need. It waits for room on the disk where there is none.
 func (a *Agent) openRings(ctx context.Context) (l *opened, last lease.Lease, leased bool, err error) {
 	l = &opened{}
-	if err := a.whenRoom(ctx, func() (err error) { l.claim, err = take(a.cfg.StateDir); return err }); err != nil {
+	if err := a.whenRoom(ctx, func() (err error) { l.claim, err = take(a.sits.dir); return err }); err != nil {
 		return nil, last, false, err
 	}
 	defer func() {
@@ -149,12 +151,23 @@ func (a *Agent) openRings(ctx context.Context) (l *opened, last lease.Lease, lea
 			err = errors.Join(err, l.close())
 		}
 	}()
-	err = a.whenRoom(ctx, func() (err error) { l.lease, last, leased, err = lease.Open(a.cfg.StateDir); return err })
+	openLease := lease.Open
+	if a.sits.memory {
+		openLease = lease.OpenUnsynced
+	}
+	err = a.whenRoom(ctx, func() (err error) { l.lease, last, leased, err = openLease(a.sits.dir); return err })
 	if err != nil && !errors.Is(err, lease.ErrUnreadable) {
 		return l, last, false, fmt.Errorf("open lease of numbers: %w", err)
 	}
 	if err != nil {
 		a.log.Error("lease of numbers is damaged", "err", err)
+	}
+	if s := a.sits.last; s != nil && !a.sits.memory && (!leased || last.State == s.State && last.Epoch == s.Epoch) {
+		if last, leased = *s, true; a.sits.anew {
+			if err := l.lease.Write(last); err != nil {
+				return l, last, false, fmt.Errorf("write lease of numbers anew: %w", err)
+			}
+		}
 	}
 	if l.state = last.State; !leased {
 		if l.state, err = a.identify(ctx, l); err != nil {
@@ -177,7 +190,10 @@ func (a *Agent) openRings(ctx context.Context) (l *opened, last lease.Lease, lea
 
 // identify returns the id of a state directory without a lease: the store knows it, if there is one.
 func (a *Agent) identify(ctx context.Context, l *opened) (id [16]byte, err error) {
-	list, err := os.ReadDir(filepath.Join(a.cfg.StateDir, "buffer"))
+	if a.sits.state != ([16]byte{}) {
+		return a.sits.state, nil
+	}
+	list, err := os.ReadDir(filepath.Join(a.sits.dir, "buffer"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return id, fmt.Errorf("look for a store: %w", err)
 	}
@@ -223,9 +239,13 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 	if l.keyless != nil && l.tried == with {
 		return l.keyless // a store that is opened once a second wears a card out
 	}
+	most, statfs := int64(a.cfg.Buffer.MaxBytes), a.parts.Statfs
+	if a.sits.memory {
+		most, statfs = buffer.MinBytes, refugeSpace
+	}
 	q, err := buffer.Open(buffer.Options{
-		Dir: a.cfg.StateDir, MaxBytes: int64(a.cfg.Buffer.MaxBytes), Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log, SetAside: setAside,
-		Statfs: a.parts.Statfs, Version: a.parts.Version, Count: frame.Count,
+		Dir: a.sits.dir, NoSync: a.sits.memory, Bare: a.sits.bare, MaxBytes: most, Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log, SetAside: setAside,
+		Statfs: statfs, Version: a.parts.Version, Count: frame.Count,
 		WrittenPerDay: int64(a.cfg.Buffer.WrittenPerDay), Written: a.parts.Written, Boot: func() time.Duration { return a.parts.Clock().Boot },
 		Keys: sealed, Salvage: a.parts.Salvage, Epochs: l.epochs(), Coarse: l.coarse(), Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
 	})

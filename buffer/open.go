@@ -57,7 +57,7 @@ func (q *Queue) salvage() error {
 }
 
 func openStore(o *Options) (*Queue, error) {
-	d, err := disk.Open(disk.Options{Dir: o.Dir, Statfs: o.Statfs, Compactors: o.Compactors, Version: o.Version, Log: o.Log, Keys: o.Keys})
+	d, err := disk.Open(disk.Options{Dir: o.Dir, NoSync: o.NoSync, Bare: o.Bare, Statfs: o.Statfs, Compactors: o.Compactors, Version: o.Version, Log: o.Log, Keys: o.Keys})
 	if err != nil {
 		return nil, err
 	}

@@ -18,12 +18,14 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/wear"
 )
 
-// Options say how a Queue is opened. All fields but SetAside, Salvage, Epochs, Coarse, Statfs, Version, Log, Keys, WrittenPerDay, Boot and Written are required.
+// Options say how a Queue is opened. All fields but NoSync, Bare, SetAside, Salvage, Epochs, Coarse, Statfs, Version, Log, Keys, WrittenPerDay, Boot and Written are required.
 type Options struct {
 	Dir      string        // the state directory; the store is in Dir/buffer
 	MaxBytes int64         // limit of the store's frames, at least MinBytes
 	Keep     time.Duration // how long delivered records stay while there is room
 	Uplinks  []string      // names of the uplinks, each of which gets a cursor
+	NoSync   bool          // Dir is on tmpfs: there is nothing to sync
+	Bare     bool          // no files at all, but memory of this process
 	SetAside bool          // a damaged store gives way to a new one: for who declares what was in it
 	// Salvage returns what salvage.Write makes of the store in dir, see salvage.Child; nil = nothing is brought over from a damaged store.
 	Salvage func(dir string) (io.ReadCloser, error)

@@ -38,6 +38,8 @@ type Options struct {
 	AtMost    func(last *buffer.Position) uint64 // readings that a power cut can have cost
 	PerRecord uint64                             // readings in one record, at most
 	Uplinks   []string                           // their names
+	Carried   []rules.State                      // how the rules stand, of a line that ran before in this process; nil = as stored
+	Anew      bool                               // begin a new epoch: the state directory was deleted while the gateway ran
 }
 
 // A Line runs the judge and the store of one gateway.
@@ -74,7 +76,7 @@ func (l *Line) facts() (*facts, error) {
 		lease: l.o.Last, leased: l.o.Leased, pos: pos, epochs: l.o.Queue.Epochs(), kept: l.o.Rings.Kept, pair: ring2.Pair(),
 		tail: ring2.Tail(), head: ring2.Head(), input: l.o.Rings.Read.Tail(), lost: ring2.Dropped().Input,
 		atMost: l.o.AtMost(&pos), perRecord: l.o.PerRecord, bad: len(l.o.Queue.BadStores()) > 0,
-		held: map[uint32]tidegate.Ranges{},
+		held: map[uint32]tidegate.Ranges{}, anew: l.o.Anew,
 	}
 	for class := range tidegate.Class(len(buffer.Tallies{})) {
 		for e, rs := range l.o.Queue.Held(class) {
@@ -202,6 +204,10 @@ func (l *Line) restoreRules(f *facts) {
 		states = append(states, rules.State{Key: name, Body: body})
 	}
 	sameBoot := l.o.Rings.Kept || f.pos.Boot == l.o.Rings.Boot
+	if l.o.Carried != nil {
+		states, sameBoot = l.o.Carried, true
+		l.judge.noteStates(states...)
+	}
 	out, err := l.o.Rules.Restore(states, sameBoot)
 	if err != nil {
 		l.o.Log.Error("state of rules", "err", err)
@@ -240,6 +246,9 @@ func (l *Line) Pulse() {
 	l.judge.signal()
 	signal(l.store.pulse)
 }
+
+// States returns how the rules stand, when judge and store run no more.
+func (l *Line) States() []rules.State { return l.judge.rules.State() }
 
 // Beats returns when judge and store last went round.
 func (l *Line) Beats() (judged, stored time.Time) {

@@ -31,6 +31,7 @@ type facts struct {
 	// perRecord bounds the readings of one record.
 	perRecord uint64
 	bad       bool // damaged stores were set aside
+	anew      bool // a new epoch is to begin in any case
 	// held are the numbers that the store has, by epoch: of a new one, what could be read of the damaged one before it.
 	held map[uint32]tidegate.Ranges
 }
@@ -111,6 +112,9 @@ func resume(f *facts) plan {
 	}
 	if f.gone() && !older {
 		f.declareGone(&p)
+	}
+	if f.anew {
+		f.newEpoch(&p)
 	}
 	return p
 }

@@ -69,6 +69,7 @@ type Queue struct {
 	Gaps       uint64  `json:"gaps"`
 	LimitBytes int64   `json:"limit_bytes"`
 	KeptBytes  int64   `json:"kept_bytes"`     // of what is stored beside: delivered and kept for a while, or set aside
+	Memory     bool    `json:"memory"`         // it is kept in memory, as no disk can be written; disk_bytes are bytes of memory then
 	Keys       []Key   `json:"keys,omitempty"` // what is sealed with which key; none where nothing is
 	// What the process wrote to disk in the last 24 hours of boot time, what a day at the rate of the last quarter of an hour comes to, and what it may be; 0 =
 	// not known yet, no limit.

@@ -182,7 +182,7 @@ func BadStores(stateDir string) []string {
 	}
 	var out []string
 	for _, e := range list {
-		if e.IsDir() && strings.HasPrefix(e.Name(), badPrefix) {
+		if strings.HasPrefix(e.Name(), badPrefix) {
 			out = append(out, filepath.Join(stateDir, e.Name()))
 		}
 	}

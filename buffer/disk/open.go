@@ -3,6 +3,7 @@
 package disk
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math/bits"
@@ -25,6 +26,8 @@ type Options struct {
 	Dir string // the state directory; the store is in Dir/buffer
 	// Statfs returns the free and the total bytes of the file system that holds dir; nil = the kernel's answer.
 	Statfs     func(dir string) (free, total int64, err error)
+	NoSync     bool   // Dir is on tmpfs: there is nothing to sync, and a disk that refuses to is no reason to stop
+	Bare       bool   // no files at all, but memory of this process; Dir is there and not used
 	Compactors int    // how many goroutines Badger compacts with, at least 2; 0 = none, where Compact runs
 	Version    string // of the program; the self-test of 32-bit machines is made once for each
 	Log        *slog.Logger
@@ -39,6 +42,7 @@ type Store struct {
 	guard guard
 	sick  bool // the last transaction failed
 	keys  atomic.Pointer[seal.Keys]
+	quiet *atomic.Bool
 
 	journal journal
 
@@ -54,6 +58,12 @@ func Open(o Options) (*Store, error) {
 		o.Statfs = statfs
 	}
 	dir := filepath.Join(o.Dir, "buffer")
+	if o.Bare {
+		return openBare(&o)
+	}
+	if st, err := os.Lstat(dir); err == nil && !st.IsDir() {
+		return nil, fmt.Errorf("open store: %s is no directory: %w", dir, stored.ErrDamaged)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make store: %w", err)
 	}
@@ -71,11 +81,12 @@ func Open(o Options) (*Store, error) {
 	if err := judgeTables(dir); err != nil {
 		return nil, err
 	}
-	db, err := openBadger(dir, &o)
+	quiet := new(atomic.Bool)
+	db, err := openBadger(dir, &o, quiet)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, db: db}
+	s := &Store{o: o, db: db, quiet: quiet}
 	s.keys.Store(o.Keys)
 	s.guard = guard{ask: func() (int64, int64, error) { return o.Statfs(o.Dir) }, now: time.Now, bare: !hasBallast(&o)}
 	s.keepSpare()
@@ -85,11 +96,26 @@ func Open(o Options) (*Store, error) {
 // SetKeys has everything that is written from now on sealed with other keys. Any goroutine may call it.
 func (s *Store) SetKeys(keys *seal.Keys) { s.keys.Store(keys) }
 
-// Close closes the store.
+// openBare makes a store without files.
+func openBare(o *Options) (*Store, error) {
+	s := &Store{o: *o, quiet: new(atomic.Bool)}
+	s.keys.Store(o.Keys)
+	s.guard = guard{ask: func() (int64, int64, error) { return o.Statfs(o.Dir) }, now: time.Now, bare: true}
+	opts := badgerOptions("", o.Compactors, o.Log).WithInMemory(true).WithSyncWrites(false).WithLogger(badgerLog{o.Log, s.quiet})
+	db, err := badger.Open(opts)
+	if err != nil {
+		return nil, fmt.Errorf("make store in memory: %w", err)
+	}
+	s.db = db
+	return s, nil
+}
+
+// Close closes the store. Where the disk takes nothing it does not return, as Badger tries for ever, without a word from here on.
 func (s *Store) Close() error {
 	s.tree.Lock()
 	defer s.tree.Unlock()
 	s.isClosed = true
+	s.quiet.Store(true)
 	var failed error
 	if err := guarded(func() { failed = s.db.Close() }); err != nil {
 		return err
@@ -134,12 +160,12 @@ func badgerOptions(dir string, compactors int, log *slog.Logger) badger.Options 
 		WithDetectConflicts(false).
 		WithMetricsEnabled(false).
 		WithNumGoroutines(1).
-		WithLogger(badgerLog{log})
+		WithLogger(badgerLog{log, new(atomic.Bool)})
 }
 
 // openBadger opens the database. A file that was cut at its making fails one Open and is mended by it.
-func openBadger(dir string, o *Options) (*badger.DB, error) {
-	db, err := tryOpen(dir, o)
+func openBadger(dir string, o *Options, quiet *atomic.Bool) (*badger.DB, error) {
+	db, err := tryOpen(dir, o, quiet)
 	if err == nil {
 		return db, nil
 	}
@@ -147,7 +173,7 @@ func openBadger(dir string, o *Options) (*badger.DB, error) {
 	if err := removeEmpty(dir); err != nil {
 		return nil, err
 	}
-	if db, err = tryOpen(dir, o); err != nil {
+	if db, err = tryOpen(dir, o, quiet); err != nil {
 		return nil, openDamaged(dir, err)
 	}
 	return db, nil
@@ -155,9 +181,10 @@ func openBadger(dir string, o *Options) (*badger.DB, error) {
 
 // tryOpen opens the database once. Where damage makes Badger panic that is an error, unless one of its own goroutines does: nobody can
 // catch that, and the process ends. Those that open tables do not come to it (judgeTables).
-func tryOpen(dir string, o *Options) (db *badger.DB, err error) {
+func tryOpen(dir string, o *Options, quiet *atomic.Bool) (db *badger.DB, err error) {
 	var failed error
-	if err := guarded(func() { db, failed = badger.Open(badgerOptions(dir, o.Compactors, o.Log)) }); err != nil {
+	opts := badgerOptions(dir, o.Compactors, o.Log).WithSyncWrites(!o.NoSync).WithLogger(badgerLog{o.Log, quiet})
+	if err := guarded(func() { db, failed = badger.Open(opts) }); err != nil {
 		return nil, err
 	}
 	return db, failed
@@ -188,12 +215,22 @@ func removeEmpty(dir string) error {
 	return nil
 }
 
-// badgerLog hands Badger's log lines on.
-type badgerLog struct{ log *slog.Logger }
+// badgerLog hands Badger's log lines on, until it is to be quiet.
+type badgerLog struct {
+	log   *slog.Logger
+	quiet *atomic.Bool
+}
 
-func (l badgerLog) Errorf(f string, a ...any)   { l.log.Error(line(f, a), "from", "badger") }
-func (l badgerLog) Warningf(f string, a ...any) { l.log.Warn(line(f, a), "from", "badger") }
+func (l badgerLog) Errorf(f string, a ...any)   { l.say(slog.LevelError, f, a) }
+func (l badgerLog) Warningf(f string, a ...any) { l.say(slog.LevelWarn, f, a) }
 func (l badgerLog) Infof(f string, a ...any)    { l.log.Debug(line(f, a), "from", "badger") }
 func (l badgerLog) Debugf(string, ...any)       {}
+
+func (l badgerLog) say(level slog.Level, f string, a []any) {
+	if l.quiet.Load() {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, line(f, a), "from", "badger")
+}
 
 func line(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a...)) }

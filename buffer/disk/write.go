@@ -93,6 +93,9 @@ func (s *Store) Drop(prefix []byte) error {
 }
 
 func (s *Store) keepSpare() {
+	if s.o.Bare {
+		return
+	}
 	if err := s.guard.keepSpare(s.o.Dir); err != nil {
 		s.o.Log.Warn("room for the next memtable is not kept", "err", err)
 	}
@@ -126,7 +129,7 @@ func (s *Store) MakeSpace(size int64, relief Relief) error {
 			free, _, err = s.guard.ask()
 		}
 	}
-	if err == nil && s.guard.bare && free-ahead >= ballastRoom+size {
+	if err == nil && s.guard.bare && !s.o.Bare && free-ahead >= ballastRoom+size {
 		if failed := makeBallast(&s.o, free); failed != nil {
 			s.o.Log.Warn("there is no ballast", "err", failed)
 		}

@@ -52,6 +52,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+var slotNames = [...]string{"numbers.a", "numbers.b"}
+
 // ErrUnreadable is wrapped by Open when slots exist and none of them is whole.
 var ErrUnreadable = errors.New("both lease slots are unreadable")
 
@@ -66,11 +68,20 @@ type File struct {
 // Open opens the slots of the state directory dir and makes them where they are missing. found is false when there was no lease:
 // a first start, or, with an error wrapping ErrUnreadable, damage; the File serves in both cases.
 func Open(dir string) (f *File, last Lease, found bool, err error) {
-	f = &File{sync: (*os.File).Sync}
+	return open(dir, (*os.File).Sync)
+}
+
+// OpenUnsynced is Open for a directory on tmpfs, where there is nothing to sync: a disk that refuses to is no reason to stop.
+func OpenUnsynced(dir string) (f *File, last Lease, found bool, err error) {
+	return open(dir, func(*os.File) error { return nil })
+}
+
+func open(dir string, sync func(*os.File) error) (f *File, last Lease, found bool, err error) {
+	f = &File{sync: sync}
 	var damage []error
 	present := false
-	for i, name := range []string{"numbers.a", "numbers.b"} {
-		s, existed, err := openSlot(filepath.Join(dir, name))
+	for i, name := range slotNames {
+		s, existed, err := openSlot(filepath.Join(dir, name), sync)
 		if err != nil {
 			return nil, Lease{}, false, errors.Join(err, f.Close())
 		}
@@ -88,7 +99,7 @@ func Open(dir string) (f *File, last Lease, found bool, err error) {
 			present, found, f.last = true, true, l
 		}
 	}
-	if err := syncDir(dir); err != nil {
+	if err := syncDir(dir, sync); err != nil {
 		return nil, Lease{}, false, errors.Join(err, f.Close())
 	}
 	if present && !found {
@@ -97,8 +108,22 @@ func Open(dir string) (f *File, last Lease, found bool, err error) {
 	return f, f.last, found, nil
 }
 
+// Peek returns the newest lease in the directory, where a slot can be read, and changes nothing: for a disk that cannot be written.
+func Peek(dir string) (last Lease, found bool) {
+	for _, name := range slotNames {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		if l, err := Decode(b); err == nil && (!found || l.Generation > last.Generation) {
+			last, found = l, true
+		}
+	}
+	return last, found
+}
+
 // openSlot opens or preallocates one slot.
-func openSlot(path string) (s *os.File, existed bool, err error) {
+func openSlot(path string, sync func(*os.File) error) (s *os.File, existed bool, err error) {
 	s, err = os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		s, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -111,7 +136,7 @@ func openSlot(path string) (s *os.File, existed bool, err error) {
 	st, err := s.Stat()
 	if err == nil && st.Size() < slotSize {
 		if _, err = s.WriteAt(make([]byte, slotSize-st.Size()), st.Size()); err == nil {
-			err = s.Sync()
+			err = sync(s)
 		}
 	}
 	if err != nil {
@@ -120,12 +145,12 @@ func openSlot(path string) (s *os.File, existed bool, err error) {
 	return s, existed, nil
 }
 
-func syncDir(dir string) error {
+func syncDir(dir string, sync func(*os.File) error) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("open state directory: %w", err)
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(sync(d), d.Close())
 }
 
 func read(s *os.File) (l Lease, empty bool, err error) {

@@ -52,8 +52,10 @@ func (g *gateway) startUpdates(ctx context.Context, wg *sync.WaitGroup, o *optio
 		return err
 	}
 	u, err := releases.Open(cfg, cfg.Update.From, o.build.time(), log)
-	if err != nil {
-		return err
+	if err != nil { // a state directory that cannot be used: reading goes on
+		g.alone = err
+		log.Error("no updates", "err", err)
+		return nil
 	}
 	g.updates = update.New(update.Options{
 		Settings: cfg.Update, Slots: update.NewDisk(u, path, cfg.Update.Trial), Gateway: g.Agent, Memory: releases.Memory, Reason: releases.Reason, Log: log,

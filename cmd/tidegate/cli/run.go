@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -184,16 +185,25 @@ func reload(ctx context.Context, x attended) {
 // serve opens socket and page. Without them the gateway runs all the same; the error is the socket's.
 func serve(ctx context.Context, wg *sync.WaitGroup, cfg *config.Config, g *gateway, log *slog.Logger) error {
 	srv := web.New(g, log)
-	l, err := listenSocket(cfg)
+	l, err := listenSocket(reach.Socket(cfg))
 	if errors.Is(err, agent.ErrRunning) {
 		return err
 	}
-	if err == nil {
-		wg.Go(func() {
-			if err := srv.Serve(ctx, l); err != nil {
-				log.Error("socket", "err", err)
-			}
-		})
+	spare, failed := listenSocket(reach.Spares(cfg)[0])
+	if failed != nil {
+		log.Debug("socket beside the rings", "err", failed)
+	} else if err != nil {
+		log.Error("no socket in the state directory; commands find the one beside the rings", "err", err)
+		err = nil
+	}
+	for _, one := range []net.Listener{l, spare} {
+		if one != nil {
+			wg.Go(func() {
+				if err := srv.Serve(ctx, one); err != nil {
+					log.Error("socket", "err", err)
+				}
+			})
+		}
 	}
 	if cfg.Listen != "" {
 		wg.Go(func() { servePage(ctx, cfg.Listen, srv, log) })
@@ -244,10 +254,9 @@ func peer(c net.Conn) string {
 }
 
 // listenSocket opens the unix socket; one that a dead process left is replaced.
-func listenSocket(cfg *config.Config) (net.Listener, error) {
-	path := reach.Socket(cfg)
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
+func listenSocket(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make directory of the socket: %w", err)
 	}
 	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		who := peer(c)

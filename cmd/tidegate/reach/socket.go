@@ -4,6 +4,7 @@ package reach
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
 )
 
@@ -24,6 +26,22 @@ var ErrNotRunning = errors.New("the gateway is not running")
 
 // Socket returns where the commands find the running gateway.
 func Socket(cfg *config.Config) string { return filepath.Join(cfg.StateDir, "tidegate.sock") }
+
+// Spares returns where else they find it: beside its rings, for a state directory that cannot be written, or was deleted. The gateway listens on the
+// first; the others are where one is that systemd or another user has started.
+func Spares(cfg *config.Config) []string {
+	abs, err := filepath.Abs(cfg.StateDir)
+	if err != nil {
+		abs = cfg.StateDir
+	}
+	sum := sha256.Sum256([]byte(abs))
+	name := fmt.Sprintf("socket-%x", sum[:8])
+	list := []string{filepath.Join(agent.RingDir(cfg.StateDir), name), filepath.Join("/run/tidegate", name)}
+	if uid, _, err := OwnerOf(Nearest(abs)); err == nil {
+		list = append(list, fmt.Sprintf("/dev/shm/tidegate-%d-%x/%s", uid, sum[:8], name))
+	}
+	return list
+}
 
 // Ask gets path from the running gateway's socket and decodes the answer into v. The error wraps ErrNotRunning where no gateway answers.
 func Ask(cfg *config.Config, path string, timeout time.Duration, v any) error {
@@ -39,12 +57,25 @@ func Tell(cfg *config.Config, path string, q any, timeout time.Duration, v any) 
 	return talk(cfg, http.MethodPost, path, b, timeout, v)
 }
 
+// absent reports whether err says that nobody listens.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
+}
+
 func talk(cfg *config.Config, method, path string, body []byte, timeout time.Duration, v any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	socket := Socket(cfg)
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		c, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		for _, path := range Spares(cfg) {
+			if absent(err) {
+				if spare, failed := (&net.Dialer{}).DialContext(ctx, "unix", path); failed == nil {
+					return spare, nil
+				}
+			}
+		}
+		return c, err
 	}}
 	defer t.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path, bytes.NewReader(body))
@@ -52,7 +83,7 @@ func talk(cfg *config.Config, method, path string, body []byte, timeout time.Dur
 		return err
 	}
 	res, err := t.RoundTrip(req)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR) {
+	if absent(err) {
 		return fmt.Errorf("socket %s: %w", socket, ErrNotRunning)
 	}
 	if err != nil {

@@ -70,7 +70,11 @@ func (g *Gateway) FreshRings() { g.Rings = Dir(g.t, true) }
 // Ask gets what the running gateway says under path of its socket.
 func (g *Gateway) Ask(path string, v any) error {
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(g.State, "tidegate.sock"))
+		c, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(g.State, "tidegate.sock"))
+		if spare, _ := filepath.Glob(filepath.Join(g.Rings, "socket-*")); err != nil && len(spare) > 0 {
+			return (&net.Dialer{}).DialContext(ctx, "unix", spare[0])
+		}
+		return c, err
 	}}
 	defer tr.CloseIdleConnections()
 	c := http.Client{Transport: tr, Timeout: 20 * time.Second}
