@@ -65,16 +65,17 @@ type Agent struct {
 	closing  sync.RWMutex       // held for reading while the store is read beside the line; guards isClosed
 	isClosed bool               // the store is closed
 
-	mu      sync.Mutex // guards all below
-	cfg     *config.Config
-	sits    sitting // Run alone writes it
-	opened  *opened
-	devices map[string]*device        // by name
-	paces   map[string]rules.Interval // what rules ask for, by device
-	uplinks []*uplink
-	drops   drops
-	memory  *memory.Keeper
-	reading context.Context // of all devices, those of a Reload too; Run ends it when it stops or fails
+	mu       sync.Mutex // guards all below
+	cfg      *config.Config
+	sits     sitting // Run alone writes it
+	opened   *opened
+	scrubbed status.Scrub
+	devices  map[string]*device        // by name
+	paces    map[string]rules.Interval // what rules ask for, by device
+	uplinks  []*uplink
+	drops    drops
+	memory   *memory.Keeper
+	reading  context.Context // of all devices, those of a Reload too; Run ends it when it stops or fails
 }
 
 // New returns a gateway that does not run yet. cfg is valid: config.Load found no faults.
@@ -223,6 +224,7 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	stopPulse := stage(func(ctx context.Context) error { return a.pulse(ctx, l) })
 	stopMemory := stage(a.memory.Run)
 	stopCompact := stage(l.queue.Compact)
+	stopScrub := stage(func(ctx context.Context) error { a.scrub(ctx, l); return nil })
 	stopUplinks := a.startUplinks(base, l)
 	a.setSteady(true)
 	if a.parts.Ready != nil {
@@ -238,7 +240,7 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 	a.setSteady(false)
 	m := a.leaving(cause)
 	a.stopReaders(stopReaders)
-	_ = stopPulse() // its error is the cause
+	_, _ = stopPulse(), stopScrub() // the cause is the error of the one, the other has none
 	err := errors.Join(stopMemory(), stopJudge(), stopStore(), stopCompact())
 	if m != nil {
 		m.to.rules = l.line.States()
@@ -254,16 +256,13 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 		return err // without the clean mark: the rings hold the rest
 	}
 	err = l.line.Stop()
-	if m != nil && left(l) > 0 { // it was not delivered on the way: stay
-		rules := m.to.rules
-		m.to = a.sits
-		m.to.rules = rules
-		m.to.tries++
+	if m == nil {
+		return err
 	}
-	if m != nil {
-		err = errors.Join(err, m)
+	if left(l) > 0 {
+		m.stay(a.sits)
 	}
-	return err
+	return errors.Join(err, m)
 }
 
 // leaving returns where the gateway is about to move, nil where it ends. Outputs stay as they are over a move.

@@ -51,6 +51,13 @@ type moved struct {
 	why error
 }
 
+// stay has the next sitting be where this one was, as not all was delivered on the way.
+func (m *moved) stay(here sitting) {
+	here.rules = m.to.rules
+	here.tries++
+	m.to = here
+}
+
 func (m *moved) Error() string { return fmt.Sprintf("move to %s: %v", m.to.dir, m.why) }
 func (m *moved) Unwrap() error { return m.why }
 

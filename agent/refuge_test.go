@@ -229,3 +229,31 @@ func TestRulesMove(t *testing.T) {
 		}
 	})
 }
+
+// TestScrub damages a record that nobody reads, as the link is down: it is found and declared within a day.
+func TestScrub(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker(t)
+		f := newFar(t, b)
+		x := newBed(t, b)
+		b.leave()
+		g := x.start(oneDevice)
+		time.Sleep(20*time.Second + 50*time.Millisecond)
+		g.end()
+		damage(t, filepath.Join(x.dir, "buffer", "*.sst"), func(b []byte) []byte { b[2000] ^= 1; return b })
+		g = x.start("devices: []\n" + oneUplink)
+		time.Sleep(time.Minute)
+		if s := g.Status().Queue; s.Gaps != 0 || s.Scrub.LastEnd != nil {
+			t.Errorf("after a minute the queue is %+v", s)
+		}
+		time.Sleep(50 * time.Hour)
+		s := g.Status().Queue
+		if s.Gaps != 1 || s.Scrub.LastEnd == nil || s.Scrub.LastDamaged == 0 || s.Scrub.Of == 0 {
+			t.Errorf("after two days the queue is %+v", s)
+		}
+		b.come()
+		time.Sleep(5 * time.Minute)
+		g.end()
+		f.check(t, 1)
+	})
+}

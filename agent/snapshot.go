@@ -141,7 +141,7 @@ func (a *Agent) queueStatus(s *status.Status, cfg *config.Config, l *opened, ups
 	s.Queue = queueOf(&q)
 	most := int64(cfg.Buffer.MaxBytes)
 	a.mu.Lock()
-	s.Queue.Memory = a.sits.memory
+	s.Queue.Memory, s.Queue.Scrub = a.sits.memory, a.scrubbed
 	a.mu.Unlock()
 	a.board.set("limit_shrunk", "", q.Limit < most && !s.Queue.Memory, fmt.Sprintf("%d bytes of %d can be used", q.Limit, most))
 	a.cardStatus(&q.Card)

@@ -224,3 +224,43 @@ func TestAsideIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestVerify goes through all that is stored, once: what of it is damaged is declared, without anybody reading it.
+func TestVerify(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.sizes.segment, o.sizes.tail = 1000, 1
+	q := open(t, o)
+	defer q.Close()
+	if _, _, _, ok, err := q.Verify(Mark{}); ok || err != nil {
+		t.Errorf("of nothing: %v, %v", ok, err)
+	}
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	for i := range uint64(50) {
+		putAndCommit(t, q, frame(tidegate.ClassReading, i*11+1, i*11+10, 2), frame(tidegate.ClassAlarm, i*11+11, i*11+11, 1))
+	}
+	flipFrame(t, q, 1, 60)
+	var missing uint64
+	steps := 0
+	var sum int64
+	for m := (Mark{}); ; steps++ {
+		next, bytes, lost, ok, err := q.Verify(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			break
+		}
+		m, missing, sum = next, missing+lost, sum+bytes
+	}
+	var want int64
+	for _, s := range q.Stats().Segments {
+		want += s.Bytes
+	}
+	if n := len(q.Stats().Segments); steps != n || n < 5 || missing != 10 || sum != want {
+		t.Errorf("%d steps over %d segments, %d of %d bytes, %d records are missing; want 10", steps, n, sum, want, missing)
+	}
+	asked := q.Requests()
+	if len(asked) != 1 || asked[0].Cause != tidegate.CauseDamaged || asked[0].Count != 20 {
+		t.Errorf("asked for %+v", asked)
+	}
+}

@@ -68,8 +68,9 @@ type Queue struct {
 	Dropped    uint64  `json:"dropped"`  // readings, declared as gaps
 	Gaps       uint64  `json:"gaps"`
 	LimitBytes int64   `json:"limit_bytes"`
-	KeptBytes  int64   `json:"kept_bytes"`     // of what is stored beside: delivered and kept for a while, or set aside
-	Memory     bool    `json:"memory"`         // it is kept in memory, as no disk can be written; disk_bytes are bytes of memory then
+	KeptBytes  int64   `json:"kept_bytes"` // of what is stored beside: delivered and kept for a while, or set aside
+	Memory     bool    `json:"memory"`     // it is kept in memory, as no disk can be written; disk_bytes are bytes of memory then
+	Scrub      Scrub   `json:"scrub"`
 	Keys       []Key   `json:"keys,omitempty"` // what is sealed with which key; none where nothing is
 	// What the process wrote to disk in the last 24 hours of boot time, what a day at the rate of the last quarter of an hour comes to, and what it may be; 0 =
 	// not known yet, no limit.
@@ -96,6 +97,17 @@ type Key struct {
 type Sealed struct {
 	Key    string `json:"key"`
 	Frames uint64 `json:"frames"`
+}
+
+// Scrub is how the verification of all that is stored gets on, which takes about a day.
+type Scrub struct {
+	Segments    int        `json:"segments"`     // verified in this pass
+	Of          int        `json:"of"`           // segments there are
+	Bytes       int64      `json:"bytes"`        // verified in this pass
+	Damaged     uint64     `json:"damaged"`      // records found damaged in this pass; they are declared
+	Failed      int        `json:"failed"`       // segments that could not be read at all in this pass
+	LastEnd     *time.Time `json:"last_end"`     // of the pass before; null = none has ended since the gateway started
+	LastDamaged uint64     `json:"last_damaged"` // of the pass before
 }
 
 // Delivered is what the first uplink's far side has confirmed since the state directory was made.

@@ -107,6 +107,7 @@ func queueStatus(o *options, asJSON bool) error {
 			s.Queue.DiskBytes, s.Queue.LimitBytes, time.Duration(s.Queue.OldestAgeS*1e9).Round(time.Second), s.Queue.Gaps)
 		told.Keys(w, &s)
 		told.Card(w, &s.Queue)
+		told.Scrub(w, &s.Queue)
 		told.Accounts(w, &s)
 		err = w.Flush()
 	}

@@ -108,3 +108,16 @@ func Card(w io.Writer, q *status.Queue) {
 	}
 	fmt.Fprintf(w, "\tcommits take %.4g s, one in a hundred %.4g s\n", q.CommitP50S, q.CommitP99S)
 }
+
+// Scrub writes how the verification of what is stored gets on, a line.
+func Scrub(w io.Writer, q *status.Queue) {
+	s := &q.Scrub
+	last := "none has ended yet"
+	if s.LastEnd != nil {
+		last = fmt.Sprintf("the last one ended %s and found %d records damaged", s.LastEnd.UTC().Format(time.RFC3339), s.LastDamaged)
+	}
+	fmt.Fprintf(w, "verified\t%d of %d segments in this pass, %d records damaged; %s\n", s.Segments, s.Of, s.Damaged, last)
+	if q.Memory {
+		fmt.Fprintln(w, "memory\tno disk can be written: all this is kept in memory")
+	}
+}
