@@ -36,6 +36,8 @@ type Parts struct {
 	Written func() uint64 // see buffer.Options
 	// Salvage returns what can be read of the damaged store in dir, see buffer/salvage; nil = nothing is brought over from it.
 	Salvage func(dir string) (io.ReadCloser, error)
+	// Verify reads all of the store of a state directory, see buffer/salvage; nil = no store is verified before it is opened.
+	Verify func(stateDir string, within time.Duration) error
 	// Dial makes the uplinks' connections; nil = net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Ready is called once, when everything runs; nil = nobody waits for it.

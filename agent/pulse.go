@@ -9,7 +9,8 @@ import (
 // Bounds of Healthy: the judge waits for nothing; a worn card may hold up the store for a while, and a restart would not mend it.
 const (
 	pulseEvery  = 5 * time.Second
-	lookEvery   = 6 // pulses
+	lookEvery   = 6  // pulses
+	soundAfter  = 12 // pulses: who lives so long did not die of the store
 	judgeSilent = 30 * time.Second
 	storeSilent = 3 * time.Minute
 )
@@ -34,6 +35,11 @@ func (a *Agent) pulse(ctx context.Context, l *opened) error {
 			}
 			if n%lookEvery == 0 {
 				a.Status()
+			}
+			if n == soundAfter {
+				if err := l.queue.NoteSound(); err != nil {
+					a.log.Warn("starts are counted wrongly", "err", err)
+				}
 			}
 		}
 	}

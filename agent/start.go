@@ -247,7 +247,7 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 		Dir: a.sits.dir, NoSync: a.sits.memory, Bare: a.sits.bare, MaxBytes: most, Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log, SetAside: setAside,
 		Statfs: statfs, Version: a.parts.Version, Count: frame.Count,
 		WrittenPerDay: int64(a.cfg.Buffer.WrittenPerDay), Written: a.parts.Written, Boot: func() time.Duration { return a.parts.Clock().Boot },
-		Keys: sealed, Salvage: a.parts.Salvage, Epochs: l.epochs(), Coarse: l.coarse(), Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
+		Keys: sealed, Salvage: a.parts.Salvage, Verify: a.parts.Verify, Epochs: l.epochs(), Coarse: l.coarse(), Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
 	})
 	if err != nil {
 		err = fmt.Errorf("%w%s", err, remedy(err))

@@ -31,7 +31,7 @@ func Open(o Options) (*Queue, error) {
 	if began := time.Now(); o.Boot == nil {
 		o.Boot = func() time.Duration { return time.Since(began) }
 	}
-	q, err := openStore(&o)
+	q, err := openNoted(&o)
 	if !o.SetAside || !errors.Is(err, ErrDamaged) {
 		return q, err
 	}
@@ -40,8 +40,37 @@ func Open(o Options) (*Queue, error) {
 		return nil, errors.Join(err, failed)
 	}
 	o.Log.Error("store is damaged: it was set aside, and a new one is made", "err", err, "path", to)
-	return openStore(&o)
+	if err := disk.NoteSound(o.Dir); err != nil { // the starts of the one before
+		o.Log.Warn("starts are counted wrongly", "err", err)
+	}
+	return openNoted(&o)
 }
+
+// verifyFor is how long a start waits for the verification of a suspect store.
+const verifyFor = 3 * time.Second
+
+// openNoted opens the store, and notes that for the next start, should this process end by it. A suspect store is verified before.
+func openNoted(o *Options) (*Queue, error) {
+	if !o.SetAside {
+		return openStore(o)
+	}
+	suspect := o.Verify != nil && disk.IsSuspect(o.Dir)
+	if suspect {
+		o.Log.Warn("processes ended while they used the store: it is verified")
+		if err := o.Verify(o.Dir, verifyFor); err != nil {
+			return nil, err
+		}
+	}
+	noted := disk.NoteOpening(o.Dir, suspect)
+	q, err := openStore(o)
+	if noted = errors.Join(noted, disk.NoteOpened(o.Dir, err == nil)); noted != nil {
+		o.Log.Debug("starts are not counted", "err", noted)
+	}
+	return q, err
+}
+
+// NoteSound notes that the store was in use for a while: it is not to blame if the process ends now.
+func (q *Queue) NoteSound() error { return disk.NoteSound(q.o.Dir) }
 
 // salvage brings what can be read of stores that were set aside into the new one.
 func (q *Queue) salvage() error {

@@ -18,7 +18,7 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/wear"
 )
 
-// Options say how a Queue is opened. All fields but NoSync, Bare, SetAside, Salvage, Epochs, Coarse, Statfs, Version, Log, Keys, WrittenPerDay, Boot and Written are required.
+// Options say how a Queue is opened. All fields but NoSync, Bare, SetAside, Salvage, Verify, Epochs, Coarse, Statfs, Version, Log, Keys, WrittenPerDay, Boot and Written are required.
 type Options struct {
 	Dir      string        // the state directory; the store is in Dir/buffer
 	MaxBytes int64         // limit of the store's frames, at least MinBytes
@@ -29,8 +29,10 @@ type Options struct {
 	SetAside bool          // a damaged store gives way to a new one: for who declares what was in it
 	// Salvage returns what salvage.Write makes of the store in dir, see salvage.Child; nil = nothing is brought over from a damaged store.
 	Salvage func(dir string) (io.ReadCloser, error)
-	Epochs  map[uint32]Epoch // those that the lease knows, for what is salvaged
-	Coarse  []CoarseCursor   // those of the lease, for a store that knows of none
+	// Verify reads all of the store in a process of its own, see salvage.Verify; nil = no store is verified before it is opened.
+	Verify func(stateDir string, within time.Duration) error
+	Epochs map[uint32]Epoch // those that the lease knows, for what is salvaged
+	Coarse []CoarseCursor   // those of the lease, for a store that knows of none
 	// Count returns how many readings stand in n records of body after skip records.
 	Count func(body []byte, skip, n int) (int, error)
 	// Each calls f with every record of body: the only uplink it is meant for, "" = all, and its readings. It is called for frames that are Apart.
@@ -257,5 +259,9 @@ func (q *Queue) SetWrittenPerDay(bytes int64) { q.card.SetLimit(bytes) }
 
 // Close closes the store. Nothing that was Put but not committed is kept by it; the rings keep that.
 func (q *Queue) Close() error {
-	return q.disk.Close()
+	err := q.disk.Close()
+	if err == nil && q.o.SetAside {
+		err = q.NoteSound()
+	}
+	return err
 }

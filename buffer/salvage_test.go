@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/disk"
@@ -262,5 +263,52 @@ func TestVerify(t *testing.T) {
 	asked := q.Requests()
 	if len(asked) != 1 || asked[0].Cause != tidegate.CauseDamaged || asked[0].Count != 20 {
 		t.Errorf("asked for %+v", asked)
+	}
+}
+
+// TestSuspect ends processes by their store, as it were: the next start has it verified, and sets it aside where that says so.
+func TestSuspect(t *testing.T) {
+	for name, tt := range map[string]struct {
+		starts  string // as the process before left it
+		verdict error
+		want    int // verifications
+	}{
+		"ended while it opened the store":      {"o", ErrDamaged, 1},
+		"ended so, and the store is sound":     {"ro", nil, 1},
+		"ended once":                           {"r", ErrDamaged, 0},
+		"ended three times soon after a start": {"rrr", ErrDamaged, 1},
+		"stopped in order":                     {"", ErrDamaged, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			fillStore(t, o)
+			path := filepath.Join(o.Dir, "starts")
+			if tt.starts != "" {
+				if err := os.WriteFile(path, []byte(tt.starts), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			asked := 0
+			o.Verify = func(string, time.Duration) error { asked++; return tt.verdict }
+			o.SetAside, o.Salvage, o.Epochs = true, inProcess, map[uint32]Epoch{1: {ID: "e1", Start: 1}}
+			q := open(t, o)
+			aside := 0
+			if asked > 0 && tt.verdict != nil {
+				aside = 1
+			}
+			if n := len(q.BadStores()); asked != tt.want || n != aside {
+				t.Errorf("%d verifications, %d stores set aside; want %d and %d", asked, n, tt.want, aside)
+			}
+			wantRanges(t, "shown", look(t, cursor(t, q, "a"), tidegate.ClassAlarm, 1), wantedOf(tidegate.ClassAlarm))
+			if b, err := os.ReadFile(path); err != nil || b[len(b)-1] != 'r' {
+				t.Errorf("in use it is noted as %q (%v)", b, err)
+			}
+			if err := q.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if disk.IsSuspect(o.Dir) {
+				t.Error("after a stop in order the store is suspect")
+			}
+		})
 	}
 }

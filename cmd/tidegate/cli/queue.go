@@ -47,6 +47,10 @@ func queueCommand(o *options) *cobra.Command {
 			Use: salvage.Worker + " DIRECTORY", Short: "Write what can be read of a damaged store to standard output, for the gateway", Hidden: true, Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, dir []string) error { return salvage.Write(dir[0], os.Stdout) },
 		},
+		&cobra.Command{
+			Use: salvage.Verifier + " STATE-DIRECTORY", Short: "Open a store and read all of it, for the gateway", Hidden: true, Args: cobra.ExactArgs(1),
+			Run: func(_ *cobra.Command, dir []string) { os.Exit(salvage.ReadAll(dir[0])) },
+		},
 	)
 	return c
 }

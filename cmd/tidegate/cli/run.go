@@ -74,7 +74,7 @@ func run(ctx context.Context, o *options, cfg *config.Config, safe bool) error {
 	g := &gateway{}
 	a, err := agent.New(cfg, agent.Parts{
 		Host: board.New(log), Log: log, Version: o.build.Version, Ready: func() { close(ready) }, Update: func() status.Update { return g.update(o.build.Version) }, Safe: safe,
-		Salvage: salvage.Child,
+		Salvage: salvage.Child, Verify: salvage.Verify,
 	})
 	if err != nil {
 		return err
