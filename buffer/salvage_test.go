@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -310,5 +311,30 @@ func TestSuspect(t *testing.T) {
 				t.Error("after a stop in order the store is suspect")
 			}
 		})
+	}
+}
+
+// TestSalvageSealed: what is sealed is brought over as it lies there; as long as its key is missing the store waits, and nothing is given up.
+func TestSalvageSealed(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.Keys = keysFor(t, 1)
+	old := o.Keys.To()
+	fillStore(t, o)
+	remove(t, filepath.Join(o.Dir, "buffer", "MANIFEST"))
+	o.SetAside, o.Salvage, o.Epochs = true, inProcess, map[uint32]Epoch{1: {ID: "e1", Start: 1}}
+	o.Keys = keysFor(t, 2)
+	for range 2 {
+		if _, err := Open(o); !errors.Is(err, ErrKey) {
+			t.Fatalf("without the key: got %v, want ErrKey", err)
+		}
+	}
+	o.Keys = keysFor(t, 2, 1)
+	q := open(t, o)
+	defer q.Close()
+	for _, class := range []tidegate.Class{tidegate.ClassReading, tidegate.ClassAlarm} {
+		wantRanges(t, class.String(), look(t, cursor(t, q, "a"), class, 1), wantedOf(class))
+	}
+	if rep, err := q.Check(t.Context()); err != nil || len(rep.Faults) > 0 || rep.Sealed[old] != 80 {
+		t.Errorf("check: %v, %v, sealed %v", rep.Faults, err, rep.Sealed)
 	}
 }
