@@ -125,10 +125,10 @@ deb-check: deps-deb ## make packages and the tarball, install and remove them in
 	$(RIGTEST) -timeout 20m -v ./testdata/rig/deb $(DEBTEST)
 
 .PHONY: deb-test
-deb-test: deps-deb ## the same in fresh Debian systems, for amd64 and armhf; boot one, and update it over HTTPS with power cuts: fetches 150 MB, needs root, an hour
-	$(if $(filter-out 0,$(shell id -u)),sudo) testdata/rig/deb/bases.sh work/deb amd64 armhf
+deb-test: deps-deb ## the same in fresh Debian systems, for amd64 and armhf; boot one, and update it over HTTPS with power cuts: fetches 150 MB, needs root, an hour; ARM64=1: and one for arm64, on an emulated board
+	$(if $(filter-out 0,$(shell id -u)),sudo) testdata/rig/deb/bases.sh work/deb amd64 armhf $(if $(ARM64),arm64)
 	$(MAKE) --no-print-directory deb dist-linux-amd64
-	$(RIGTEST) -timeout 2h -v ./testdata/rig/deb $(DEBTEST) -base $(CURDIR)/work/deb/amd64 -bases $(CURDIR)/work/deb
+	$(RIGTEST) -timeout 4h -v ./testdata/rig/deb $(DEBTEST) -base $(CURDIR)/work/deb/amd64 -bases $(CURDIR)/work/deb $(if $(ARM64),-arm64)
 
 .PHONY: long
 long: deps build ## run every test at full length: hours
@@ -142,7 +142,7 @@ long: deps build ## run every test at full length: hours
 	$(MAKE) mutants
 	$(MAKE) delta
 	$(MAKE) hil
-	$(MAKE) deb-test
+	$(MAKE) deb-test ARM64=1
 	$(MAKE) reliability
 
 .PHONY: reliability

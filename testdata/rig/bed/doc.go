@@ -47,16 +47,19 @@ func Build(dir string) (Programs, error) {
 }
 
 // Compile builds the program of a package of this tree as releases are built, into the file to; set are variables of its main, NAME=VALUE.
-func Compile(pkg, to string, set ...string) error {
+func Compile(pkg, to string, set ...string) error { return CompileFor(runtime.GOARCH, pkg, to, set...) }
+
+// CompileFor is Compile for another architecture. For arm it is v6, which runs on every 32-bit board.
+func CompileFor(arch, pkg, to string, set ...string) error {
 	flags := []string{"-s", "-w"}
 	for _, s := range set {
 		flags = append(flags, "-X main."+s)
 	}
 	c := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", strings.Join(flags, " "), "-o", to, pkg)
 	c.Dir = Root()
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch, "GOARM=6")
 	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+		return fmt.Errorf("build %s for %s: %w\n%s", pkg, arch, err, out)
 	}
 	return nil
 }

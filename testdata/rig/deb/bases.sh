@@ -10,7 +10,7 @@ log=$dir/debootstrap.log
 mkdir -p "$dir"
 
 packages=()
-for need in debootstrap:debootstrap qemu-system-x86_64:qemu-system-x86 mkfs.ext4:e2fsprogs qemu-arm-static:qemu-user-static; do
+for need in debootstrap:debootstrap qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm mkfs.ext4:e2fsprogs qemu-arm-static:qemu-user-static; do
 	PATH=$PATH:/usr/sbin command -v "${need%%:*}" >/dev/null || packages+=("${need##*:}")
 done
 install=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}")
@@ -38,9 +38,13 @@ for arch in "$@"; do
 	rm -rf "${dir:?}/$arch"
 	options=(--variant=minbase)
 	case $arch in
-	amd64) options+=("--include=adduser,ca-certificates,systemd,systemd-sysv,udev,dbus,kmod,initramfs-tools,linux-image-cloud-amd64") ;;
-	*) options+=("--include=adduser,ca-certificates" --foreign) ;;
+	amd64 | arm64) options+=("--include=adduser,ca-certificates,systemd,systemd-sysv,udev,dbus,kmod,initramfs-tools,linux-image-cloud-$arch") ;;
+	*) options+=("--include=adduser,ca-certificates") ;;
 	esac
+	# This machine's processor runs the programs of its own architecture.
+	if [ "$arch" != "$(dpkg --print-architecture)" ]; then
+		options+=(--foreign)
+	fi
 	begin=$SECONDS
 	if ! timeout 1200 debootstrap --arch="$arch" "${options[@]}" "$codename" "$dir/$arch" "$mirror" >"$log" 2>&1; then
 		echo "bases.sh: debootstrap for $arch failed; it said:" >&2

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,7 +30,7 @@ PATH=$PATH:/usr/sbin:/sbin
 mkfs.ext4 -q -d root -E lazy_itable_init=0 "$4" 1536M
 `
 	bed.Need(s.t, "mkfs.ext4", "e2fsprogs")
-	c := exec.Command("/bin/sh", "-euc", script, "image", s.dir, s.base, "", path)
+	c := exec.Command("/bin/sh", "-euc", script, "image", s.dir, s.base, s.alien, path)
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if out, err := c.CombinedOutput(); err != nil {
 		s.t.Fatalf("make an image: %v\n%s", err, out)
@@ -123,7 +122,7 @@ func TestBoot(t *testing.T) {
 	}
 	t.Parallel()
 	base := filepath.Join(*bases, "amd64")
-	s := newSystem(t, base, "")
+	s := newSystem(t, base, "amd64")
 	s.run("dpkg -i " + s.made(build{version: "0~10-1", counter: 10}))
 	s.configure(machineConfig)
 	s.run("dpkg -i /root/tidegate_0~10-1.deb && install -d -o tidegate -g tidegate -m 750 /var/lib/tidegate")
@@ -147,27 +146,12 @@ func TestBoot(t *testing.T) {
 	}
 }
 
-// newest returns the newest file of that pattern in the system's /boot.
-func newest(t *testing.T, base, pattern string) string {
-	t.Helper()
-	found, err := filepath.Glob(filepath.Join(base, "boot", pattern))
-	if err != nil || len(found) == 0 {
-		t.Fatalf("%s has no %s: run make deb-test", base, pattern)
-	}
-	return slices.Max(found)
-}
-
 // boot runs a machine until it switches itself off, and returns what the judge has said.
 func boot(t *testing.T, base, image string) map[string]string {
 	t.Helper()
-	qemu := bed.Need(t, "qemu-system-x86_64", "qemu-system-x86")
-	args := []string{
-		// Not by KVM: what a machine inside a machine has of it is not always whole. Nothing is measured.
-		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "768", "-kernel", newest(t, base, "vmlinuz-*"), "-initrd", newest(t, base, "initrd.img-*"),
-		"-append", "root=/dev/vda rw console=ttyS0 systemd.show_status=no loglevel=4 panic=-1 no_timer_check", "-drive", "file=" + image + ",if=virtio,format=raw,cache=unsafe",
-		"-nic", "none", "-display", "none", "-monitor", "none", "-no-reboot", "-serial", "stdio", "-serial", "null", "-serial", "null",
-	}
-	c := exec.Command(qemu, args...)
+	b := boards["amd64"]
+	args := b.start(t, base, "stdio", "-serial", "null", "-serial", "null", "-drive", "file="+image+",if=virtio,format=raw,cache=unsafe", "-nic", "none")
+	c := exec.Command(args[0], args[1:]...)
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	console := filepath.Join(filepath.Dir(image), "console.log")
 	log, err := os.Create(console)

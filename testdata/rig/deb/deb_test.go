@@ -53,7 +53,7 @@ type build struct {
 func (s *system) made(b build) string {
 	s.t.Helper()
 	dir := filepath.Join(bed.Dir(s.t, true), "p")
-	host(s.t, "dpkg-deb", "-R", ours(s.t, "amd64"), dir)
+	host(s.t, "dpkg-deb", "-R", ours(s.t, s.arch), dir)
 	change := func(name string, f func(string) string) {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err == nil {
@@ -81,9 +81,9 @@ func (s *system) made(b build) string {
 }
 
 // copied puts our package into the system.
-func (s *system) copied(arch string) string {
+func (s *system) copied() string {
 	s.t.Helper()
-	b, err := os.ReadFile(ours(s.t, arch))
+	b, err := os.ReadFile(ours(s.t, s.arch))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -167,9 +167,9 @@ func (s *system) checkInstalled(arch string) {
 
 func TestInstall(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, *base, "")
+	s := newSystem(t, *base, "amd64")
 	b := s.boot("inactive")
-	out, told := b.run("dpkg -i " + s.copied("amd64"))
+	out, told := b.run("dpkg -i " + s.copied())
 	s.checkInstalled("amd64")
 	if got := starts(told); got != nil {
 		t.Errorf("a configuration that nobody has looked at was started: %q", told)
@@ -199,7 +199,7 @@ func TestInstall(t *testing.T) {
 
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, *base, "")
+	s := newSystem(t, *base, "amd64")
 	s.run("dpkg -i " + s.made(build{version: "0~1-1", counter: 1}))
 	ship := map[string]string{"etc/tidegate/tidegate.yaml": "# what a newer release says of it\n", "usr/share/tidegate/tidegate.yaml": "# what a newer release says of it\n"}
 	second := s.made(build{version: "0~2-1", counter: 2, edit: ship})
@@ -256,8 +256,8 @@ func TestUpgrade(t *testing.T) {
 
 func TestRemoveAndPurge(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, *base, "")
-	deb := s.copied("amd64")
+	s := newSystem(t, *base, "amd64")
+	deb := s.copied()
 	s.run("dpkg -i " + deb)
 	s.configure(edited)
 	s.run("dpkg -i " + deb)
@@ -322,9 +322,9 @@ func TestRemoveAndPurge(t *testing.T) {
 // Beside an installation from a tarball the package's unit would never be seen: it says so.
 func TestBesideTarball(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, *base, "")
+	s := newSystem(t, *base, "amd64")
 	s.put("/etc/systemd/system/tidegate.service", "[Service]\nExecStart=/usr/local/bin/tidegate run\n", 0o644)
-	if out := s.run("dpkg -i " + s.copied("amd64")); !strings.Contains(out, "/etc/systemd/system/tidegate.service hides the service of this package") {
+	if out := s.run("dpkg -i " + s.copied()); !strings.Contains(out, "/etc/systemd/system/tidegate.service hides the service of this package") {
 		t.Errorf("got %s", out)
 	}
 }

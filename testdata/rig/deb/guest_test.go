@@ -13,30 +13,29 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/tidegate-io/tidegate/testdata/rig/bed"
 )
 
 // slow bounds what takes seconds on a machine: an emulated one beside other work is thirty times slower. Nothing is measured by it.
-const slow = 8 * time.Minute
+const slow = 20 * time.Minute
 
 // guestSees is how a machine reaches the loopback of this one.
 const guestSees = "10.0.2.2"
 
-// ear runs what this machine says on the second serial line, a command a line, and says what came of it.
+// ear runs what this machine says on the second serial line, its argument, a command a line, and says what came of it.
 const ear = `#!/bin/sh
-exec </dev/ttyS1 >/dev/ttyS1 2>/dev/null
+until [ -c "$1" ]; do sleep 1; done # its driver may be a module
+exec <"$1" >"$1" 2>/dev/null
 stty raw -echo
 echo '@@up'
 while read -r line; do
 	printf %s "$line" | base64 -d >/run/told
-	timeout 400 sh /run/told >/run/said 2>&1 </dev/null
+	timeout 1000 sh /run/told >/run/said 2>&1 </dev/null
 	echo "@@ $? $(base64 -w0 </run/said)"
 done
 `
 
 const hearing = `[Service]
-ExecStart=/bin/sh /root/ear
+ExecStart=/bin/sh /root/ear %s
 [Install]
 WantedBy=multi-user.target
 `
@@ -51,15 +50,15 @@ IPv6AcceptRA=no
 `
 
 // bootable makes of the system one that guest boots: it listens, has a network and keeps its journal, and dpkg syncs as it does in the field.
-func (s *system) bootable(image string) {
+func (s *system) bootable(b board, image string) {
 	s.t.Helper()
 	s.put("/root/ear", ear, 0o755)
-	s.put("/etc/systemd/system/ear.service", hearing, 0o644)
+	s.put("/etc/systemd/system/ear.service", fmt.Sprintf(hearing, b.ear), 0o644)
 	s.put("/etc/systemd/network/10-rig.network", network, 0o644)
 	s.put("/etc/fstab", "/dev/vda / ext4 defaults 0 1\n", 0o644)
 	s.run(`ln -s ../ear.service /etc/systemd/system/multi-user.target.wants/ear.service
 systemctl enable --quiet systemd-networkd
-systemctl mask --quiet serial-getty@ttyS0.service apt-daily.timer apt-daily-upgrade.timer systemd-networkd-wait-online.service
+systemctl mask --quiet ` + b.masking + ` apt-daily.timer apt-daily-upgrade.timer systemd-networkd-wait-online.service
 mkdir -p /var/log/journal && rm -f /etc/dpkg/dpkg.cfg.d/rig /etc/apt/sources.list && echo guest >/etc/hostname`)
 	s.image(image)
 }
@@ -67,10 +66,11 @@ mkdir -p /var/log/journal && rm -f /etc/dpkg/dpkg.cfg.d/rig /etc/apt/sources.lis
 // A guest is a machine that systemd runs, on a disk that can lose its power.
 type guest struct {
 	*testing.T
-	kernel []string // arguments of qemu
-	disk   *disk
-	dir    string
-	boots  int
+	board
+	base  string // with its kernel
+	disk  *disk
+	dir   string
+	boots int
 
 	cmd   *exec.Cmd
 	in    io.WriteCloser
@@ -79,28 +79,19 @@ type guest struct {
 }
 
 // newGuest returns the machine of an image, of a system above base. It is not switched on.
-func newGuest(t *testing.T, base, image string, seed uint64) *guest {
+func newGuest(t *testing.T, b board, base, image string, seed uint64) *guest {
 	t.Helper()
-	return &guest{
-		T: t, disk: newDisk(t, image, seed), dir: filepath.Dir(image),
-		kernel: []string{"-kernel", newest(t, base, "vmlinuz-*"), "-initrd", newest(t, base, "initrd.img-*")},
-	}
+	return &guest{T: t, board: b, base: base, disk: newDisk(t, image, seed), dir: filepath.Dir(image)}
 }
 
 // on switches the machine on and waits until it listens.
 func (g *guest) on() {
 	g.Helper()
 	g.boots++
-	args := append([]string{
-		// Not by KVM: what a machine inside a machine has of it is not always whole.
-		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "768",
-		"-append", "root=/dev/vda rw console=ttyS0 systemd.show_status=no loglevel=4 panic=-1 no_timer_check net.ifnames=1",
-		"-drive", "file=nbd+unix:///?socket=" + g.disk.socket + ",if=virtio,format=raw",
-		"-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-pci,netdev=net",
-		"-display", "none", "-monitor", "none", "-no-reboot",
-		"-serial", "file:" + filepath.Join(g.dir, fmt.Sprintf("console-%d.log", g.boots)), "-serial", "stdio",
-	}, g.kernel...)
-	g.cmd = exec.Command(bed.Need(g.T, "qemu-system-x86_64", "qemu-system-x86"), args...)
+	args := g.start(g.T, g.base, "file:"+filepath.Join(g.dir, fmt.Sprintf("console-%d.log", g.boots)), append(g.second,
+		"-drive", "file=nbd+unix:///?socket="+g.disk.socket+",if=virtio,format=raw",
+		"-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-pci,netdev=net")...)
+	g.cmd = exec.Command(args[0], args[1:]...)
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := os.OpenFile(filepath.Join(g.dir, "qemu.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

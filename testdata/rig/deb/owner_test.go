@@ -63,16 +63,16 @@ func (w *owner) public() string { return filepath.Join(w.dir, "repo", "public") 
 // root is what gateways trust at first.
 func (w *owner) root() string { return filepath.Join(w.public(), "1.root.json") }
 
-// publish releases a program. It returns the names by which its files may be asked for, whole and as a delta.
-func (w *owner) publish(counter uint64, version, program string) (files []string) {
+// publish releases a program for Linux on that architecture. It returns the names by which its files may be asked for, whole and as a delta.
+func (w *owner) publish(counter uint64, version, arch, program string) (files []string) {
 	w.t.Helper()
 	w.do(fmt.Sprintf(`
-tidegate-release add --dir repo --counter %d --version %s --program linux-amd64=%s
+tidegate-release add --dir repo --counter %d --version %s --program linux-%s=%s
 tidegate-release sign --dir repo --role targets --key alice-targets.key --passphrase-file phrase
 tidegate-release sign --dir repo --role targets --key carol-targets.key --passphrase-file phrase
 tidegate-release publish --dir repo --snapshot-key snapshot.key --timestamp-key timestamp.key
 tidegate-release verify --dir repo
-`, counter, version, program))
+`, counter, version, arch, program))
 	list, err := os.ReadDir(w.public())
 	if err != nil {
 		w.t.Fatal(err)
@@ -88,13 +88,13 @@ tidegate-release verify --dir repo
 // releases are the programs that are published, by what is wrong with them; the key of a good one begins with v.
 type releases map[string]string
 
-// newReleases builds them into dir.
-func newReleases(t *testing.T, dir string, good, bad []string) releases {
+// newReleases builds them for that architecture into dir.
+func newReleases(t *testing.T, arch, dir string, good, bad []string) releases {
 	t.Helper()
 	list := releases{}
 	build := func(name, pkg string, set ...string) {
 		list[name] = filepath.Join(dir, name)
-		if err := bed.Compile(pkg, list[name], set...); err != nil {
+		if err := bed.CompileFor(arch, pkg, list[name], set...); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -29,17 +29,18 @@ type system struct {
 	base  string
 	layer string // what differs from base
 	dir   string
-	qemu  string // emulator of the programs in it; "" = this machine's processor runs them
+	arch  string
+	alien string // what binfmt_misc has to know of the programs in it; "" = this machine's processor runs them
 }
 
-// newSystem returns a system that has no trace of us; qemu is the emulator that its programs need, "" = none.
-func newSystem(t *testing.T, base, qemu string) *system {
+// newSystem returns a system of that architecture that has no trace of us.
+func newSystem(t *testing.T, base, arch string) *system {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Fatal("this rig installs packages into a system of its own: run it as root")
 	}
 	dir := bed.Dir(t, true) // what is above must not lie in the layer below
-	s := &system{t: t, base: base, dir: dir, layer: filepath.Join(dir, "layer"), qemu: qemu}
+	s := &system{t: t, base: base, dir: dir, layer: filepath.Join(dir, "layer"), arch: arch, alien: format(t, arch)}
 	for _, d := range []string{"layer", "work", "root"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -73,17 +74,13 @@ exec chroot root /usr/bin/env -i HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=nonin
 	/bin/sh -c "$4"
 `
 
-// armELF is what binfmt_misc has to know (admin-guide/binfmt-misc.rst): programs for 32-bit ARM, little endian. F has the kernel open the
-// emulator now, from outside the system.
-const armELF = `:tidegate-arm:M::\x7fELF\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x28\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:%s:F`
-
 // try runs a shell command in the system.
 func (s *system) try(command string) (out string, code int) { return s.tryWith(command, false) }
 
 // tryWith is try, where systemd seems to run.
 func (s *system) tryWith(command string, booted bool) (out string, code int) {
 	s.t.Helper()
-	c := inside(s.qemu, enter, s.dir, s.base, command, booted)
+	c := inside(s.alien, enter, s.dir, s.base, command, booted)
 	var b bytes.Buffer
 	c.Stdout, c.Stderr = &b, &b
 	if err := c.Start(); err != nil {

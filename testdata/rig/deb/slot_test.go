@@ -68,7 +68,7 @@ func (s *system) launch(words string) string {
 // The launcher decides by counter which program runs, whatever the package does beside an update.
 func TestUpgradeOverUpdate(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, *base, "")
+	s := newSystem(t, *base, "amd64")
 	s.run("dpkg -i " + s.made(build{version: "0~10-1", counter: 10}))
 	wants := func(when, want string) {
 		t.Helper()
@@ -119,7 +119,7 @@ func TestUpgradeOverUpdate(t *testing.T) {
 // A configuration that the package's own program finds faults in may be good for a newer program of an update: what runs goes on, and it is said.
 func TestConfigurationOfUpdate(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, *base, "")
+	s := newSystem(t, *base, "amd64")
 	s.run("dpkg -i " + s.made(build{version: "0~10-1", counter: 10}))
 	s.configure(edited)
 	s.run("dpkg -i --force-confold /root/tidegate_0~10-1.deb && install -d -o tidegate -g tidegate -m 750 /var/lib/tidegate")

@@ -27,7 +27,7 @@ func (s *system) tarball() {
 // package's in where these lie.
 func TestTarball(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, *base, "")
+	s := newSystem(t, *base, "amd64")
 	s.tarball()
 	// An installation of before there were slots.
 	s.put("/usr/local/bin/tidegate", "#!/bin/sh\necho old\n", 0o755)
@@ -88,7 +88,7 @@ f 644 root:root /etc/systemd/system/tidegate.service
 		t.Error("purging left configuration or state")
 	}
 	// Beside the package it does nothing.
-	s.run("rm /usr/local/bin/systemctl && dpkg -i " + s.copied("amd64"))
+	s.run("rm /usr/local/bin/systemctl && dpkg -i " + s.copied())
 	if out, code := s.try("sh /root/release/install.sh"); code == 0 || !strings.Contains(out, "the package tidegate is installed") || s.has("/usr/local/lib/tidegate/tidegate") {
 		t.Errorf("status %d, said %s", code, out)
 	}

@@ -37,9 +37,8 @@ type powerCut struct {
 	missing, gapAtMost int64  // readings: lost by it, and what was declared
 }
 
-// Times of the gateway. An emulated machine takes its time; a trial is as long as it has to be for a good release.
+// Times of the gateway. An emulated machine takes its time; a trial is as long as the board has to have for a good release.
 const (
-	wholeTrial  = 3 * time.Minute
 	wholeSettle = 40 * time.Second
 	wholeEvery  = time.Second // interval of the devices
 )
@@ -53,7 +52,7 @@ func TestWhole(t *testing.T) {
 	}
 	t.Parallel()
 	begin := time.Now()
-	w := newWhole(t)
+	w := newWhole(t, boards["amd64"], []string{"v20", "v60"}, []string{"driver", "watchdog", "exit"})
 	w.install()
 	w.download()
 	w.keep()
@@ -64,12 +63,13 @@ func TestWhole(t *testing.T) {
 	w.upgrade()
 	w.settle()
 	w.remove()
-	w.report(time.Since(begin))
+	w.report("package", "make deb-test", time.Since(begin))
 }
 
 // report prints what was shown, and keeps it for RELIABILITY.md where all went well.
-func (w *whole) report(took time.Duration) {
-	part := table.Part{Name: "package", Of: 1, Command: "make deb-test", Took: int(took.Seconds()), Columns: []string{"what", "result"}, Rows: w.rows}
+func (w *whole) report(name, command string, took time.Duration) {
+	w.Helper()
+	part := table.Part{Name: name, Of: 1, Command: command, Took: int(took.Seconds()), Columns: []string{"what", "result"}, Rows: w.rows}
 	for _, r := range append([]table.Row{part.Columns, {"---", "---"}}, part.Rows...) {
 		fmt.Printf("| %s |\n", strings.Join(r, " | "))
 	}
@@ -92,8 +92,11 @@ func (w *whole) shown(what, format string, args ...any) {
 	w.Logf("%s: %s", what, w.rows[len(w.rows)-1][1])
 }
 
-func newWhole(t *testing.T) *whole {
-	dir, base := bed.Dir(t, false), filepath.Join(*bases, "amd64")
+// newWhole makes all of it for a board: not switched on, with releases to publish, of which 20 is.
+func newWhole(t *testing.T, b board, good, bad []string) *whole {
+	t.Helper()
+	dir, base := bed.Dir(t, false), filepath.Join(*bases, b.arch)
+	finish(t, base, b.arch)
 	programs, err := bed.Build(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -102,19 +105,19 @@ func newWhole(t *testing.T) *whole {
 	if err := bed.Compile("./cmd/tidegate-release", tool); err != nil {
 		t.Fatal(err)
 	}
-	w := &whole{meters: bed.NewMeters(t, 1, 2), built: newReleases(t, dir, []string{"v20", "v60"}, []string{"driver", "watchdog", "exit"})}
+	w := &whole{meters: bed.NewMeters(t, 1, 2), built: newReleases(t, b.arch, dir, good, bad)}
 	w.meters.Follow()
 	w.owner = newOwner(t, filepath.Join(dir, "owner"), tool)
 	w.server = bed.NewServer(t, w.owner.public(), dir, net.ParseIP(guestSees))
 	w.broker = bed.NewBroker(t, dir)
 	w.broker.Start()
 	w.receiver = bed.NewReceiver(t, programs, dir, w.broker.URL())
-	files := w.owner.publish(20, "v20", w.built["v20"])
+	files := w.owner.publish(20, "v20", b.arch, w.built["v20"])
 	if len(files) != 1 {
 		t.Fatalf("release 20 has the files %q, want one", files)
 	}
 
-	s := newSystem(t, base, "")
+	s := newSystem(t, base, b.arch)
 	s.repository([]build{{version: "0~10-1", counter: 10}, {version: "0~70-1", counter: 55}, {version: "0~90-1", counter: 100}})
 	for to, from := range map[string]string{"/root/root.json": w.owner.root(), "/root/ca.pem": w.server.CA} {
 		text, err := os.ReadFile(from)
@@ -123,13 +126,13 @@ func newWhole(t *testing.T) *whole {
 		}
 		s.put(to, string(text), 0o644)
 	}
-	s.put("/root/tidegate.yaml", w.config(w.meters.Devices(wholeEvery)), 0o644)
-	s.put("/root/delivering.yaml", w.config(w.meters.Gone()), 0o644)
+	s.put("/root/tidegate.yaml", w.config(w.meters.Devices(wholeEvery), b.trial), 0o644)
+	s.put("/root/delivering.yaml", w.config(w.meters.Gone(), b.trial), 0o644)
 	image := filepath.Join(dir, "disk.img")
-	s.bootable(image)
+	s.bootable(b, image)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed of the power cuts: %d", seed)
-	w.guest = newGuest(t, base, image, seed)
+	w.guest = newGuest(t, b, base, image, seed)
 	return w
 }
 
@@ -158,11 +161,11 @@ func (s *system) repository(list []build) {
 }
 
 // config is the gateway's configuration, as the guest sees this machine.
-func (w *whole) config(devices string) string {
+func (w *whole) config(devices string, trial time.Duration) string {
 	text := fmt.Sprintf("gateway: {id: rig}\ndevices:\n%s  - {name: sim, driver: sim, every: 1s}\n%sbuffer: {max_bytes: 128MB, sync: 1s}\n"+
 		"uplink: {url: %q, confirm: receipt, batch: {readings: 500, every: 500ms}}\n"+
 		"update:\n  root: /etc/tidegate/update-root.json\n  ca: /etc/tidegate/update-ca.pem\n  from: [%q]\n  every: 10s\n  automatic: true\n  trial: %v\n  settle: %v\n",
-		devices, bed.Toggle, w.broker.URL(), w.server.URL, wholeTrial, wholeSettle)
+		devices, bed.Toggle, w.broker.URL(), w.server.URL, trial, wholeSettle)
 	return strings.ReplaceAll(text, "127.0.0.1:", guestSees+":")
 }
 
@@ -282,7 +285,7 @@ func (w *whole) outcome(counter int) (o bed.Outcome) {
 		if i := slices.IndexFunc(list, func(o bed.Outcome) bool { return o.Counter == counter && o.Result != "refused" }); i >= 0 {
 			return list[i]
 		}
-		if time.Since(begin) > slow+wholeTrial {
+		if time.Since(begin) > slow+w.trial {
 			w.Fatalf("the receiver was not told of release %d, but %+v\n%s", counter, list, w.story())
 		}
 	}
@@ -290,7 +293,7 @@ func (w *whole) outcome(counter int) (o bed.Outcome) {
 
 // bad releases a program that is no good: the one before runs again, with no help from it.
 func (w *whole) bad(counter int, kind, reason string, isCut bool) {
-	w.owner.publish(uint64(counter), "bad-"+kind, w.built[kind])
+	w.owner.publish(uint64(counter), "bad-"+kind, w.arch, w.built[kind])
 	w.until("the bad release "+kind, "journalctl -b -u tidegate -o cat --no-pager", fmt.Sprintf("slot b, release %d (bad-%s), on trial, start 1 of 3", counter, kind))
 	begin := time.Now()
 	behind := ""
@@ -317,7 +320,7 @@ func (w *whole) bad(counter int, kind, reason string, isCut bool) {
 
 // next keeps a good release behind the bad ones.
 func (w *whole) next() {
-	w.owner.publish(60, "v60", w.built["v60"])
+	w.owner.publish(60, "v60", w.arch, w.built["v60"])
 	w.until("release 60 on trial", started, "slot b, release 60 (v60), on trial, start 1 of 3")
 	if o := w.outcome(60); o.Result != "kept" {
 		w.Fatalf("the receiver was told %+v, want that release 60 is kept\n%s", o, w.story())

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -27,11 +26,8 @@ func TestMain(m *testing.M) { os.Exit(bed.Main(m, &programs)) }
 // build builds a program of this module for the board.
 func build(t *testing.T, arch, what, path string) string {
 	t.Helper()
-	c := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, what)
-	c.Dir = bed.Root()
-	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOARM=6") // v6 runs on every 32-bit board
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("build %s for %s: %v: %s", what, arch, err, out)
+	if err := bed.CompileFor(arch, what, path); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
