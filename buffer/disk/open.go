@@ -42,12 +42,12 @@ type Store struct {
 	guard guard
 	sick  bool // the last transaction failed
 	keys  atomic.Pointer[seal.Keys]
-	quiet *atomic.Bool
 
 	journal journal
 
 	tree     sync.Mutex // held while tables are merged or dropped
 	isClosed bool       // guarded by tree
+	quiet    *atomic.Bool
 }
 
 // Open opens the store of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
@@ -112,10 +112,10 @@ func openBare(o *Options) (*Store, error) {
 
 // Close closes the store. Where the disk takes nothing it does not return, as Badger tries for ever, without a word from here on.
 func (s *Store) Close() error {
+	s.quiet.Store(true)
 	s.tree.Lock()
 	defer s.tree.Unlock()
 	s.isClosed = true
-	s.quiet.Store(true)
 	var failed error
 	if err := guarded(func() { failed = s.db.Close() }); err != nil {
 		return err

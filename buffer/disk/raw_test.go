@@ -33,7 +33,7 @@ func store(t testing.TB, tables bool) string {
 	if err := os.WriteFile(filepath.Join(dir, "selftest"), []byte("test\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(Options{Dir: dir, Compactors: 0, Version: "test", Log: slog.New(slog.DiscardHandler)})
+	s, err := Open(Options{Dir: dir, Version: "test", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ const damagedStatus = 3
 // ReadAll is the work of that process; it returns the exit status.
 func ReadAll(stateDir string) int {
 	tested, _ := os.ReadFile(filepath.Join(stateDir, "selftest")) // the program whose self-test a 32-bit machine has passed
-	s, err := disk.Open(disk.Options{Dir: stateDir, Compactors: 2, Log: slog.New(slog.DiscardHandler), Version: strings.TrimSpace(string(tested))})
+	s, err := disk.Open(disk.Options{Dir: stateDir, Log: slog.New(slog.DiscardHandler), Version: strings.TrimSpace(string(tested))})
 	for _, prefix := range []byte{stored.KeyIndex, stored.KeyMeta, stored.KeyRejected, stored.KeyFrame} {
 		if err == nil { // as it lies there: the key is not this process's, and a frame that fails its CRC is declared when it is read
 			err = s.Locked([]byte{prefix}, func([]byte, []byte, seal.ID) error { return nil })
