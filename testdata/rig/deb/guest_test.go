@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tidegate-io/tidegate/testdata/rig/bed"
 )
 
 // slow bounds what takes seconds on a machine: an emulated one beside other work is thirty times slower. Nothing is measured by it.
@@ -68,7 +70,7 @@ type guest struct {
 	*testing.T
 	board
 	base  string // with its kernel
-	disk  *disk
+	disk  *bed.CacheDisk
 	dir   string
 	boots int
 
@@ -81,7 +83,7 @@ type guest struct {
 // newGuest returns the machine of an image, of a system above base. It is not switched on.
 func newGuest(t *testing.T, b board, base, image string, seed uint64) *guest {
 	t.Helper()
-	return &guest{T: t, board: b, base: base, disk: newDisk(t, image, seed), dir: filepath.Dir(image)}
+	return &guest{T: t, board: b, base: base, disk: bed.NewCacheDisk(t, image, seed), dir: filepath.Dir(image)}
 }
 
 // on switches the machine on and waits until it listens.
@@ -89,7 +91,7 @@ func (g *guest) on() {
 	g.Helper()
 	g.boots++
 	args := g.start(g.T, g.base, "file:"+filepath.Join(g.dir, fmt.Sprintf("console-%d.log", g.boots)), append(g.second,
-		"-drive", "file=nbd+unix:///?socket="+g.disk.socket+",if=virtio,format=raw",
+		"-drive", "file=nbd+unix:///?socket="+g.disk.Socket+",if=virtio,format=raw",
 		"-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-pci,netdev=net")...)
 	g.cmd = exec.Command(args[0], args[1:]...)
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -141,7 +143,7 @@ func (g *guest) kill() {
 func (g *guest) cut() (unflushed, kept int) {
 	g.Helper()
 	g.kill()
-	unflushed, kept = g.disk.cut()
+	unflushed, kept = g.disk.Cut()
 	g.Logf("power cut: of %d sectors that were written and not flushed %d are there", unflushed, kept)
 	return unflushed, kept
 }

@@ -213,7 +213,7 @@ func (w *whole) install() {
 func (w *whole) power() {
 	w.Helper()
 	// A cut that takes nothing shows little: it comes while something is on its way to the disk.
-	bed.Wait(w.T, "something that is not flushed", slow, func() bool { return w.disk.unflushed() > 0 })
+	bed.Wait(w.T, "something that is not flushed", slow, func() bool { return w.disk.Unflushed() > 0 })
 	c := powerCut{}
 	c.unflushed, c.kept = w.cut()
 	w.meters.Stopped()

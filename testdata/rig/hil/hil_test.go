@@ -33,12 +33,12 @@ func build(t *testing.T, arch, what, path string) string {
 }
 
 // pack builds what a board boots into.
-func (k *kernel) pack(t *testing.T, dir, arch string, modules ...string) string {
+func pack(t *testing.T, k *bed.Kernel, dir, arch string, modules ...string) string {
 	t.Helper()
 	guest := build(t, arch, "./testdata/rig/hil/guest", filepath.Join(dir, "guest"))
 	gateway := build(t, arch, "./cmd/tidegate", filepath.Join(dir, "tidegate"))
 	path := filepath.Join(dir, "initramfs")
-	k.initramfs(t, path, guest, gateway, k.with(t, modules...))
+	k.Initramfs(t, path, guest, gateway, k.With(t, modules...))
 	return path
 }
 
@@ -161,13 +161,13 @@ const gpioPath = "/machine/soc/gpio"
 // and its adapter removed and back; Modbus RTU over the UART.
 func TestBoard(t *testing.T) {
 	dir := bed.Dir(t, false)
-	k := openKernel(t, "armhf")
+	k := bed.OpenKernel(t, filepath.Join(*kernels, "armhf"))
 	f := newFar(t, dir)
 	uart := filepath.Join(dir, "uart.sock")
 	serve(t, uart)
 	m := boot(t, dir, "qemu-system-arm", "-M", "ast2600-evb", "-m", "1G", "-nic", "user,ipv6=off",
-		"-kernel", k.unpacked(t, filepath.Join(dir, "kernel")), "-dtb", k.deviceTree(t, filepath.Join(dir, "board.dtb")),
-		"-initrd", k.pack(t, dir, "arm", "i2c-dev", "i2c-aspeed", "gpio-aspeed", "mdio-aspeed", "realtek", "ftgmac100"),
+		"-kernel", unpacked(t, k, filepath.Join(dir, "kernel")), "-dtb", deviceTree(t, k, filepath.Join(dir, "board.dtb")),
+		"-initrd", pack(t, k, dir, "arm", "i2c-dev", "i2c-aspeed", "gpio-aspeed", "mdio-aspeed", "realtek", "ftgmac100"),
 		"-device", "tmp105,bus=aspeed.i2c.bus.1,address=0x48,id=tmp0",
 		"-device", "at24c-eeprom,bus=aspeed.i2c.bus.1,address=0x50,rom-size=4096",
 		"-device", "ds1338,bus=aspeed.i2c.bus.1,address=0x68",
@@ -294,12 +294,12 @@ func stopped(t *testing.T, m *machine, f *far) {
 // TestVirt: the 64-bit machine. Lines of a chip without names, and a USB serial adapter that is pulled and plugged.
 func TestVirt(t *testing.T) {
 	dir := bed.Dir(t, false)
-	k := openKernel(t, "arm64")
+	k := bed.OpenKernel(t, filepath.Join(*kernels, "arm64"))
 	f := newFar(t, dir)
 	usb := filepath.Join(dir, "usb.sock")
 	serve(t, usb)
 	m := boot(t, dir, "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a53", "-m", "1G", "-accel", "tcg",
-		"-kernel", k.image, "-initrd", k.pack(t, dir, "arm64", "virtio_mmio", "virtio_net", "xhci-pci", "usbserial", "ftdi_sio"),
+		"-kernel", k.Image, "-initrd", pack(t, k, dir, "arm64", "virtio_mmio", "virtio_net", "xhci-pci", "usbserial", "ftdi_sio"),
 		"-netdev", "user,id=un0,ipv6=off", "-device", "virtio-net-device,netdev=un0",
 		"-chardev", "socket,id=usbser,path="+usb, "-device", "qemu-xhci,id=xhci", "-device", "usb-serial,chardev=usbser,id=usbser0,bus=xhci.0",
 		"-append", "console=ttyAMA0 quiet loglevel=3 net.ifnames=0")

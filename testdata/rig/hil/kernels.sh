@@ -1,10 +1,12 @@
 #!/bin/bash
-# Installs the emulators where they are missing, fetches Debian's two ARM kernels, and unpacks them under DIR. They are not installed: apt
-# looks for them by lists of its own under DIR, which leaves this machine's lists and architectures as they are.
+# Installs the emulators where they are missing, fetches Debian's kernels for these architectures, and unpacks them under DIR. They are not
+# installed: apt looks for them by lists of its own under DIR, which leaves this machine's lists and architectures as they are.
 #
-#     kernels.sh DIR
+#     kernels.sh DIR [ARCH...]     amd64, arm64 or armhf; both ARM ones where none is named
 set -euo pipefail
-dir=$(realpath -m "${1:?usage: kernels.sh DIR}")
+dir=$(realpath -m "${1:?usage: kernels.sh DIR [ARCH...]}")
+shift
+[ $# -ne 0 ] || set -- arm64 armhf
 log=$dir/apt.log
 
 # stop says what went wrong, and what apt said last.
@@ -22,7 +24,10 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 packages=()
-for need in qemu-system-arm:qemu-system-arm fdtput:device-tree-compiler xz:xz-utils; do
+needs=(xz:xz-utils)
+case " $* " in *" arm"*) needs+=(qemu-system-arm:qemu-system-arm fdtput:device-tree-compiler) ;; esac
+case " $* " in *" amd64 "*) needs+=(qemu-system-x86_64:qemu-system-x86) ;; esac
+for need in "${needs[@]}"; do
 	command -v "${need%%:*}" >/dev/null || packages+=("${need##*:}")
 done
 install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}")
@@ -58,5 +63,11 @@ fetch() {
 	touch "$to/complete"
 }
 
-fetch arm64 linux-image-arm64
-fetch armhf linux-image-armmp
+for arch in "$@"; do
+	case $arch in
+	amd64) fetch amd64 linux-image-cloud-amd64 ;;
+	arm64) fetch arm64 linux-image-arm64 ;;
+	armhf) fetch armhf linux-image-armmp ;;
+	*) stop "no kernel is known for $arch" ;;
+	esac
+done

@@ -1,7 +1,6 @@
-package deb
+package bed
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 )
@@ -18,11 +16,12 @@ import (
 // sector is what a disk writes whole or not at all.
 const sector = 512
 
-// A disk is a file that a machine has as its disk, over NBD (github.com/NetworkBlockDevice/nbd, doc/proto.md), with a write cache that a power cut
+// A CacheDisk is a file that a machine has as its disk, over NBD (github.com/NetworkBlockDevice/nbd, doc/proto.md), with a write cache that a power cut
 // takes: what was written since the last flush is there or not, sector by sector, as chance will have it.
-type disk struct {
+type CacheDisk struct {
+	Socket string // unix socket that the machine asks
+
 	t      testing.TB
-	socket string
 	listen net.Listener
 	served sync.WaitGroup
 
@@ -33,10 +32,10 @@ type disk struct {
 	chance *rand.Rand
 }
 
-// newDisk serves the file at path until the test ends.
-func newDisk(t testing.TB, path string, seed uint64) *disk {
+// NewCacheDisk serves the file at path, whose length is a multiple of 512, until the test ends; chance draws by the seed.
+func NewCacheDisk(t testing.TB, path string, seed uint64) *CacheDisk {
 	t.Helper()
-	d := &disk{t: t, socket: filepath.Join(filepath.Dir(path), "disk.sock"), cached: map[int64][]byte{}, chance: rand.New(rand.NewPCG(seed, seed))}
+	d := &CacheDisk{t: t, Socket: filepath.Join(filepath.Dir(path), "disk.sock"), cached: map[int64][]byte{}, chance: rand.New(rand.NewPCG(seed, seed))}
 	var err error
 	if d.file, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
 		t.Fatal(err)
@@ -46,7 +45,7 @@ func newDisk(t testing.TB, path string, seed uint64) *disk {
 		t.Fatal(err)
 	}
 	d.size = st.Size()
-	if d.listen, err = net.Listen("unix", d.socket); err != nil {
+	if d.listen, err = net.Listen("unix", d.Socket); err != nil {
 		t.Fatal(err)
 	}
 	d.served.Go(d.accept)
@@ -61,7 +60,7 @@ func newDisk(t testing.TB, path string, seed uint64) *disk {
 }
 
 // accept serves one machine after the other.
-func (d *disk) accept() {
+func (d *CacheDisk) accept() {
 	for {
 		c, err := d.listen.Accept()
 		if err != nil {
@@ -81,8 +80,8 @@ func isReset(err error) bool {
 	return errors.As(err, &op)
 }
 
-// cut loses what was not flushed; it returns how many sectors that were, and how many of them chance has kept. The machine is gone.
-func (d *disk) cut() (unflushed, kept int) {
+// Cut loses what was not flushed; it returns how many sectors that were, and how many of them chance has kept. The machine is gone.
+func (d *CacheDisk) Cut() (unflushed, kept int) {
 	d.t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -100,14 +99,14 @@ func (d *disk) cut() (unflushed, kept int) {
 	return unflushed, kept
 }
 
-// unflushed returns how many sectors a cut would take or leave.
-func (d *disk) unflushed() int {
+// Unflushed returns how many sectors a cut would take or leave.
+func (d *CacheDisk) Unflushed() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.cached)
 }
 
-func (d *disk) read(b []byte, at int64) error {
+func (d *CacheDisk) read(b []byte, at int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, err := d.file.ReadAt(b, at); err != nil {
@@ -121,7 +120,7 @@ func (d *disk) read(b []byte, at int64) error {
 	return nil
 }
 
-func (d *disk) write(b []byte, at int64) {
+func (d *CacheDisk) write(b []byte, at int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := 0; i < len(b); i += sector {
@@ -130,7 +129,7 @@ func (d *disk) write(b []byte, at int64) {
 }
 
 // flush has all that was written on the file.
-func (d *disk) flush() error {
+func (d *CacheDisk) flush() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for n, b := range d.cached {
@@ -165,7 +164,7 @@ const (
 )
 
 // serve serves one connection.
-func (d *disk) serve(c net.Conn) error {
+func (d *CacheDisk) serve(c net.Conn) error {
 	if _, err := c.Write(append([]byte("NBDMAGICIHAVEOPT"), 0, 1)); err != nil {
 		return err
 	}
@@ -189,7 +188,7 @@ func (d *disk) serve(c net.Conn) error {
 }
 
 // option answers one option of the handshake; it reports whether the handshake is over.
-func (d *disk) option(c net.Conn) (over bool, err error) {
+func (d *CacheDisk) option(c net.Conn) (over bool, err error) {
 	var h struct {
 		Magic       uint64
 		Option, Len uint32
@@ -220,7 +219,7 @@ func (d *disk) option(c net.Conn) (over bool, err error) {
 }
 
 // request answers one request; it reports whether it was the last one.
-func (d *disk) request(c net.Conn) (done bool, err error) {
+func (d *CacheDisk) request(c net.Conn) (done bool, err error) {
 	var h struct {
 		Magic       uint32
 		Flags, Kind uint16
@@ -267,47 +266,4 @@ func (d *disk) request(c net.Conn) (done bool, err error) {
 	b = binary.BigEndian.AppendUint64(b, h.Handle)
 	_, err = c.Write(append(b, out...))
 	return false, err
-}
-
-// TestDisk: a power cut leaves what was flushed, and of the rest some sectors and others not, each whole.
-func TestDisk(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(path, make([]byte, 1<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d := newDisk(t, path, 1)
-	full := func(c byte) []byte { return bytes.Repeat([]byte{c}, 100*sector) }
-	d.write(full('a'), 0)
-	if err := d.flush(); err != nil {
-		t.Fatal(err)
-	}
-	d.write(full('b'), 50*sector)
-	got := make([]byte, 200*sector)
-	if err := d.read(got, 0); err != nil || !bytes.Equal(got, slices.Concat(full('a')[:50*sector], full('b'), make([]byte, 50*sector))) {
-		t.Errorf("before the cut what was written is not what is read: %v", err)
-	}
-	unflushed, kept := d.cut()
-	if unflushed != 100 || kept < 20 || kept > 80 {
-		t.Errorf("of %d sectors %d were kept, want about half of 100", unflushed, kept)
-	}
-	if err := d.read(got, 0); err != nil {
-		t.Fatal(err)
-	}
-	there := 0
-	for i := range 200 {
-		one := got[i*sector : (i+1)*sector]
-		old := byte('a')
-		if i >= 100 {
-			old = 0
-		}
-		switch {
-		case i >= 50 && i < 150 && bytes.Equal(one, full('b')[:sector]):
-			there++
-		case !bytes.Equal(one, bytes.Repeat([]byte{old}, sector)):
-			t.Errorf("sector %d is neither what it was nor what was written: %q", i, one[:4])
-		}
-	}
-	if there != kept {
-		t.Errorf("%d sectors of what was not flushed are there, want %d", there, kept)
-	}
 }
