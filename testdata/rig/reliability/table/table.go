@@ -33,7 +33,7 @@ type Part struct {
 }
 
 // A Row has its name in the first column, and a cell for each of the others. A cell of "" was not measured by this part; numbers of several parts are
-// added.
+// added, and of numbers with a unit, which are the worst of a part ("1.25 s", "83 %"), the greatest stays.
 type Row []string
 
 var names = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
@@ -204,7 +204,19 @@ func add(a, b string) (string, error) {
 	case b == "":
 		return a, nil
 	}
+	if x, unit, ok := worst(a); ok {
+		if y, other, ok := worst(b); ok && unit == other {
+			return map[bool]string{true: a, false: b}[x >= y], nil
+		}
+	}
 	return "", fmt.Errorf("got %q and %q, of which no one cell can be made", a, b)
+}
+
+// worst takes a cell apart that says a number with a unit.
+func worst(cell string) (n float64, unit string, ok bool) {
+	digits, unit, _ := strings.Cut(cell, " ")
+	n, err := strconv.ParseFloat(digits, 64)
+	return n, unit, err == nil && (unit == "s" || unit == "%")
 }
 
 // Put puts a table into text, between its markers, in the place of what is there.

@@ -45,6 +45,19 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// TestMergeWorst: of what is the worst of each part the worst is that of all; other texts are not put together.
+func TestMergeWorst(t *testing.T) {
+	for _, tt := range []struct{ a, b, want string }{
+		{"9.50 s", "10.25 s", "10.25 s"}, {"10.25 s", "9.50 s", "10.25 s"}, {"83 %", "9 %", "83 %"}, {"", "2.00 s", "2.00 s"}, {"2.00 s", "", "2.00 s"},
+		{"2.00 s", "3 %", ""}, {"2 m", "3 m", ""}, {"2.00 s", "3", ""},
+	} {
+		got, err := add(tt.a, tt.b)
+		if got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%q and %q: got %q, %v, want %q", tt.a, tt.b, got, err, tt.want)
+		}
+	}
+}
+
 // TestResumed: a part that is there need not be measured again, one of another tree, seed or command must.
 func TestResumed(t *testing.T) {
 	dir := t.TempDir()
