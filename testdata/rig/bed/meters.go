@@ -176,6 +176,18 @@ func (m *Meters) Answered(unit int, n uint32) time.Time {
 	return m.times[unit-1][n-1]
 }
 
+// After returns when a unit gave its first reply after that time; zero = it has given none.
+func (m *Meters) After(unit int, t time.Time) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := m.times[unit-1]
+	i, _ := slices.BinarySearchFunc(list, t, time.Time.Compare)
+	if i == len(list) {
+		return time.Time{}
+	}
+	return list[i]
+}
+
 var errAltered = errors.New("altered")
 
 // check returns unit and running number of a record that holds a whole reply; the unit is 0 where the record is not from a meter.

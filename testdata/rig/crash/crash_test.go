@@ -1,7 +1,8 @@
 // Package crash takes the gateway what it needs at the worst moment: its process, its broker, its network, its power, its disk. Then
 // every reading that the meters answered must be accounted for.
 //
-// Sizes are flags; the defaults are those of `make test`. `make crash` says -kills 1000.
+// Sizes are flags; the defaults are those of `make test`. `make crash` says -all -kills 1000. case_test.go has what comes of it: one row for each kind of
+// thing that is done, in tables of RELIABILITY.md.
 package crash
 
 import (
@@ -13,12 +14,15 @@ import (
 )
 
 var (
-	kills    = flag.Int("kills", 8, "how often the gateway is killed")
-	stops    = flag.Int("brokers", 0, "how often the broker is stopped meanwhile; 0 = as it comes")
-	cuts     = flag.Int("cuts", 4, "how often the power is cut")
-	fullFor  = flag.Duration("full", fullShort, "how long the disk stays full; from 60s on the load is such that the rings overflow")
-	seedFlag = flag.Uint64("seed", 0, "of what is drawn; 0 = draw one")
-	programs bed.Programs
+	kills     = flag.Int("kills", 8, "how often the gateway is killed")
+	stops     = flag.Int("brokers", 0, "how often the broker is stopped meanwhile; 0 = as it comes")
+	cuts      = flag.Int("cuts", 4, "how often the power is cut")
+	guestCuts = flag.Int("guest", 0, "how often the power of an emulated machine is cut; it needs -kernels")
+	kernels   = flag.String("kernels", "", "folder with an unpacked kernel, see testdata/rig/hil/kernels.sh")
+	damages   = flag.Int("damages", 50, "how often a file of the store is damaged; of the state directory of a whole gateway, a fifth of that")
+	fullFor   = flag.Duration("full", fullShort, "how long the disk stays full; from 60s on the load is such that the rings overflow")
+	seedFlag  = flag.Uint64("seed", 0, "of what is drawn; 0 = draw one, with -all it is 1")
+	programs  bed.Programs
 )
 
 func TestMain(m *testing.M) {

@@ -7,18 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate-io/tidegate/sync/receive"
 	"github.com/tidegate-io/tidegate/testdata/rig/bed"
 )
-
-// drawn returns a source of what is drawn at random, and says its seed.
-func drawn(t *testing.T) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
 
 // between draws a duration.
 func between(r *rand.Rand, low, high time.Duration) time.Duration {
@@ -27,8 +18,16 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 
 // TestKilledReceipt: with confirm: receipt nothing is lost and nothing doubled at the receiver, and each alarm is there once.
 func TestKilledReceipt(t *testing.T) {
-	k := newKilled(t, "receipt")
-	k.disturb(*kills, *stops)
+	measure(t, killedByReceipt, *kills, func(t *testing.T, draw *rand.Rand, n int) *outcome {
+		k := newKilled(t, draw, "receipt")
+		k.disturb(n, *stops*n / *kills)
+		return k.judgeReceipt()
+	})
+}
+
+// judgeReceipt lets the gateway deliver all, and settles the account.
+func (k *killed) judgeReceipt() *outcome {
+	t := k.t
 	gateway := k.drainAndAsk()
 	far := k.receiver.Finish()
 	tally := bed.NewTally(k.meters)
@@ -48,12 +47,30 @@ func TestKilledReceipt(t *testing.T) {
 		t.Errorf("the gateway's own account misses %d", gateway.lost)
 	}
 	fmt.Println(a.Line(fmt.Sprintf("| crash/kill | receipt | %d kills, %d broker stops |", k.killed, k.stopped)))
+	return &outcome{cases: k.killed, lost: a.Lost, wrong: a.Altered + a.Extra, twice: a.Doubled, unreported: holes(far), start: k.slowest()}
+}
+
+// holes returns how many numbers are neither stored nor declared, as the far end sees it.
+func holes(far *receive.Account) (n int64) {
+	for _, g := range far.Gateways {
+		for _, e := range g.Epochs {
+			n += int64(e.Holes.Ranges.Len())
+		}
+	}
+	return n
 }
 
 // TestKilledPuback: with confirm: puback the gateway loses nothing; what a broker that was stopped had acknowledged and not passed on is named.
 func TestKilledPuback(t *testing.T) {
-	k := newKilled(t, "puback")
-	k.disturb(max(4, *kills/10), *stops/10)
+	measure(t, killedByPuback, max(4, *kills/10), func(t *testing.T, draw *rand.Rand, n int) *outcome {
+		k := newKilled(t, draw, "puback")
+		k.disturb(n, *stops*n / *kills)
+		return k.judgePuback()
+	})
+}
+
+func (k *killed) judgePuback() *outcome {
+	t := k.t
 	gateway := k.drainAndAsk()
 	far := k.receiver.Finish()
 	tally := bed.NewTally(k.meters)
@@ -72,11 +89,41 @@ func TestKilledPuback(t *testing.T) {
 	}
 	// Of what the meters answered the gateway has all but what was in flight: one reply per meter and stop.
 	short := a.Answered - int64(gateway.produced)
-	if most := int64(k.stops) * int64(k.meters.Units*k.meters.Channels()); short < 0 || short > most {
+	most := int64(k.stops) * int64(k.meters.Units*k.meters.Channels())
+	if short < 0 || short > most {
 		t.Errorf("the meters answered %d readings, the gateway counts %d: %d in flight, want 0 to %d", a.Answered, gateway.produced, short, most)
 	}
 	fmt.Printf("| crash/kill | puback | %d kills, %d broker stops | gateway: produced %d, delivered %d, lost %d | lost by the broker: %d | in flight %d | duplicates %d |\n",
 		k.killed, k.stopped, gateway.produced, gateway.delivered, gateway.lost, int64(gateway.delivered)-a.Delivered, short, a.Duplicates)
+	return &outcome{
+		cases: k.killed, lost: gateway.lost + max(0, short-most), wrong: a.Altered + a.Extra, twice: a.Doubled, unreported: int64(gateway.buffered), start: k.slowest(),
+	}
+}
+
+// TestKilledSlowly: kills that come when all has settled; what was read then is delivered again within 3 s of each.
+func TestKilledSlowly(t *testing.T) {
+	measure(t, killedSlowly, max(1, *kills*3/125), func(t *testing.T, draw *rand.Rand, n int) *outcome {
+		k := newKilled(t, draw, "receipt")
+		k.gateway.Run()
+		for range n {
+			time.Sleep(between(draw, 5*time.Second, 20*time.Second))
+			if !k.again() {
+				break
+			}
+			begin, next := time.Now(), uint64(0) // records from next on were read since the kill
+			bed.Wait(t, "a fresh reading at the far end", 60*time.Second, func() bool {
+				s, ok := k.gateway.Status()
+				if ok && next == 0 {
+					next = s.NextRecord
+				}
+				return ok && next > 0 && s.ConfirmedRecord >= next
+			})
+			if took := time.Since(begin); took > 3*time.Second {
+				t.Errorf("after kill %d a fresh reading was delivered after %v, at most 3 s", k.killed, took)
+			}
+		}
+		return k.judgeReceipt()
+	})
 }
 
 // victim is a gateway that is killed, with its far end.
@@ -91,11 +138,12 @@ type victim struct {
 	restarts func() // told after each start that follows a kill
 
 	killed, stopped int
+	began           []time.Time
 }
 
-func newVictim(t *testing.T) *victim {
+func newVictim(t *testing.T, draw *rand.Rand) *victim {
 	nothing := func() {}
-	v := &victim{t: t, draw: drawn(t), begins: nothing, ended: nothing, restarts: nothing}
+	v := &victim{t: t, draw: draw, begins: nothing, ended: nothing, restarts: nothing}
 	dir := bed.Dir(t, false)
 	v.broker = bed.NewBroker(t, dir)
 	v.broker.Start()
@@ -112,8 +160,8 @@ type killed struct {
 	stops   int
 }
 
-func newKilled(t *testing.T, confirm string) *killed {
-	k := &killed{victim: newVictim(t), confirm: confirm, meters: bed.NewMeters(t, 4, 6)}
+func newKilled(t *testing.T, draw *rand.Rand, confirm string) *killed {
+	k := &killed{victim: newVictim(t, draw), confirm: confirm, meters: bed.NewMeters(t, 4, 6)}
 	k.ended = k.meters.Stopped
 	k.gateway.Configure(k.meters.Devices(20*time.Millisecond), bed.Toggle, k.broker.URL(), confirm, "")
 	return k
@@ -155,8 +203,29 @@ func (v *victim) again() bool {
 	v.ended()
 	v.killed++
 	v.begins()
+	v.began = append(v.began, time.Now())
 	v.gateway.Run()
 	return true
+}
+
+// slowest returns how long it took at most from the start of a process behind a kill until a meter was asked; of those that lived so long.
+func (k *killed) slowest() (worst time.Duration) {
+	for i, begin := range k.began {
+		until := time.Now()
+		if i+1 < len(k.began) {
+			until = k.began[i+1]
+		}
+		first := until
+		for u := range k.meters.Units {
+			if at := k.meters.After(u+1, begin); !at.IsZero() && at.Before(first) {
+				first = at
+			}
+		}
+		if first != until {
+			worst = max(worst, first.Sub(begin))
+		}
+	}
+	return worst
 }
 
 // stopBrokers stops and starts the broker until over, and as often as is asked for.

@@ -2,10 +2,12 @@ package crash
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,34 +18,57 @@ import (
 // TestPowerCut: what was on disk before a power cut is delivered; the rest is a gap that is declared and not wider than at_most says; no
 // number is used twice, and no alarm comes twice.
 func TestPowerCut(t *testing.T) {
-	p := newPower(t)
-	p.cutOff(*cuts)
+	measure(t, cutByImage, *cuts, func(t *testing.T, draw *rand.Rand, n int) *outcome {
+		p := newPower(t, draw)
+		p.cutOff(n)
+		return p.judge()
+	})
+}
+
+// TestPowerCutInDrain: the same while what a life without a broker has left is delivered, acknowledged and forgotten.
+func TestPowerCutInDrain(t *testing.T) {
+	measure(t, cutInDrain, max(2, *cuts/4), func(t *testing.T, draw *rand.Rand, n int) *outcome {
+		p := newPower(t, draw)
+		p.drains = true
+		p.cutOff(n)
+		return p.judge()
+	})
+}
+
+// judge lets the gateway deliver all, and returns what came of the cuts.
+func (p *power) judge() *outcome {
 	p.finish()
-	for _, f := range p.findings() {
-		t.Error(f)
+	o, found := p.findings()
+	for _, f := range found {
+		p.t.Error(f)
 	}
-	t.Log(p.widest())
-	p.tally.Alternate(t)
-	p.account.Judge(t)
-	fmt.Println(p.account.Line(fmt.Sprintf("| crash/power | receipt | %d power cuts, acknowledged lost 0 |", len(p.cuts))))
+	p.tally.Alternate(p.t)
+	p.account.Judge(p.t)
+	fmt.Println(p.account.Line(fmt.Sprintf("| crash/power | receipt | %d power cuts, acknowledged lost %d |", len(p.cuts), o.lost)))
+	return o
 }
 
 // TestPowerCutUnsynced proves that TestPowerCut sees what it looks for: the same run, in which no sync reaches the disk, loses what was
 // acknowledged. strace takes the system calls away from the gateway as it is.
 func TestPowerCutUnsynced(t *testing.T) {
-	p := newPower(t)
-	p.before = []string{
-		bed.Need(t, "strace", "strace"), "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=msync",
-		"-e", "inject=msync:retval=0",
-	}
+	p := newPower(t, rand.New(rand.NewPCG(rand.Uint64(), 0)))
+	p.before = injecting(t, "msync", "retval=0")
 	p.cutOff(2)
 	p.before = nil
 	p.finish()
-	found := p.findings()
-	if !slices.ContainsFunc(found, func(s string) bool { return strings.Contains(s, "acknowledged lost") }) {
+	o, found := p.findings()
+	if o.lost == 0 {
 		t.Errorf("nothing acknowledged was lost without syncs: the power cut does not cut. Found: %q", found)
 	}
 	fmt.Printf("| crash/power | without syncs | %d power cuts | %d findings, as it must be; the first: %s |\n", len(p.cuts), len(found), first(found))
+}
+
+// injecting is what stands in front of a command line whose system calls are tampered with as strace(1) is told.
+func injecting(t *testing.T, call, how string) []string {
+	return []string{
+		bed.Need(t, "strace", "strace"), "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=" + call,
+		"-e", "inject=" + call + ":" + how,
+	}
 }
 
 func first(list []string) string {
@@ -64,6 +89,8 @@ type power struct {
 	receiver *bed.Receiver
 	gateway  *bed.Gateway
 	before   []string // in front of the gateway's command line
+	draw     *rand.Rand
+	drains   bool // cuts come while a backlog is delivered
 
 	cuts    []cut
 	tally   *bed.Tally
@@ -76,13 +103,18 @@ type power struct {
 
 // cut is one power cut.
 type cut struct {
-	committed uint64   // highest record number that was on disk by the gateway's word
-	given     []uint32 // last reply of each meter, a moment after
-	when      time.Time
+	committed uint64        // highest record number that was on disk by the gateway's word
+	given     []uint32      // last reply of each meter, a moment after
+	when      time.Time     // just before it
+	commit    time.Duration // the longest that one took, as far as it can be seen from outside: between two that were told of, without sync
+	start     time.Duration // from the start of the process to its first commit
 }
 
-func newPower(t *testing.T) *power {
-	p := &power{t: t, meters: bed.NewMeters(t, 4, 6), has: map[uint64]bool{}, content: map[uint64]string{}}
+// syncEvery is what the gateways of the rig have as buffer.sync.
+const syncEvery = time.Second
+
+func newPower(t *testing.T, draw *rand.Rand) *power {
+	p := &power{t: t, draw: draw, meters: bed.NewMeters(t, 4, 6), has: map[uint64]bool{}, content: map[uint64]string{}}
 	p.meters.PhaseLength = 100 // each alarm is a commit: 2 s apart leave the rest to buffer.sync
 	dir := bed.Dir(t, false)
 	p.disk = bed.NewDisk(t, dir, 256<<20)
@@ -105,33 +137,105 @@ func (p *power) listen(n int) {
 
 // cutOff runs the gateway and cuts the power, so many times; in every other life the broker is away for the second half.
 func (p *power) cutOff(times int) {
-	draw := drawn(p.t)
 	for n := range times {
-		p.broker.Start()
-		p.listen(n)
+		if p.drains {
+			p.broker.Stop()
+		} else {
+			p.broker.Start()
+			p.listen(n)
+		}
 		p.gateway.FreshRings()
+		begin := time.Now()
 		p.gateway.Run(p.before...)
+		w := p.follow()
 		bed.Wait(p.t, "first commit", 60*time.Second, func() bool {
 			if p.gateway.Ended() {
 				p.t.Fatalf("the gateway has ended:\n%s", p.gateway.Tail())
 			}
-			return p.gateway.Committed() > 0
+			return w.seen() > 0
 		})
-		time.Sleep(between(draw, 500*time.Millisecond, 3*time.Second))
-		if n%2 == 1 {
-			p.broker.Stop()
-			// The next commit is of what no receiver has: only that can be lost although it was acknowledged.
-			before := p.gateway.Committed()
-			bed.Wait(p.t, "commit without a broker", 60*time.Second, func() bool { return p.gateway.Committed() > before })
-			time.Sleep(between(draw, 0, 2*time.Second))
-		}
-		c := cut{committed: p.gateway.Committed(), when: time.Now()}
+		c := cut{start: time.Since(begin)}
+		p.live(n, w)
+		c.commit = w.end()
+		c.committed, c.when = p.gateway.Committed(), time.Now()
 		p.disk.Cut(p.gateway.Process)
 		p.meters.Stopped()
 		c.given = p.meters.Given()
 		p.cuts = append(p.cuts, c)
 		p.tap.Kill()
 	}
+}
+
+// live lets a life go on until the moment of its cut.
+func (p *power) live(n int, w *watched) {
+	another := func() {
+		before := w.seen()
+		bed.Wait(p.t, "another commit", 60*time.Second, func() bool { return w.seen() > before })
+	}
+	switch {
+	case p.drains:
+		another()
+		time.Sleep(between(p.draw, time.Second, 4*time.Second))
+		p.broker.Start()
+		p.listen(n)
+		bed.Wait(p.t, "the first of the backlog", 60*time.Second, func() bool { s, ok := p.gateway.Status(); return ok && s.Link.State == "up" })
+		time.Sleep(between(p.draw, 0, 3*time.Second))
+	case n%2 == 1:
+		time.Sleep(between(p.draw, 500*time.Millisecond, 3*time.Second))
+		p.broker.Stop()
+		another() // of what no receiver has: only that can be lost although it was acknowledged
+		time.Sleep(between(p.draw, 0, 2*time.Second))
+	default:
+		time.Sleep(between(p.draw, 500*time.Millisecond, 3*time.Second))
+	}
+}
+
+// watched follows what a gateway says is on disk.
+type watched struct {
+	over chan struct{}
+	done sync.WaitGroup
+
+	mu      sync.Mutex // guards all below
+	high    uint64
+	at      time.Time     // when it came to be high
+	longest time.Duration // between two
+}
+
+func (p *power) follow() *watched {
+	w, g := &watched{over: make(chan struct{})}, p.gateway
+	w.done.Go(func() {
+		for {
+			select {
+			case <-w.over:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+			n := g.Committed()
+			w.mu.Lock()
+			if now := time.Now(); n > w.high {
+				if w.high > 0 {
+					w.longest = max(w.longest, now.Sub(w.at))
+				}
+				w.high, w.at = n, now
+			}
+			w.mu.Unlock()
+		}
+	})
+	return w
+}
+
+// seen returns the highest number that is on disk, 0 = none yet.
+func (w *watched) seen() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.high
+}
+
+// end ends it, and returns the longest commit: the one under way, or that has to begin, counts for as long as it takes by now.
+func (w *watched) end() time.Duration {
+	close(w.over)
+	w.done.Wait()
+	return max(w.longest, time.Since(w.at)) - min(syncEvery, max(w.longest, time.Since(w.at)))
 }
 
 // finish lets the gateway deliver all that it has after the last cut, and settles the account.
@@ -203,46 +307,60 @@ func (p *power) gaps() (out []receive.Gap) {
 	return out
 }
 
-// findings returns what is wrong.
-func (p *power) findings() []string {
+// findings returns what came of the cuts, and what is wrong in words.
+func (p *power) findings() (*outcome, []string) {
 	out := slices.Clone(p.reused)
+	o := &outcome{cases: len(p.cuts), told: true, twice: p.account.Doubled + int64(len(p.reused)), wrong: p.account.Altered + p.account.Extra, unreported: holes(p.far)}
+	if o.unreported > 0 {
+		out = append(out, fmt.Sprintf("%d numbers are neither stored nor declared", o.unreported))
+	}
 	gaps := p.gaps()
 	if len(gaps) != len(p.cuts) {
+		o.unreported++
 		out = append(out, fmt.Sprintf("%d gaps of power cuts are declared, want %d", len(gaps), len(p.cuts)))
 	}
 	begin := uint64(1)
 	for i, c := range p.cuts {
-		lost := 0
+		o.start = max(o.start, c.start)
+		lost := int64(0)
 		for n := begin; n <= c.committed; n++ {
 			if !p.has[n] {
 				lost++
 			}
 		}
 		if lost > 0 {
+			o.lost += lost * int64(p.meters.Channels())
 			out = append(out, fmt.Sprintf("cut %d: acknowledged lost: %d of the records %d to %d", i+1, lost, begin, c.committed))
 		}
 		if i >= len(gaps) {
 			break
 		}
 		begin = gaps[i].To + 1
-		// What is missing must be the last that was answered before the cut, and within what the gap says.
-		missing := 0
-		for u, list := range p.missing(i) {
-			missing += len(list) * p.meters.Channels()
-			if len(list) > 0 && (list[len(list)-1]+1 < c.given[u] || int(list[len(list)-1]-list[0]) != len(list)-1) {
-				out = append(out, fmt.Sprintf("cut %d: of meter %d the numbers %v are missing, the last answered is %d", i+1, u+1, list, c.given[u]))
-			}
-		}
-		if missing > int(gaps[i].AtMost) {
-			out = append(out, fmt.Sprintf("cut %d: %d readings are missing, the gap says at most %d", i+1, missing, gaps[i].AtMost))
-		}
+		out = append(out, p.gone(i, &gaps[i], o)...)
 	}
-	for _, g := range p.far.Gateways {
-		for _, e := range g.Epochs {
-			if len(e.Holes.Ranges) > 0 {
-				out = append(out, fmt.Sprintf("numbers %v are neither stored nor declared", e.Holes))
-			}
+	return o, out
+}
+
+// gone judges what is missing behind a cut: it must be the last that was answered before, within what the gap says, and no older than sync and two
+// commits.
+func (p *power) gone(i int, gap *receive.Gap, o *outcome) (out []string) {
+	c := &p.cuts[i]
+	missing := 0
+	for u, list := range p.missing(i) {
+		if len(list) == 0 {
+			continue
 		}
+		missing += len(list) * p.meters.Channels()
+		if list[len(list)-1]+1 < c.given[u] || int(list[len(list)-1]-list[0]) != len(list)-1 {
+			o.unreported += int64(p.meters.Channels())
+			out = append(out, fmt.Sprintf("cut %d: of meter %d the numbers %v are missing, the last answered is %d", i+1, u+1, list, c.given[u]))
+		}
+		age := c.when.Sub(p.meters.Answered(u+1, list[0]))
+		o.window, o.limit = max(o.window, age), max(o.limit, age.Seconds()/(syncEvery+2*c.commit).Seconds())
+	}
+	if most := int(gap.AtMost); missing > most {
+		o.unreported += int64(missing - most)
+		out = append(out, fmt.Sprintf("cut %d: %d readings are missing, the gap says at most %d", i+1, missing, most))
 	}
 	return out
 }
@@ -258,22 +376,4 @@ func (p *power) missing(i int) [][]uint32 {
 		out[u] = slices.DeleteFunc(out[u], func(n uint32) bool { return n <= low || n > p.cuts[i].given[u] })
 	}
 	return out
-}
-
-// widest says how far before its cut the oldest reading was answered that is missing.
-func (p *power) widest() string {
-	worst, readings := time.Duration(0), 0
-	most := 0
-	for i, c := range p.cuts {
-		n := 0
-		for u, list := range p.missing(i) {
-			n += len(list) * p.meters.Channels()
-			if len(list) > 0 {
-				worst = max(worst, c.when.Sub(p.meters.Answered(u+1, list[0])))
-			}
-		}
-		readings += n
-		most = max(most, n)
-	}
-	return fmt.Sprintf("widest gap: %v and %d readings before its cut; %d readings in all", worst.Round(time.Millisecond), most, readings)
 }

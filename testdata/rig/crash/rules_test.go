@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -17,7 +18,11 @@ import (
 // time; and after a start the outputs become what the rules want, and are not written to more often than the rules turned.
 func TestKilledRules(t *testing.T) {
 	t.Parallel()
-	v, p := newVictim(t), newPlant(t)
+	measure(t, killedWithRules, *kills, killedRules)
+}
+
+func killedRules(t *testing.T, draw *rand.Rand, n int) *outcome {
+	v, p := newVictim(t, draw), newPlant(t)
 	v.begins, v.ended, v.restarts = p.begins, p.ended, func() { p.quiet(v) }
 	configure := func(away bool) {
 		v.gateway.Configure(p.devices(away), plantRules, v.broker.URL(), "receipt", "")
@@ -26,7 +31,7 @@ func TestKilledRules(t *testing.T) {
 	over := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { p.watch(v.gateway, over) })
-	v.disturb(*kills, 0)
+	v.disturb(n, 0)
 	bed.Wait(t, "an episode of each rule", 2*time.Minute, func() bool { return p.course() > 330 })
 	p.settles(v, [2]bool{})
 	close(over)
@@ -44,9 +49,12 @@ func TestKilledRules(t *testing.T) {
 		}
 	}
 	x, alarms := p.stored(v.receiver.Out)
+	o := &outcome{cases: v.killed, unreported: holes(far)}
 	tallies := map[string]tally{}
 	for _, k := range kinds {
-		tallies[k.name] = x.judge(t, k, alarms[k.name])
+		y := x.judge(t, k, alarms[k.name])
+		tallies[k.name] = y
+		o.add(&outcome{lost: int64(y.missing), wrong: int64(y.wrong + y.extra), twice: int64(y.doubled)})
 		delete(alarms, k.name)
 	}
 	for name := range alarms {
@@ -56,6 +64,7 @@ func TestKilledRules(t *testing.T) {
 	if v.killed < 120 { // 128 starts are kept
 		replayed(v, tallies)
 	}
+	return o
 }
 
 // replayed sees that a replay of what is stored says the same as the alarms, whatever starts lie between.
