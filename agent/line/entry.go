@@ -78,6 +78,19 @@ func (e *entry) highest() uint64 {
 	return h
 }
 
+// lowest returns the lowest number in e, 0 when it has none.
+func (e *entry) lowest() uint64 {
+	for i := range e.declared {
+		if d := &e.declared[i]; d.Cause == tidegate.CauseRingFull {
+			return d.Ranges[0].First
+		}
+	}
+	if len(e.runs) > 0 {
+		return e.runs[0].first
+	}
+	return 0
+}
+
 const entryVersion = 1
 
 // runApart is added to the class of a run that is apart.

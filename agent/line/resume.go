@@ -63,6 +63,7 @@ type plan struct {
 	declared           []buffer.Declaration
 	epochs             map[uint32]buffer.Epoch // those that the rings or the lease know and the store may not
 	pending            [][]byte                // declarations that an earlier start left in the lease, encoded
+	held               []buffer.Declaration    // see hold
 	why                string                  // one sentence for the log
 }
 
@@ -92,7 +93,7 @@ func resume(f *facts) plan {
 		return p
 	}
 	p.epoch, p.epochID = f.lease.Epoch, f.lease.EpochID
-	f.declarePending(&p)
+	f.declarePending(&p, follows || older)
 	switch {
 	case older:
 		f.restored(&p)
@@ -252,17 +253,20 @@ func (f *facts) said() bool {
 
 // declarePending takes over the gaps that an earlier start had found, if it ended before they were on their way: nothing of its
 // ordinal was committed, and ring 2 does not hold them.
-func (f *facts) declarePending(p *plan) {
+func (f *facts) declarePending(p *plan, ringsGoOn bool) {
 	if f.pos.Epoch == f.lease.Epoch {
 		return
 	}
-	p.pending = f.lease.Pending // also those that ring 2 holds: a power cut may still take them
-	if f.kept && f.said() {
-		return
-	}
+	said := f.kept && f.said()
 	for _, b := range f.lease.Pending {
 		d, err := buffer.DecodeDeclaration(b)
-		if err != nil || f.gone() && d.Cause == tidegate.CauseDamaged {
+		isHeld := err == nil && d.Cause == causeHeld
+		if isHeld && !ringsGoOn {
+			f.take(p, d)
+			continue
+		}
+		p.pending = append(p.pending, b) // also what ring 2 holds: a power cut may still take it
+		if said || isHeld || err != nil || f.gone() && d.Cause == tidegate.CauseDamaged {
 			continue // of another version, whose process has said so (the slot's CRC held); or declareGone finds it again
 		}
 		p.declared = append(p.declared, d)
@@ -280,9 +284,9 @@ func (p *plan) toKeep() [][]byte {
 	for _, b := range out {
 		size += len(b) + 2
 	}
-	for i := range p.declared {
-		b := p.declared[i].Encode()
-		if size += len(b) + 2; size > mostPending && p.declared[i].Cause == tidegate.CauseDamaged {
+	for _, d := range slices.Concat(p.declared, p.held) {
+		b := d.Encode()
+		if size += len(b) + 2; size > mostPending && d.Cause == tidegate.CauseDamaged {
 			break
 		}
 		if !slices.ContainsFunc(out, func(x []byte) bool { return bytes.Equal(x, b) }) {
@@ -321,13 +325,8 @@ func (f *facts) restored(p *plan) {
 // oldest returns the first entry of ring 2 that gave numbers, and the lowest of them.
 func (f *facts) oldest() (e *entry, first uint64) {
 	for _, x := range f.entries {
-		for _, d := range x.e.declared {
-			if d.Cause == tidegate.CauseRingFull {
-				return x.e, d.Ranges[0].First
-			}
-		}
-		if len(x.e.runs) > 0 {
-			return x.e, x.e.runs[0].first
+		if n := x.e.lowest(); n > 0 {
+			return x.e, n
 		}
 	}
 	return nil, 0
@@ -348,6 +347,7 @@ func (f *facts) withoutLease(p *plan, follows bool) {
 
 // newEpoch begins a line of numbers of its own.
 func (f *facts) newEpoch(p *plan) {
+	f.hold(p)
 	p.epoch, p.epochID, p.next, p.begin = f.top()+1, "", 1, true
 }
 

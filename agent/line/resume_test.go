@@ -65,3 +65,39 @@ func TestStoreIsGone(t *testing.T) {
 		})
 	}
 }
+
+// TestHeld: what the lease says that ring 2 held is declared when the rings are gone, less what was committed since; as long as they are whole it is no loss.
+func TestHeld(t *testing.T) {
+	for name, tt := range map[string]struct {
+		epoch uint32 // of the last commit, and the next number behind it
+		next  uint64
+		kept  bool
+		want  string
+	}{
+		"nothing of it is committed": {1, 500, false, " 1000-1010 at most 22 power_cut of {held 900}; kept in mind 0"},
+		"some is":                    {2, 1005, false, " 1005-1010 at most 12 power_cut of {held 900}; kept in mind 0"},
+		"all is":                     {2, 1011, false, "; kept in mind 0"},
+		"more than that is":          {3, 5, false, "; kept in mind 0"},
+		"rings are whole":            {1, 500, true, "; kept in mind 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := buffer.Declaration{Epoch: 2, Ranges: tidegate.Ranges{{First: 1000, Last: 1010}}, AtMost: 22, Cause: causeHeld, Why: "held", Count: 900}
+			f := &facts{
+				lease: lease.Lease{Epoch: 4, EpochID: "new", Start: 1, End: 65537, Pending: [][]byte{d.Encode()}}, leased: true,
+				pair: [16]byte{1}, atMost: 7, perRecord: 2, pos: buffer.Position{Epoch: tt.epoch, Next: tt.next, LeaseEnd: tt.next, Time: 1},
+				kept: tt.kept, mark: mark{4, 0},
+			}
+			p := resume(f)
+			got := ""
+			for _, d := range p.declared {
+				if d.Epoch == 2 {
+					got += fmt.Sprintf(" %d-%d at most %d %s of %v", d.Ranges[0].First, d.Ranges[0].Last, d.AtMost, d.Cause, p.epochs[2])
+				}
+			}
+			got += fmt.Sprint("; kept in mind ", len(p.pending))
+			if got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
