@@ -107,6 +107,9 @@ func openStore(o *Options) (*Queue, error) {
 	return q, nil
 }
 
+// TailLost reports whether transactions that were acknowledged are gone from the end of the store, nobody knows how many; after a clean stop it says nothing.
+func (q *Queue) TailLost() bool { return q.disk.TailLost() }
+
 // BadStores returns the paths of damaged stores that were set aside in the state directory, the oldest first.
 func (q *Queue) BadStores() []string { return disk.BadStores(q.o.Dir) }
 

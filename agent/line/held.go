@@ -1,6 +1,8 @@
 package line
 
 import (
+	"fmt"
+
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer"
 )
@@ -41,4 +43,33 @@ func (f *facts) take(p *plan, d buffer.Declaration) {
 		p.epochs[d.Epoch] = buffer.Epoch{ID: d.Why, Start: d.Count}
 	}
 	f.declare(p, d.Epoch, from, to, tidegate.CausePowerCut, min(d.AtMost, (to-from+1)*f.perRecord))
+}
+
+// most bounds the readings that a power cut can have cost of these numbers: where the store's log has lost more than a power cut takes, it is any of them.
+func (f *facts) most(from, to uint64) uint64 {
+	if f.tailLost {
+		return (to - from + 1) * f.perRecord
+	}
+	return f.atMost
+}
+
+// declareBehind declares what a store does not have that all of it had when it stopped in order: it is damaged, and came back as it was before.
+func (f *facts) declareBehind(p *plan) {
+	from := f.lease.Start
+	if f.epochs[f.pos.Epoch].ID == f.lease.EpochID {
+		from = f.pos.Next
+	}
+	if f.gone() || from == 0 || from > f.lease.Last {
+		return
+	}
+	rest := tidegate.Ranges{{First: from, Last: f.lease.Last}}
+	for _, d := range p.declared {
+		for _, r := range d.Ranges {
+			rest.Remove(r)
+		}
+	}
+	for _, r := range rest {
+		f.declare(p, f.lease.Epoch, r.First, r.Last, tidegate.CauseDamaged, r.Len()*f.perRecord)
+	}
+	p.why = fmt.Sprintf("stopped in order, but the store is as it was before: numbers go on at %d, %d to %d are declared as a gap", p.next, from, f.lease.Last)
 }

@@ -33,7 +33,8 @@ type facts struct {
 	bad       bool // damaged stores were set aside
 	anew      bool // a new epoch is to begin in any case
 	// held are the numbers that the store has, by epoch: of a new one, what could be read of the damaged one before it.
-	held map[uint32]tidegate.Ranges
+	held     map[uint32]tidegate.Ranges
+	tailLost bool // the store's log lost more than a power cut takes
 }
 
 type mark struct {
@@ -107,6 +108,7 @@ func resume(f *facts) plan {
 		p.next = max(f.lease.Last, f.committed(f.lease.Epoch)) + 1
 		p.epoch, p.begin = f.top()+1, true
 		p.why = fmt.Sprintf("stopped in order: going on at number %d", p.next)
+		f.declareBehind(&p)
 	default:
 		f.powerCut(&p)
 		p.epoch, p.begin = f.top()+1, true
@@ -221,7 +223,7 @@ func (f *facts) powerCut(p *plan) {
 		return
 	}
 	from := max(f.committed(f.lease.Epoch)+1, f.lease.Start)
-	f.declare(p, f.lease.Epoch, from, p.next-1, tidegate.CausePowerCut, f.atMost)
+	f.declare(p, f.lease.Epoch, from, p.next-1, tidegate.CausePowerCut, f.most(from, p.next-1))
 	if old := f.pos.Epoch; f.pos.Time != 0 && old < f.lease.Epoch && f.epochs[old].ID != f.lease.EpochID {
 		// Rings of an earlier epoch had been kept for the one that was cut; what they held beyond the last commit went with them.
 		rest := tidegate.Ranges{{First: f.pos.Next, Last: max(f.pos.Next, f.pos.LeaseEnd) - 1}}
@@ -233,7 +235,7 @@ func (f *facts) powerCut(p *plan) {
 			}
 		}
 		for _, r := range rest {
-			f.declare(p, old, r.First, r.Last, tidegate.CausePowerCut, f.atMost)
+			f.declare(p, old, r.First, r.Last, tidegate.CausePowerCut, f.most(r.First, r.Last))
 		}
 	}
 	p.why = fmt.Sprintf("power cut or reboot without a clean stop: numbers go on at %d, %d to %d are declared as a gap", p.next, from, p.next-1)
@@ -341,7 +343,7 @@ func (f *facts) withoutLease(p *plan, follows bool) {
 	}
 	p.why = "no lease of numbers can be read: a new epoch begins"
 	if !follows && f.pos.LeaseEnd > f.pos.Next {
-		f.declare(p, f.pos.Epoch, f.pos.Next, f.pos.LeaseEnd-1, tidegate.CausePowerCut, f.atMost)
+		f.declare(p, f.pos.Epoch, f.pos.Next, f.pos.LeaseEnd-1, tidegate.CausePowerCut, f.most(f.pos.Next, f.pos.LeaseEnd-1))
 	}
 }
 

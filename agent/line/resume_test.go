@@ -101,3 +101,44 @@ func TestHeld(t *testing.T) {
 		})
 	}
 }
+
+// TestStoreIsOlder: a store that is as it was before, without being any the worse for it: a list of tables of a while ago, a log that was cut.
+func TestStoreIsOlder(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(f *facts)
+		want   string
+	}{
+		"stopped in order":                    {func(*facts) {}, " 3 1201-1300 200 damaged"},
+		"an ordinal back, of the same name":   {func(f *facts) { f.pos.Epoch, f.pos.Next, f.epochs[2] = 2, 900, f.epochs[3] }, " 3 900-1300 802 damaged"},
+		"an ordinal back, of another name":    {func(f *facts) { f.pos.Epoch, f.pos.Next = 2, 900 }, " 3 1000-1300 602 damaged"},
+		"nothing was given since":             {func(f *facts) { f.pos.Next = 1301 }, ""},
+		"nothing was given at all":            {func(f *facts) { f.pos.Epoch, f.pos.Next, f.epochs[2], f.lease.Last = 2, 1000, f.epochs[3], 999 }, ""},
+		"declared by the start before it":     {func(f *facts) { f.pending(1000, 1300) }, " 3 1000-1300 0 power_cut"},
+		"a part is declared by that":          {func(f *facts) { f.pending(1000, 1250) }, " 3 1000-1250 0 power_cut 3 1251-1300 100 damaged"},
+		"power cut":                           {func(f *facts) { f.lease.Clean = false }, " 3 1201-69999 7 power_cut"},
+		"power cut, and the log was cut":      {func(f *facts) { f.lease.Clean, f.tailLost = false, true }, " 3 1201-69999 137598 power_cut"},
+		"stopped in order, which takes a log": {func(f *facts) { f.pos.Next, f.tailLost = 1301, true }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &facts{
+				lease: lease.Lease{Epoch: 3, EpochID: "e", Start: 1000, End: 70_000, Clean: true, Last: 1300}, leased: true, pair: [16]byte{1}, atMost: 7, perRecord: 2,
+				pos: buffer.Position{Epoch: 3, Next: 1201, LeaseEnd: 70_000, Time: 1}, epochs: map[uint32]buffer.Epoch{3: {ID: "e", Start: 1000}, 2: {ID: "old", Start: 1}},
+			}
+			tt.change(f)
+			p := resume(f)
+			got := ""
+			for _, d := range p.declared {
+				got += fmt.Sprintf(" %d %d-%d %d %s", d.Epoch, d.Ranges[0].First, d.Ranges[0].Last, d.AtMost, d.Cause)
+			}
+			if got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// pending has an earlier start have found a gap of ordinal 3, of which nothing is committed.
+func (f *facts) pending(from, to uint64) {
+	d := buffer.Declaration{Epoch: 3, Ranges: tidegate.Ranges{{First: from, Last: to}}, Cause: tidegate.CausePowerCut}
+	f.lease.Pending, f.pos.Epoch, f.pos.Next = [][]byte{d.Encode()}, 2, 500
+}

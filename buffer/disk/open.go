@@ -48,7 +48,13 @@ type Store struct {
 	tree     sync.Mutex // held while tables are merged or dropped
 	isClosed bool       // guarded by tree
 	quiet    *atomic.Bool
+
+	lost bool // see TailLost
 }
+
+// TailLost reports whether the store's log, as it was found, has lost transactions that were acknowledged, more than the one that a power cut may tear: how
+// many, nothing tells. It is true as well after a clean stop, which leaves no log.
+func (s *Store) TailLost() bool { return s.lost }
 
 // Open opens the store of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
 // it safely even without the ballast: try again later. Errors wrapping stored.ErrDamaged mean that it did not open twice in a row, and
@@ -75,6 +81,10 @@ func Open(o Options) (*Store, error) {
 			return nil, err
 		}
 	}
+	lost, err := tailLost(dir)
+	if err != nil {
+		return nil, err
+	}
 	if err := removeEmpty(dir); err != nil {
 		return nil, err
 	}
@@ -86,7 +96,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, db: db, quiet: quiet}
+	s := &Store{o: o, db: db, quiet: quiet, lost: lost}
 	s.keys.Store(o.Keys)
 	s.guard = guard{ask: func() (int64, int64, error) { return o.Statfs(o.Dir) }, now: time.Now, bare: !hasBallast(&o)}
 	s.keepSpare()

@@ -267,7 +267,8 @@ func logScraps(b []byte, f func(Scrap) error) error {
 	return nil
 }
 
-// logEntry returns the entry that b begins with, and its length; 0 where there is none.
+// logEntry returns the entry that b begins with, as badger's memtable.go writes it, and its length; 0 where there is none: meta, user meta, lengths of key
+// and value, time of expiry, key, value, and the CRC32C of all that.
 func logEntry(b []byte) (key, value []byte, n int) {
 	if len(b) < 10 || b[1] != 0 || b[2] == 0 { // no user bits; a key
 		return nil, nil, 0

@@ -1,0 +1,89 @@
+package disk
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+)
+
+// Badger reads a log up to the first entry that is not whole, and drops what stands behind it without a word. After a power cut that is a part of the
+// one transaction that was being written; anything else was acknowledged.
+
+// What an entry of a log is of (badger's value.go).
+const (
+	inTxn   = 1 << 6
+	endsTxn = 1 << 7
+)
+
+// tailLost reports whether the logs of the store have lost more than a power cut takes: there is none, one was cut, or behind the place where one ends
+// stands something of a transaction that is not the next one. It reads no more of a damaged log than that.
+func tailLost(dir string) (bool, error) {
+	list, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return false, err
+	}
+	any := false
+	for _, path := range list {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return false, fmt.Errorf("look at log: %w", err)
+		}
+		if len(b) == 0 {
+			continue // a spare
+		}
+		any = true
+		if logLost(b) {
+			return true, nil
+		}
+	}
+	return !any, nil
+}
+
+func logLost(b []byte) bool {
+	end, last := logEnd(b)
+	if len(b) != 2*memTable {
+		return end != len(b) // Badger cuts a log that it has read behind its last entry
+	}
+	var other uint64
+	for at := end; at+4 < len(b); at++ {
+		if b[at]&(inTxn|endsTxn) == 0 {
+			continue
+		}
+		_, version, ok := parseEntry(b[at:])
+		switch {
+		case !ok:
+		case last > 0 && version > last+1, last == 0 && other > 0 && version != other:
+			return true
+		default:
+			other = version
+		}
+	}
+	return false
+}
+
+// logEnd returns where the last whole transaction of a log ends, and its version; 0 = there is none.
+func logEnd(b []byte) (end int, last uint64) {
+	end = min(logHead, len(b))
+	for at := end; at < len(b); {
+		size, version, ok := parseEntry(b[at:])
+		if !ok {
+			break
+		}
+		if b[at]&endsTxn != 0 {
+			end, last = at+size, version
+		}
+		at += size
+	}
+	return end, last
+}
+
+// parseEntry is logEntry for the entries of transactions: their length and version, which is the end of a key.
+func parseEntry(b []byte) (size int, version uint64, ok bool) {
+	key, _, n := logEntry(b)
+	if len(key) < 8 || b[0]&(inTxn|endsTxn) == 0 {
+		return 0, 0, false
+	}
+	return n, math.MaxUint64 - binary.BigEndian.Uint64(key[len(key)-8:]), true
+}
