@@ -80,7 +80,7 @@ func (y *Tally) Add(r *Record) {
 		y.Alarms = append(y.Alarms, Alarm{r.Epoch, r.Seq, state, v})
 		return
 	}
-	unit, n, err := y.m.check(r)
+	unit, n, err := y.m.Check(r)
 	switch {
 	case err != nil:
 		y.a.Altered++

@@ -190,8 +190,8 @@ func (m *Meters) After(unit int, t time.Time) time.Time {
 
 var errAltered = errors.New("altered")
 
-// check returns unit and running number of a record that holds a whole reply; the unit is 0 where the record is not from a meter.
-func (m *Meters) check(r *Record) (unit int, n uint32, err error) {
+// Check returns unit and running number of a record that holds a whole reply; the unit is 0 where the record is not from a meter.
+func (m *Meters) Check(r *Record) (unit int, n uint32, err error) {
 	if len(r.Readings) == 0 {
 		return 0, 0, fmt.Errorf("record %d of %s has no reading: %w", r.Seq, r.Epoch, errAltered)
 	}

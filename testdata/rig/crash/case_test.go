@@ -32,7 +32,7 @@ var tables = []struct {
 	{"crash-kills", []string{killedByReceipt, killedByPuback, killedWithRules, killedSlowly}, "KILLS", kills, 1000},
 	{"crash-cuts", []string{cutByImage, cutInDrain, cutInCompaction}, "CUTS", cuts, 200},
 	{"crash-guest", []string{cutOfGuest}, "GUEST", guestCuts, 50},
-	{"crash-damages", []string{damagedGateway, damagedStore}, "DAMAGES", damages, 500},
+	{"crash-damages", damageRows(), "DAMAGES", damages, 500},
 }
 
 const (
@@ -44,8 +44,6 @@ const (
 	cutInDrain      = "power cut while a backlog is delivered and dropped"
 	cutInCompaction = "power cut of the store while it writes, merges and removes tables"
 	cutOfGuest      = "power cut of a machine whose disk loses a random half of what was not flushed"
-	damagedGateway  = "damage of any file of the state directory, and the gateway is started"
-	damagedStore    = "damage of any file of the store, and it is opened"
 )
 
 // columns of the tables, behind the row's name.

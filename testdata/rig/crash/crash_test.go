@@ -19,7 +19,7 @@ var (
 	cuts      = flag.Int("cuts", 4, "how often the power is cut")
 	guestCuts = flag.Int("guest", 0, "how often the power of an emulated machine is cut; it needs -kernels")
 	kernels   = flag.String("kernels", "", "folder with an unpacked kernel, see testdata/rig/hil/kernels.sh")
-	damages   = flag.Int("damages", 50, "how often a file of the store is damaged; of the state directory of a whole gateway, a fifth of that")
+	damages   = flag.Int("damages", 10, "how often a file of a gateway that has stopped is damaged")
 	fullFor   = flag.Duration("full", fullShort, "how long the disk stays full; from 60s on the load is such that the rings overflow")
 	seedFlag  = flag.Uint64("seed", 0, "of what is drawn; 0 = draw one, with -all it is 1")
 	programs  bed.Programs
