@@ -24,8 +24,8 @@ type Disk struct {
 	cuts  int
 }
 
-// NewDisk makes and mounts a disk of so many bytes in dir. It needs root.
-func NewDisk(t testing.TB, dir string, size int64) *Disk {
+// NewDisk makes and mounts a disk of so many bytes in dir, with more arguments for mkfs.ext4. It needs root.
+func NewDisk(t testing.TB, dir string, size int64, mkfs ...string) *Disk {
 	t.Helper()
 	Need(t, "mkfs.ext4", "e2fsprogs")
 	if os.Getuid() != 0 {
@@ -35,7 +35,7 @@ func NewDisk(t testing.TB, dir string, size int64) *Disk {
 	if err := errors.Join(os.Mkdir(d.Mount, 0o755), os.WriteFile(d.image, nil, 0o600), os.Truncate(d.image, size)); err != nil {
 		t.Fatal(err)
 	}
-	d.run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", d.image)
+	d.run(append(append([]string{"mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"}, mkfs...), d.image)...)
 	d.mount()
 	t.Cleanup(func() { _ = d.unmount() })
 	return d
@@ -44,7 +44,12 @@ func NewDisk(t testing.TB, dir string, size int64) *Disk {
 func (d *Disk) run(argv ...string) {
 	d.t.Helper()
 	argv[0] = Need(d.t, argv[0], "mount e2fsprogs")
-	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+	mended := &exec.ExitError{} // fsck(8): 1 = errors were corrected
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if strings.Contains(argv[0], "fsck") && errors.As(err, &mended) && mended.ExitCode() == 1 {
+		err = nil
+	}
+	if err != nil {
 		d.t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, bytes.TrimSpace(out))
 	}
 }
@@ -59,6 +64,22 @@ func (d *Disk) mount() {
 func (d *Disk) ReadOnly() {
 	d.t.Helper()
 	d.run("mount", "-o", "remount,ro", d.Mount)
+}
+
+// Abort makes the disk read-only under whoever writes to it, as ext4 becomes when its journal cannot be written.
+func (d *Disk) Abort() {
+	d.t.Helper()
+	d.run("mount", "-o", "remount,abort", d.Mount)
+}
+
+// Again mounts the disk once more, as a machine does when it starts; nobody uses it.
+func (d *Disk) Again() {
+	d.t.Helper()
+	if err := d.unmount(); err != nil {
+		d.t.Fatal(err)
+	}
+	d.run("fsck.ext4", "-p", d.image)
+	d.mount()
 }
 
 func (d *Disk) unmount() error {

@@ -33,6 +33,7 @@ var tables = []struct {
 	{"crash-cuts", []string{cutByImage, cutInDrain, cutInCompaction}, "CUTS", cuts, 200},
 	{"crash-guest", []string{cutOfGuest}, "GUEST", guestCuts, 50},
 	{"crash-damages", damageRows(), "DAMAGES", damages, 500},
+	{faultTable, faultRows, "FAULT", nil, 0}, // each is done once, in one of the shards
 }
 
 const (
@@ -105,6 +106,10 @@ func (o *outcome) judge(t *testing.T) {
 // measure has f do n cases of a kind. Short, all at once and drawn anew each time; with -all in shards, by a seed that all of them share.
 func measure(t *testing.T, name string, n int, f func(t *testing.T, draw *rand.Rand, n int) *outcome) {
 	t.Helper()
+	if i := slices.Index(faultRows, name); i >= 0 && !*all && !*faults && i%faultTurns != turnOf(t, faultTurns) {
+		t.Log("it is not the turn of this commit: -faults")
+		return
+	}
 	if !*all {
 		seed := *seedFlag
 		if seed == 0 {
@@ -116,6 +121,12 @@ func measure(t *testing.T, name string, n int, f func(t *testing.T, draw *rand.R
 	}
 	p, index := partOf(t, name)
 	first, of := shards(t)
+	if once := p.Name == faultTable; once {
+		if first >= 0 && index%of != first {
+			return
+		}
+		first, of = -1, 1
+	}
 	for i := range of {
 		if first >= 0 && i != first {
 			continue
@@ -145,6 +156,20 @@ func measure(t *testing.T, name string, n int, f func(t *testing.T, draw *rand.R
 	}
 }
 
+// faultTurns is in how many commits each fault has its turn once, in the short form.
+const faultTurns = 5
+
+// turnOf draws from what has n turns, by the commit.
+func turnOf(t *testing.T, n uint32) int {
+	commit, err := table.Commit(bed.Root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := fnv.New32()
+	fmt.Fprint(h, commit)
+	return int(h.Sum32() % n)
+}
+
 // show prints the row, and judges.
 func show(t *testing.T, o *outcome, name string) {
 	t.Helper()
@@ -169,7 +194,7 @@ func partOf(t *testing.T, name string) (table.Part, int) {
 			continue
 		}
 		p := table.Part{Name: x.name, Commit: commit, Seed: cmp.Or(*seedFlag, 1), Command: "make crash", Columns: append([]string{"what was done"}, columns...)}
-		if *x.size != x.long {
+		if x.size != nil && *x.size != x.long {
 			p.Command += fmt.Sprintf(" %s=%d", x.word, *x.size)
 		}
 		return p, i

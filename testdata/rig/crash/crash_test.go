@@ -7,8 +7,10 @@ package crash
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/tidegate-io/tidegate/testdata/rig/bed"
 )
@@ -21,11 +23,17 @@ var (
 	kernels   = flag.String("kernels", "", "folder with an unpacked kernel, see testdata/rig/hil/kernels.sh")
 	damages   = flag.Int("damages", 10, "how often a file of a gateway that has stopped is damaged")
 	fullFor   = flag.Duration("full", fullShort, "how long the disk stays full; from 60s on the load is such that the rings overflow")
+	faults    = flag.Bool("faults", false, "each fault, not those whose turn it is by the commit")
+	faultFor  = flag.Duration("fault", 8*time.Second, "how long a fault lasts")
 	seedFlag  = flag.Uint64("seed", 0, "of what is drawn; 0 = draw one, with -all it is 1")
 	programs  bed.Programs
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(storeDir); dir != "" {
+		fmt.Println(work(dir)) // it is killed before it comes here
+		os.Exit(1)
+	}
 	flag.Parse()
 	// Tests that are parallel here wait most of the time.
 	if err := flag.Set("test.parallel", "8"); err != nil {

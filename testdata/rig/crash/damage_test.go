@@ -181,7 +181,7 @@ func (b *backlog) damage(t *testing.T, draw *rand.Rand, globs []string) *outcome
 		return ok && s.Link.State == "up" && s.Queue.Records == 0 && s.ConfirmedRecord > 0
 	})
 	g.Terminate(60 * time.Second)
-	b.judge(t, &p, receiver, o)
+	judgeGone(t, b.meters, b.ends[:p.ends], receiver, o)
 	if o.lost+o.wrong+o.unreported+o.twice != 0 || o.start > 10*time.Second {
 		t.Errorf("%s: %+v; its log is %s", what, *o, g.Log)
 	}

@@ -102,6 +102,7 @@ func (k *killed) judgePuback() *outcome {
 
 // TestKilledSlowly: kills that come when all has settled; what was read then is delivered again within 3 s of each.
 func TestKilledSlowly(t *testing.T) {
+	t.Parallel()
 	measure(t, killedSlowly, max(1, *kills*3/125), func(t *testing.T, draw *rand.Rand, n int) *outcome {
 		k := newKilled(t, draw, "receipt")
 		k.gateway.Run()

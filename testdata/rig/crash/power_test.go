@@ -27,6 +27,7 @@ func TestPowerCut(t *testing.T) {
 
 // TestPowerCutInDrain: the same while what a life without a broker has left is delivered, acknowledged and forgotten.
 func TestPowerCutInDrain(t *testing.T) {
+	t.Parallel()
 	measure(t, cutInDrain, max(2, *cuts/4), func(t *testing.T, draw *rand.Rand, n int) *outcome {
 		p := newPower(t, draw)
 		p.drains = true
