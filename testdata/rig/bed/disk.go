@@ -82,6 +82,15 @@ func (d *Disk) Again() {
 	d.mount()
 }
 
+// Off takes the disk out of this machine, and returns its image, for another one to use until Again.
+func (d *Disk) Off() (image string) {
+	d.t.Helper()
+	if err := d.unmount(); err != nil {
+		d.t.Fatal(err)
+	}
+	return d.image
+}
+
 func (d *Disk) unmount() error {
 	err := syscall.EBUSY
 	for start := time.Now(); time.Since(start) < 20*time.Second; time.Sleep(50 * time.Millisecond) {

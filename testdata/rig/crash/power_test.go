@@ -90,6 +90,7 @@ type power struct {
 	receiver *bed.Receiver
 	gateway  *bed.Gateway
 	before   []string // in front of the gateway's command line
+	machine  machine  // that the gateway runs on
 	draw     *rand.Rand
 	drains   bool // cuts come while a backlog is delivered
 
@@ -111,6 +112,39 @@ type cut struct {
 	start     time.Duration // from the start of the process to its first commit
 }
 
+// A machine is what loses its power.
+type machine interface {
+	on() time.Time     // starts the gateway, with no rings, and says when
+	committed() uint64 // the highest number that is on disk, as the gateway says; 0 = none, or no answer
+	link() string      // state of the uplink
+	cut() time.Time    // takes the power, and says when
+}
+
+// here is this machine, on which a gateway runs as a process, with its state on a disk in an image.
+type here struct{ *power }
+
+func (h here) on() time.Time {
+	h.gateway.FreshRings()
+	begin := time.Now()
+	h.gateway.Run(h.before...)
+	return begin
+}
+
+func (h here) committed() uint64 {
+	if h.gateway.Ended() {
+		h.t.Errorf("the gateway has ended:\n%s", h.gateway.Tail())
+	}
+	return h.gateway.Committed()
+}
+
+func (h here) link() string { s, _ := h.gateway.Status(); return s.Link.State }
+
+func (h here) cut() time.Time {
+	now := time.Now()
+	h.disk.Cut(h.gateway.Process)
+	return now
+}
+
 // syncEvery is what the gateways of the rig have as buffer.sync.
 const syncEvery = time.Second
 
@@ -125,7 +159,7 @@ func newPower(t *testing.T, draw *rand.Rand) *power {
 	p.gateway.Configure(p.meters.Devices(20*time.Millisecond), bed.Toggle, p.broker.URL(), "receipt", ", compress: none")
 	p.broker.Start()
 	p.receiver = bed.NewReceiver(t, programs, dir, p.broker.URL())
-	p.tapped = filepath.Join(dir, "tapped")
+	p.tapped, p.machine = filepath.Join(dir, "tapped"), here{p}
 	return p
 }
 
@@ -136,6 +170,9 @@ func (p *power) listen(n int) {
 		bed.Need(p.t, "mosquitto_sub", "mosquitto-clients"), "-h", "127.0.0.1", "-p", port, "-q", "1", "-t", "tg/v1/+/up/#", "-F", "%t %x")
 }
 
+// patience bounds what takes a second; on an emulated machine beside other work it is thirty times slower.
+const patience = 4 * time.Minute
+
 // cutOff runs the gateway and cuts the power, so many times; in every other life the broker is away for the second half.
 func (p *power) cutOff(times int) {
 	for n := range times {
@@ -145,21 +182,14 @@ func (p *power) cutOff(times int) {
 			p.broker.Start()
 			p.listen(n)
 		}
-		p.gateway.FreshRings()
-		begin := time.Now()
-		p.gateway.Run(p.before...)
+		begin := p.machine.on()
 		w := p.follow()
-		bed.Wait(p.t, "first commit", 60*time.Second, func() bool {
-			if p.gateway.Ended() {
-				p.t.Fatalf("the gateway has ended:\n%s", p.gateway.Tail())
-			}
-			return w.seen() > 0
-		})
+		bed.Wait(p.t, "first commit", patience, func() bool { return w.seen() > 0 })
 		c := cut{start: time.Since(begin)}
 		p.live(n, w)
 		c.commit = w.end()
-		c.committed, c.when = p.gateway.Committed(), time.Now()
-		p.disk.Cut(p.gateway.Process)
+		c.committed = p.machine.committed()
+		c.when = p.machine.cut()
 		p.meters.Stopped()
 		c.given = p.meters.Given()
 		p.cuts = append(p.cuts, c)
@@ -171,7 +201,7 @@ func (p *power) cutOff(times int) {
 func (p *power) live(n int, w *watched) {
 	another := func() {
 		before := w.seen()
-		bed.Wait(p.t, "another commit", 60*time.Second, func() bool { return w.seen() > before })
+		bed.Wait(p.t, "another commit", patience, func() bool { return w.seen() > before })
 	}
 	switch {
 	case p.drains:
@@ -179,7 +209,7 @@ func (p *power) live(n int, w *watched) {
 		time.Sleep(between(p.draw, time.Second, 4*time.Second))
 		p.broker.Start()
 		p.listen(n)
-		bed.Wait(p.t, "the first of the backlog", 60*time.Second, func() bool { s, ok := p.gateway.Status(); return ok && s.Link.State == "up" })
+		bed.Wait(p.t, "the first of the backlog", patience, func() bool { return p.machine.link() == "up" })
 		time.Sleep(between(p.draw, 0, 3*time.Second))
 	case n%2 == 1:
 		time.Sleep(between(p.draw, 500*time.Millisecond, 3*time.Second))
@@ -203,7 +233,7 @@ type watched struct {
 }
 
 func (p *power) follow() *watched {
-	w, g := &watched{over: make(chan struct{})}, p.gateway
+	w := &watched{over: make(chan struct{})}
 	w.done.Go(func() {
 		for {
 			select {
@@ -211,7 +241,7 @@ func (p *power) follow() *watched {
 				return
 			case <-time.After(20 * time.Millisecond):
 			}
-			n := g.Committed()
+			n := p.machine.committed()
 			w.mu.Lock()
 			if now := time.Now(); n > w.high {
 				if w.high > 0 {

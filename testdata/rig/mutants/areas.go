@@ -15,5 +15,6 @@ func Areas() []Area {
 		{"seal", sealed},
 		{"durable", lasting},
 		{"card", spared},
+		{"buffer", buffered},
 	}
 }

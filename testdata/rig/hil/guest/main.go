@@ -9,13 +9,17 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +29,7 @@ import (
 
 // A request is what the host asks for.
 type request struct {
-	Do      string   `json:"do"` // run, start, signal, read, write, glob or off
+	Do      string   `json:"do"` // run, start, signal, read, write, glob, get, mount, clock or off
 	Args    []string `json:"args"`
 	Text    string   `json:"text"`
 	Seconds int      `json:"seconds"` // that it may take
@@ -186,6 +190,14 @@ func (g *guest) do(q *request) (a answer) {
 		var list []string
 		list, err = filepath.Glob(q.Args[0])
 		a.Out = strings.Join(list, "\n")
+	case q.Do == "get" && len(q.Args) == 2:
+		a.Out, err = get(q.Args[0], q.Args[1], time.Duration(max(q.Seconds, 1))*time.Second)
+	case q.Do == "mount" && len(q.Args) == 2:
+		if err = os.MkdirAll(q.Args[1], 0o755); err == nil {
+			err = unix.Mount(q.Args[0], q.Args[1], "ext4", 0, "")
+		}
+	case q.Do == "clock" && len(q.Args) == 1:
+		err = step(q.Args[0])
 	case q.Do == "off":
 		off()
 	default:
@@ -195,6 +207,38 @@ func (g *guest) do(q *request) (a answer) {
 		a.Err = err.Error()
 	}
 	return a
+}
+
+// get asks whoever listens on a unix socket.
+func get(socket, path string, patience time.Duration) (string, error) {
+	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+	c := http.Client{Transport: tr, Timeout: patience}
+	res, err := c.Get("http://gateway" + path)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = errors.New(res.Status)
+	}
+	return string(b), err
+}
+
+// step sets the clock so many seconds on, or back.
+func step(seconds string) error {
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return err
+	}
+	var now unix.Timeval
+	if err := unix.Gettimeofday(&now); err != nil {
+		return err
+	}
+	now.Sec += unix.NsecToTimeval(n * 1e9).Sec
+	return unix.Settimeofday(&now)
 }
 
 // run runs a program to its end.
