@@ -53,8 +53,12 @@ LATER    := $(addprefix ./testdata/rig/,hil% deb% update% mutants%)
 ALONE    := /(ota|cmd/tidegate-release)(/|$$)
 NOTONARM := TestKillLosesNothing|TestFullDiskLosesNothing|TestFlippedBitsAreNeverShown
 FUZZTIME ?= 10m
+# What `make crash` does: kills, power cuts, power cuts of an emulated machine, damages; SHARD=i/n does one of n parts of each.
 KILLS    ?= 1000
 CUTS     ?= 200
+GUEST    ?= 50
+DAMAGES  ?= 500
+SHARD    ?=
 HISTORIES ?= 100000
 
 .PHONY: help
@@ -98,8 +102,11 @@ test: deps build ## run the fast tier of tests
 	GOARCH=arm GOARM=6 CGO_ENABLED=0 go test -timeout 20m -short -exec 'qemu-arm-static -cpu arm1176' -skip '$(NOTONARM)' ./buffer/... ./sync/wire/...
 
 .PHONY: crash
-crash: deps build ## kill the gateway 1,000 times under load, cut its power 200 times, account for every reading (KILLS=n CUTS=n)
-	$(RIGTEST) -timeout 24h -v ./testdata/rig/crash -kills $(KILLS) -cuts $(CUTS) -full 60s
+crash: deps build ## kill the gateway 1,000 times, cut its power 250 times, damage its files 500 times, and all else that disks do; account for every reading: hours, needs root
+	testdata/rig/hil/kernels.sh work/kernels amd64
+	$(RIGTEST) -timeout 24h -v ./testdata/rig/crash -all $(if $(SHARD),-shard $(SHARD)) -kills $(KILLS) -cuts $(CUTS) -guest $(GUEST) -damages $(DAMAGES) \
+		-fault 30s -full 60s -kernels $(CURDIR)/work/kernels
+	-go run ./testdata/rig/reliability
 
 .PHONY: brick
 brick: deps build ## end an update by kill and by power cut before each system call that changes something, and leave out each sync: up to an hour

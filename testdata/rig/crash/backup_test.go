@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,64 +17,84 @@ import (
 // TestRestoredBackup: a copy of the state directory is put back in place of what the gateway has written since. Numbers that the gateway has
 // given since must not name other records: the far end would take those for duplicates and drop them.
 func TestRestoredBackup(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		confirm string
-		running bool // the copy is taken of a gateway that runs, and what follows ends by kill -9
-		reboot  bool // the rings are gone when the gateway starts on the copy
-		alone   bool // the far end is out of reach until the gateway has given again all the numbers that the copy lacks
-		epochs  int  // that the far end knows at last: a new one, unless numbers go on at the end of a lease
-	}{
-		{"copy of a stopped gateway, same boot", "receipt", false, false, false, 2},
-		{"copy of a stopped gateway, reboot", "receipt", false, true, false, 2},
-		{"copy of a stopped gateway, reboot", "puback", false, true, false, 2},
-		{"copy of a stopped gateway, reboot, far end out of reach", "receipt", false, true, true, 2},
-		{"copy of a running gateway, same boot", "receipt", true, false, false, 2},
-		{"copy of a running gateway, reboot", "receipt", true, true, false, 1},
-	} {
-		t.Run(c.confirm+", "+c.name, func(t *testing.T) {
-			t.Parallel()
-			b := newRestored(t, c.confirm)
-			if c.running {
-				b.live(100, func() {
-					b.gateway.Signal(syscall.SIGSTOP)
-					b.back()
-					b.gateway.Signal(syscall.SIGCONT)
+	measure(t, faultBackup, len(backups), one(func(t *testing.T) *outcome {
+		var mu sync.Mutex
+		sum := &outcome{}
+		t.Run("all", func(t *testing.T) { // together
+			for i := range backups {
+				t.Run(backups[i].confirm+", "+backups[i].name, func(t *testing.T) {
+					t.Parallel()
+					o := backups[i].judge(t)
+					mu.Lock()
+					defer mu.Unlock()
+					sum.add(o)
 				})
-				b.live(20, b.kill)
-			} else {
-				b.live(100, b.stop)
-				b.back()
-				b.live(20, b.stop)
 			}
-			before := b.meters.Given()
-			b.restore(c.reboot)
-			if c.alone {
-				b.out("mqtt://127.0.0.1:1")
-			}
-			b.live(100, b.stop)
-			b.live(100, b.stop)
-			b.gateway.Drain(b.meters, bed.Toggle, b.broker.URL(), c.confirm, "")
-
-			far := b.receiver.Finish()
-			tally := bed.NewTally(b.meters)
-			if err := bed.Stored(b.receiver.Out, tally.Add); err != nil {
-				t.Fatal(err)
-			}
-			a := tally.Settle(far)
-			for _, err := range tally.Said {
-				t.Error(err)
-			}
-			a.Judge(t)
-			if n := epochs(far); n != c.epochs {
-				t.Errorf("the far end knows %d epochs, want %d", n, c.epochs)
-			}
-			if own := b.gateway.QueueStatus().Account; own.Lost != 0 || own.Buffered != 0 {
-				t.Errorf("the gateway's own account: %+v", own)
-			}
-			fmt.Println(a.Line(fmt.Sprintf("| crash/backup | %s | %s, replies before %v, epochs %d |", c.confirm, c.name, before, epochs(far))))
 		})
+		return sum
+	}))
+}
+
+// A backup is a way for a copy to be taken and put back.
+type backup struct {
+	name    string
+	confirm string
+	running bool // the copy is taken of a gateway that runs, and what follows ends by kill -9
+	reboot  bool // the rings are gone when the gateway starts on the copy
+	alone   bool // the far end is out of reach until the gateway has given again all the numbers that the copy lacks
+	epochs  int  // that the far end knows at last: a new one, unless numbers go on at the end of a lease
+}
+
+var backups = []backup{
+	{"copy of a stopped gateway, same boot", "receipt", false, false, false, 2},
+	{"copy of a stopped gateway, reboot", "receipt", false, true, false, 2},
+	{"copy of a stopped gateway, reboot", "puback", false, true, false, 2},
+	{"copy of a stopped gateway, reboot, far end out of reach", "receipt", false, true, true, 2},
+	{"copy of a running gateway, same boot", "receipt", true, false, false, 2},
+	{"copy of a running gateway, reboot", "receipt", true, true, false, 1},
+}
+
+func (c *backup) judge(t *testing.T) *outcome {
+	b := newRestored(t, c.confirm)
+	if c.running {
+		b.live(100, func() {
+			b.gateway.Signal(syscall.SIGSTOP)
+			b.back()
+			b.gateway.Signal(syscall.SIGCONT)
+		})
+		b.live(20, b.kill)
+	} else {
+		b.live(100, b.stop)
+		b.back()
+		b.live(20, b.stop)
 	}
+	before := b.meters.Given()
+	b.restore(c.reboot)
+	if c.alone {
+		b.out("mqtt://127.0.0.1:1")
+	}
+	b.live(100, b.stop)
+	b.live(100, b.stop)
+	b.gateway.Drain(b.meters, bed.Toggle, b.broker.URL(), c.confirm, "")
+
+	far := b.receiver.Finish()
+	tally := bed.NewTally(b.meters)
+	if err := bed.Stored(b.receiver.Out, tally.Add); err != nil {
+		t.Fatal(err)
+	}
+	a := tally.Settle(far)
+	for _, err := range tally.Said {
+		t.Error(err)
+	}
+	a.Judge(t)
+	if n := epochs(far); n != c.epochs {
+		t.Errorf("the far end knows %d epochs, want %d", n, c.epochs)
+	}
+	if own := b.gateway.QueueStatus().Account; own.Lost != 0 || own.Buffered != 0 {
+		t.Errorf("the gateway's own account: %+v", own)
+	}
+	fmt.Println(a.Line(fmt.Sprintf("| crash/backup | %s | %s, replies before %v, epochs %d |", c.confirm, c.name, before, epochs(far))))
+	return &outcome{cases: 1, lost: a.Lost, wrong: a.Altered + a.Extra, twice: a.Doubled, unreported: holes(far)}
 }
 
 // restored is a gateway of whose state there is a copy.

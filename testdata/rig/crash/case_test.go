@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ func (o *outcome) judge(t *testing.T) {
 // measure has f do n cases of a kind. Short, all at once and drawn anew each time; with -all in shards, by a seed that all of them share.
 func measure(t *testing.T, name string, n int, f func(t *testing.T, draw *rand.Rand, n int) *outcome) {
 	t.Helper()
-	if i := slices.Index(faultRows, name); i >= 0 && !*all && !*faults && i%faultTurns != turnOf(t, faultTurns) {
+	if i := slices.Index(faultRows, name); i >= faultsAlways && !*all && !*faults && i%faultTurns != turnOf(t, faultTurns) {
 		t.Log("it is not the turn of this commit: -faults")
 		return
 	}
@@ -171,15 +172,39 @@ func turnOf(t *testing.T, n uint32) int {
 	return int(h.Sum32() % n)
 }
 
-// show prints the row, and judges.
+// all that this run has done, by row.
+var shown struct {
+	mu    sync.Mutex // guards all below
+	names []string
+	sums  map[string]*outcome
+}
+
+// show notes what came of cases for the table, and judges.
 func show(t *testing.T, o *outcome, name string) {
 	t.Helper()
-	var b strings.Builder
-	for i, cell := range o.row(name)[1:] {
-		fmt.Fprintf(&b, "%s %s; ", columns[i], cell)
+	shown.mu.Lock()
+	if shown.sums == nil {
+		shown.sums = map[string]*outcome{}
 	}
-	fmt.Printf("| crash | %s | %s|\n", name, b.String())
+	if shown.sums[name] == nil {
+		shown.names = append(shown.names, name)
+		shown.sums[name] = &outcome{}
+	}
+	shown.sums[name].add(o)
+	shown.mu.Unlock()
+	fmt.Printf("| crash | %s |\n", strings.Join(o.row(name), " | "))
 	o.judge(t)
+}
+
+// showAll prints the table of this run.
+func showAll() {
+	if len(shown.names) == 0 {
+		return
+	}
+	fmt.Printf("\n| what was done | %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)+1))
+	for _, name := range shown.names {
+		fmt.Printf("| %s |\n", strings.Join(shown.sums[name].row(name), " | "))
+	}
 }
 
 // partOf returns the part of a row, and which row of its table it is. The command says the size: parts of other sizes are of another table.

@@ -39,5 +39,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	os.Exit(bed.Main(m, &programs))
+	code := bed.Main(m, &programs)
+	showAll()
+	os.Exit(code)
 }

@@ -16,6 +16,10 @@ const fullShort = 15 * time.Second
 // TestDiskFull: another process fills the disk to the last byte. The gateway goes on as the same process, says so, and stores again at most
 // 10 s after there is room; what the rings could not hold meanwhile is declared, to the reading.
 func TestDiskFull(t *testing.T) {
+	measure(t, faultFull, 1, one(diskFull))
+}
+
+func diskFull(t *testing.T) *outcome {
 	overflow := *fullFor >= time.Minute
 	units, values, every := 2, 6, 50*time.Millisecond
 	if overflow {
@@ -81,6 +85,7 @@ func TestDiskFull(t *testing.T) {
 		tally.Once(t)
 	}
 	fmt.Println(a.Line(fmt.Sprintf("| crash/full | receipt | full for %v, stored again after %v |", *fullFor, resumed.Round(10*time.Millisecond))))
+	return &outcome{cases: 1, lost: a.Lost, wrong: a.Altered + a.Extra, twice: a.Doubled, unreported: holes(far), start: resumed}
 }
 
 // says reports whether the condition holds.

@@ -4,6 +4,8 @@ const faultTable = "crash-faults"
 
 // The rows of crash-faults.
 const (
+	faultFull        = "another process fills the disk; the start is the first commit behind it"
+	faultBackup      = "an old copy of the state directory is put back"
 	faultInodes      = "no inodes left"
 	faultStopped     = "the process stands still, and goes on"
 	faultDescriptors = "no file descriptors left"
@@ -17,5 +19,8 @@ const (
 )
 
 var faultRows = []string{
-	faultInodes, faultStopped, faultDescriptors, faultSyncOnce, faultSyncNever, faultSyncSlow, faultReadOnly, faultDeleted, faultMemory, faultProcessor,
+	faultFull, faultBackup, faultInodes, faultStopped, faultDescriptors, faultSyncOnce, faultSyncNever, faultSyncSlow, faultReadOnly, faultDeleted, faultMemory, faultProcessor,
 }
+
+// faultsAlways is how many of them, from the first on, the short form does each time.
+const faultsAlways = 2
