@@ -7,6 +7,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
@@ -47,5 +48,27 @@ func TestValueOfAnotherKey(t *testing.T) {
 	}
 	if _, err := each(); !errors.Is(err, stored.ErrDamaged) {
 		t.Errorf("three bytes: %v, want ErrDamaged", err)
+	}
+}
+
+// TestFrameOfAnotherSegment: a frame's key is not bound to its value, so the frame says itself what it is of.
+func TestFrameOfAnotherSegment(t *testing.T) {
+	s, err := Open(Options{Dir: t.TempDir(), Compactors: 2, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	f := stored.Frame{Epoch: 1, Class: tidegate.ClassReading, First: 7, Last: 7, Count: 1, Body: []byte("x")}
+	own, other, class := stored.Segment{Class: f.Class, Epoch: 1, Counter: 1}, stored.Segment{Class: f.Class, Epoch: 2, Counter: 1}, stored.Segment{Class: tidegate.ClassAlarm, Epoch: 1, Counter: 1}
+	for _, name := range []stored.Segment{own, other, class} {
+		if err := s.Write([]Pair{{Key: name.FrameKey(7), Value: stored.AppendFrame(nil, &f)}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[stored.Segment]int{own: 1, other: 0, class: 0} {
+		n := 0
+		if err := s.Walk(name, 7, true, func(stored.Frame) bool { n++; return true }); err != nil || n != want {
+			t.Errorf("segment %s has %d frames (%v), want %d", name, n, err, want)
+		}
 	}
 }
