@@ -658,6 +658,28 @@ func TestPowerCutBehindARestoredBackup(t *testing.T) {
 	})
 }
 
+// TestNoNumberBeyondTheLease: where the disk takes no lease, no number of it is given: what is read then is counted, and declared when there is one.
+func TestNoNumberBeyondTheLease(t *testing.T) {
+	explore(t, func(w *world) {
+		w.start()
+		w.work(rapid.IntRange(0, 3).Draw(w.t, "before"))
+		w.n.mu.Lock()
+		w.n.end = w.n.next + rapid.Uint64Range(0, 4).Draw(w.t, "numbers left")
+		w.n.mu.Unlock()
+		for range rapid.IntRange(5, 9).Draw(w.t, "reads") {
+			w.readDevice(0)
+			w.judge()
+			if _, _, next := w.n.peek(); next > w.n.leaseEnd() {
+				w.t.Fatalf("the next number is %d, leased are those below %d", next, w.n.leaseEnd())
+			}
+		}
+		if w.drops == 0 {
+			w.t.Fatal("all was numbered")
+		}
+		w.must(w.n.renew(nil))
+	})
+}
+
 // TestRenumberNeedsTheLease: a disk that does not take the new name leaves all as it was, for the next try; a process that ends in the
 // midst does it over.
 func TestRenumberNeedsTheLease(t *testing.T) {

@@ -34,7 +34,8 @@ func (d *busyDisk) Epochs() map[uint32]buffer.Epoch      { return nil }
 func (d *busyDisk) Put(...buffer.Frame)                  {}
 func (d *busyDisk) Coarse() (none []buffer.CoarseCursor) { return none }
 
-// TestCommitTakesWhatStandsThere: what waits goes in one transaction, however fast more comes in; each costs the card two syncs.
+// TestCommitTakesWhatStandsThere: what waits goes in one transaction, however fast more comes in; each costs the card two syncs. It says how far numbers are
+// leased, and goes from the ring.
 func TestCommitTakesWhatStandsThere(t *testing.T) {
 	rings, err := box.OpenPair(t.TempDir(), [16]byte{1}, box.Sizes{})
 	if err != nil {
@@ -87,6 +88,12 @@ func TestCommitTakesWhatStandsThere(t *testing.T) {
 	}
 	if len(next) != 2 || next[0] != 101 || next[1] != 102 {
 		t.Errorf("commits reach up to numbers %v, want two: 101, and 102 for what came during the first", next)
+	}
+	if end := d.commits[0].Position.LeaseEnd; end != 1<<30 {
+		t.Errorf("the lease ends at %d, want %d", end, 1<<30)
+	}
+	if tail := rings.Judged.Tail(); tail != s.pos.Ring || tail == 0 {
+		t.Errorf("the ring begins at %d, committed is up to %d", tail, s.pos.Ring)
 	}
 }
 

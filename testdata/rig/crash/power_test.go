@@ -239,7 +239,7 @@ func (p *power) follow() *watched {
 			select {
 			case <-w.over:
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(lookEvery):
 			}
 			n := p.machine.committed()
 			w.mu.Lock()
@@ -262,11 +262,15 @@ func (w *watched) seen() uint64 {
 	return w.high
 }
 
+// lookEvery is how often it is asked for: what it takes to ask comes on top.
+const lookEvery = 20 * time.Millisecond
+
 // end ends it, and returns the longest commit: the one under way, or that has to begin, counts for as long as it takes by now.
 func (w *watched) end() time.Duration {
 	close(w.over)
 	w.done.Wait()
-	return max(w.longest, time.Since(w.at)) - min(syncEvery, max(w.longest, time.Since(w.at)))
+	longest := max(w.longest, time.Since(w.at)) + lookEvery
+	return longest - min(syncEvery, longest)
 }
 
 // finish lets the gateway deliver all that it has after the last cut, and settles the account.
