@@ -2,6 +2,7 @@ package box
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -136,7 +137,22 @@ func TestRingsThatDoNotCount(t *testing.T) {
 			}
 		}
 	}
+	round := func(t *testing.T, dir string) { // what stands there is of the round before
+		path := filepath.Join(dir, "ring-2")
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := binary.LittleEndian.Uint64(b[offSize:])
+		for _, off := range []int{offHead, offTail} {
+			binary.LittleEndian.PutUint64(b[off:], binary.LittleEndian.Uint64(b[off:])+size)
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, hurt := range map[string]func(*testing.T, string){
+		"another round":   round,
 		"magic":           flip(offMagic),
 		"version":         flip(offVersion),
 		"header":          flip(offSize),

@@ -60,7 +60,7 @@ var buffered = slices.Concat(
 	),
 	in("agent/box/ring.go",
 		instead("an entry's checksum", "entryCRC(at, payload); got != want", "entryCRC(at, payload); false && got != want", "TestRingsThatDoNotCount"),
-		instead("an entry of an earlier round", "binary.LittleEndian.PutUint64(p[:], at)\n", "_ = at\n", "TestRing"),
+		instead("an entry of an earlier round", "binary.LittleEndian.PutUint64(p[:], at)\n", "_ = at\n", "TestRingsThatDoNotCount/another_round"),
 	),
 	in("agent/line/judge.go",
 		instead("no number is given beyond the lease", "if next-first <= j.numbers.room() {", "if true {", "TestNoNumberBeyondTheLease"),
