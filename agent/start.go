@@ -202,12 +202,14 @@ func (a *Agent) identify(ctx context.Context, l *opened) (id [16]byte, err error
 			return id, fmt.Errorf("open buffer: %w", err)
 		}
 		id = l.queue.Position().State
-	} else if id, ok := box.Unnumbered(a.parts.RingDir); ok {
-		return id, nil // a first start that ended before there was room on the disk
 	}
-	if id == ([16]byte{}) {
-		_, _ = rand.Read(id[:]) // never fails
+	if id != ([16]byte{}) {
+		return id, nil
 	}
+	if id, ok := box.Unnumbered(a.parts.RingDir); ok {
+		return id, nil // a first start that ended before it had leased numbers, for want of room on the disk or time
+	}
+	_, _ = rand.Read(id[:]) // never fails
 	return id, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/status"
+	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
 )
 
@@ -94,11 +95,12 @@ func readLease(t *testing.T, x *bed) lease.Lease {
 // TestStartOnFullDisk has no room for the store at first: Reads collect in ring 1, and nothing of them is lost, not even when the
 // gateway is stopped meanwhile.
 func TestStartOnFullDisk(t *testing.T) {
-	for name, tt := range map[string]struct{ before, stops bool }{
-		"the first time":                         {},
-		"the first time, stopped while it waits": {stops: true},
-		"later":                                  {before: true},
-		"later, stopped while it waits":          {before: true, stops: true},
+	for name, tt := range map[string]struct{ before, stops, made bool }{
+		"the first time":                                                {},
+		"the first time, stopped while it waits":                        {stops: true},
+		"the first time, ended when it had made its store, and no more": {stops: true, made: true},
+		"later":                         {before: true},
+		"later, stopped while it waits": {before: true, stops: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -138,6 +140,10 @@ func TestStartOnFullDisk(t *testing.T) {
 				reads += 301
 				if tt.stops {
 					g.end()
+					if tt.made {
+						makeStore(t, x.dir)
+						free.Store(50 << 30)
+					}
 					g = x.start(oneDevice)
 					time.Sleep(20*time.Second + 50*time.Millisecond)
 					reads += 201
@@ -156,6 +162,23 @@ func TestStartOnFullDisk(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// makeStore makes a store in which nothing was committed.
+func makeStore(t *testing.T, dir string) {
+	t.Helper()
+	q, err := buffer.Open(buffer.Options{
+		Dir: dir, MaxBytes: buffer.MinBytes, Keep: time.Hour, Uplinks: []string{"uplink"},
+		Count: func([]byte, int, int) (int, error) { return 0, nil },
+		Each:  func([]byte, func(string, int)) error { return nil },
+		Cut:   func(b []byte, _, _ int) ([]byte, error) { return b, nil },
+	})
+	if err == nil {
+		err = q.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
