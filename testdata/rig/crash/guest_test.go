@@ -226,13 +226,18 @@ func (g *guest) link() string {
 	return s.Link.State
 }
 
-func (g *guest) cut() time.Time {
-	// A moment in which something is written and not flushed comes with each commit.
+// poise waits until something is written and not flushed, which comes with each commit.
+func (g *guest) poise() {
 	for end := time.Now().Add(10 * time.Second); g.disk.Unflushed() == 0 && time.Now().Before(end); {
 		time.Sleep(50 * time.Microsecond)
 	}
+}
+
+func (g *guest) cut() time.Time {
 	now := time.Now()
 	_ = g.cmd.Process.Kill()
+	g.mu.Lock() // who asks is told that it is gone
+	defer g.mu.Unlock()
 	for range g.lines {
 	}
 	_ = g.cmd.Wait() // killed

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,21 +118,26 @@ type machine interface {
 	on() time.Time     // starts the gateway, with no rings, and says when
 	committed() uint64 // the highest number that is on disk, as the gateway says; 0 = none, or no answer
 	link() string      // state of the uplink
+	poise()            // waits for a moment worth it
 	cut() time.Time    // takes the power, and says when
 }
 
 // here is this machine, on which a gateway runs as a process, with its state on a disk in an image.
-type here struct{ *power }
+type here struct {
+	*power
+	isCut *atomic.Bool // the end of the process is ours
+}
 
 func (h here) on() time.Time {
 	h.gateway.FreshRings()
+	h.isCut.Store(false)
 	begin := time.Now()
 	h.gateway.Run(h.before...)
 	return begin
 }
 
 func (h here) committed() uint64 {
-	if h.gateway.Ended() {
+	if h.gateway.Ended() && !h.isCut.Load() {
 		h.t.Errorf("the gateway has ended:\n%s", h.gateway.Tail())
 	}
 	return h.gateway.Committed()
@@ -139,8 +145,11 @@ func (h here) committed() uint64 {
 
 func (h here) link() string { s, _ := h.gateway.Status(); return s.Link.State }
 
+func (h here) poise() {}
+
 func (h here) cut() time.Time {
 	now := time.Now()
+	h.isCut.Store(true)
 	h.disk.Cut(h.gateway.Process)
 	return now
 }
@@ -159,7 +168,7 @@ func newPower(t *testing.T, draw *rand.Rand) *power {
 	p.gateway.Configure(p.meters.Devices(20*time.Millisecond), bed.Toggle, p.broker.URL(), "receipt", ", compress: none")
 	p.broker.Start()
 	p.receiver = bed.NewReceiver(t, programs, dir, p.broker.URL())
-	p.tapped, p.machine = filepath.Join(dir, "tapped"), here{p}
+	p.tapped, p.machine = filepath.Join(dir, "tapped"), here{p, new(atomic.Bool)}
 	return p
 }
 
@@ -187,9 +196,11 @@ func (p *power) cutOff(times int) {
 		bed.Wait(p.t, "first commit", patience, func() bool { return w.seen() > 0 })
 		c := cut{start: time.Since(begin)}
 		p.live(n, w)
-		c.commit = w.end()
 		c.committed = p.machine.committed()
+		p.machine.poise()
+		c.commit = w.sofar()
 		c.when = p.machine.cut()
+		w.end()
 		p.meters.Stopped()
 		c.given = p.meters.Given()
 		p.cuts = append(p.cuts, c)
@@ -265,12 +276,17 @@ func (w *watched) seen() uint64 {
 // lookEvery is how often it is asked for: what it takes to ask comes on top.
 const lookEvery = 20 * time.Millisecond
 
-// end ends it, and returns the longest commit: the one under way, or that has to begin, counts for as long as it takes by now.
-func (w *watched) end() time.Duration {
-	close(w.over)
-	w.done.Wait()
+// sofar returns the longest commit: the one under way, or that has to begin, counts for as long as it takes by now.
+func (w *watched) sofar() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	longest := max(w.longest, time.Since(w.at)) + lookEvery
 	return longest - min(syncEvery, longest)
+}
+
+func (w *watched) end() {
+	close(w.over)
+	w.done.Wait()
 }
 
 // finish lets the gateway deliver all that it has after the last cut, and settles the account.

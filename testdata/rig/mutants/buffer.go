@@ -47,7 +47,6 @@ var buffered = slices.Concat(
 	),
 	in("buffer/declare.go",
 		instead("what is asked to be declared is shown no more", "c.hideLocked(s.Epoch, asked[i].Ranges)", "_ = asked", "TestOldestIsDroppedAndDeclared"),
-		never("a segment waits for the declarations of all uplinks", "len(s.without(c.done[s.stream()], nil, 0)) > 0", "TestOverflowDeclaresWhatWasMeant"),
 	),
 	in("buffer/retain.go",
 		instead("a segment stays until cursors behind it are on disk", "c.saved[s.stream()]", "c.done[s.stream()]", "TestDeliveredGoesFirstAndOnlyBehindTheCommittedCursor"),
