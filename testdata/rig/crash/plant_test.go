@@ -26,6 +26,7 @@ var meterChannels = [...]string{"n", "level", "hold", "one", "load2", "load10", 
 type plant struct {
 	t     *testing.T
 	ports []*bed.Port // by unit-1
+	lost  int64       // of units: 1 where a reply is missing that is to be there, and the rest was not looked at
 
 	mu      sync.Mutex                   // guards all below
 	steps   uint32                       // how far the meter's course has come

@@ -49,7 +49,7 @@ func killedRules(t *testing.T, draw *rand.Rand, n int) *outcome {
 		}
 	}
 	x, alarms := p.stored(v.receiver.Out)
-	o := &outcome{cases: v.killed, unreported: holes(far)}
+	o := &outcome{cases: v.killed, unreported: holes(far), lost: p.lost}
 	tallies := map[string]tally{}
 	for _, k := range kinds {
 		y := x.judge(t, k, alarms[k.name])
@@ -241,6 +241,7 @@ func (p *plant) account(x *truth, of, given int) (inFlight int) {
 		case len(list) == 0 || list[0].n != n:
 			if inFlight++; n != count(&p.lives[at]) {
 				p.t.Errorf("m%d: reply %d is missing or out of order, which was not the last before a kill", of+1, n)
+				p.lost++
 				return inFlight
 			}
 		default:

@@ -48,8 +48,14 @@ func TestMerge(t *testing.T) {
 // TestMergeWorst: of what is the worst of each part the worst is that of all; other texts are not put together.
 func TestMergeWorst(t *testing.T) {
 	for _, tt := range []struct{ a, b, want string }{
-		{"9.50 s", "10.25 s", "10.25 s"}, {"10.25 s", "9.50 s", "10.25 s"}, {"83 %", "9 %", "83 %"}, {"", "2.00 s", "2.00 s"}, {"2.00 s", "", "2.00 s"},
-		{"2.00 s", "3 %", ""}, {"2 m", "3 m", ""}, {"2.00 s", "3", ""},
+		{"9.50 s", "10.25 s", "10.25 s"},
+		{"10.25 s", "9.50 s", "10.25 s"},
+		{"83 %", "9 %", "83 %"},
+		{"", "2.00 s", "2.00 s"},
+		{"2.00 s", "", "2.00 s"},
+		{"2.00 s", "3 %", ""},
+		{"2 m", "3 m", ""},
+		{"2.00 s", "3", ""},
 	} {
 		got, err := add(tt.a, tt.b)
 		if got != tt.want || (err == nil) != (tt.want != "") {
