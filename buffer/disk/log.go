@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // Badger reads a log up to the first entry that is not whole, and drops what stands behind it without a word. After a power cut that is a part of the
@@ -26,19 +28,36 @@ func tailLost(dir string) (bool, error) {
 	}
 	any := false
 	for _, path := range list {
-		b, err := os.ReadFile(path)
+		st, err := os.Stat(path)
 		if err != nil {
 			return false, fmt.Errorf("look at log: %w", err)
 		}
-		if len(b) == 0 {
+		if st.Size() == 0 {
 			continue // a spare
 		}
 		any = true
-		if logLost(b) {
-			return true, nil
+		if lost, err := mappedLost(path, int(st.Size())); lost || err != nil {
+			return true, err
 		}
 	}
 	return !any, nil
+}
+
+// mappedLost maps the log at path, which takes none of the memory that the process has for itself. One of which a part cannot be read has lost that.
+func mappedLost(path string, size int) (lost bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, fmt.Errorf("look at log: %w", err)
+	}
+	defer f.Close()
+	b, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return false, fmt.Errorf("look at log: map: %w", err)
+	}
+	if unreadable := guarded(func() { lost = logLost(b) }); unreadable != nil {
+		lost = true
+	}
+	return lost, unix.Munmap(b)
 }
 
 func logLost(b []byte) bool {
