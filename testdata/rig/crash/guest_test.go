@@ -226,6 +226,12 @@ func (g *guest) link() string {
 	return s.Link.State
 }
 
+func (g *guest) commit() time.Duration {
+	var s status.Status
+	g.get("/api/status", &s)
+	return seconds(s.Queue.CommitP99S)
+}
+
 // poise waits until something is written and not flushed, which comes with each commit.
 func (g *guest) poise() {
 	for end := time.Now().Add(10 * time.Second); g.disk.Unflushed() == 0 && time.Now().Before(end); {

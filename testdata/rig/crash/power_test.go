@@ -108,18 +108,19 @@ type power struct {
 type cut struct {
 	committed uint64        // highest record number that was on disk by the gateway's word
 	given     []uint32      // last reply of each meter, a moment after
-	when      time.Time     // just before it
+	when      time.Time     // of it
 	commit    time.Duration // the longest that one took, as far as it can be seen from outside: between two that were told of, without sync
 	start     time.Duration // from the start of the process to its first commit
 }
 
 // A machine is what loses its power.
 type machine interface {
-	on() time.Time     // starts the gateway, with no rings, and says when
-	committed() uint64 // the highest number that is on disk, as the gateway says; 0 = none, or no answer
-	link() string      // state of the uplink
-	poise()            // waits for a moment worth it
-	cut() time.Time    // takes the power, and says when
+	on() time.Time         // starts the gateway, with no rings, and says when
+	committed() uint64     // the highest number that is on disk, as the gateway says; 0 = none, or no answer
+	link() string          // state of the uplink
+	commit() time.Duration // what nearly all commits took at most, as the gateway says
+	poise()                // waits for a moment worth it
+	cut() time.Time        // takes the power, and says when
 }
 
 // here is this machine, on which a gateway runs as a process, with its state on a disk in an image.
@@ -144,6 +145,13 @@ func (h here) committed() uint64 {
 }
 
 func (h here) link() string { s, _ := h.gateway.Status(); return s.Link.State }
+
+func (h here) commit() time.Duration {
+	s, _ := h.gateway.Status()
+	return seconds(s.Queue.CommitP99S)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 func (h here) poise() {}
 
@@ -196,9 +204,10 @@ func (p *power) cutOff(times int) {
 		bed.Wait(p.t, "first commit", patience, func() bool { return w.seen() > 0 })
 		c := cut{start: time.Since(begin)}
 		p.live(n, w)
+		said := p.machine.commit() // where alarms are committed between, what is seen from outside says too little
 		c.committed = p.machine.committed()
 		p.machine.poise()
-		c.commit = w.sofar()
+		c.commit = max(said, w.sofar())
 		c.when = p.machine.cut()
 		w.end()
 		p.meters.Stopped()
