@@ -3,6 +3,7 @@ package crash
 import (
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -84,7 +85,7 @@ func TestStateDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 		starts := 0
-		bed.Wait(t, "a gateway that commits again", 20*time.Second, func() bool {
+		bed.Wait(t, "a state directory with a store, and a reading behind it", 10*time.Second, func() bool {
 			if s.gateway.Ended() {
 				if starts++; starts > 1 {
 					t.Fatalf("it ended a second time:\n%s", s.gateway.Tail())
@@ -92,7 +93,8 @@ func TestStateDeleted(t *testing.T) {
 				s.stopped()
 				s.gateway.Run()
 			}
-			return s.gateway.Committed() > 0
+			made, err := os.Stat(filepath.Join(s.gateway.State, "buffer", "MANIFEST"))
+			return err == nil && !s.meters.After(1, made.ModTime()).IsZero()
 		})
 		time.Sleep(2 * time.Second)
 		return s.settle(true)
