@@ -14,6 +14,7 @@ const causeHeld = "held"
 // hold makes the lease know of what ring 2 holds, when numbers are about to go on under another name: once they do, a power cut that takes the rings
 // leaves nothing else that tells of it. The store's last commit knows how far its own ordinal was leased then, and may be older than that.
 func (f *facts) hold(p *plan) {
+	p.held = nil
 	for _, x := range f.entries {
 		first := x.e.lowest()
 		if first == 0 {

@@ -75,8 +75,8 @@ func (l *Line) facts() (*facts, error) {
 	f := &facts{
 		lease: l.o.Last, leased: l.o.Leased, pos: pos, epochs: l.o.Queue.Epochs(), kept: l.o.Rings.Kept, pair: ring2.Pair(),
 		tail: ring2.Tail(), head: ring2.Head(), input: l.o.Rings.Read.Tail(), lost: ring2.Dropped().Input,
-		atMost: l.o.AtMost(&pos), perRecord: l.o.PerRecord, bad: len(l.o.Queue.BadStores()) > 0, tailLost: l.o.Queue.TailLost(),
-		held: map[uint32]tidegate.Ranges{}, anew: l.o.Anew,
+		atMost: l.o.AtMost(&pos), perRecord: l.o.PerRecord, bad: len(l.o.Queue.BadStores()) > 0,
+		held: map[uint32]tidegate.Ranges{}, anew: l.o.Anew, tailLost: l.o.Queue.TailLost(),
 	}
 	for class := range tidegate.Class(len(buffer.Tallies{})) {
 		for e, rs := range l.o.Queue.Held(class) {

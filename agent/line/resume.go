@@ -31,10 +31,10 @@ type facts struct {
 	// perRecord bounds the readings of one record.
 	perRecord uint64
 	bad       bool // damaged stores were set aside
+	tailLost  bool // the store's log lost more than a power cut takes
 	anew      bool // a new epoch is to begin in any case
 	// held are the numbers that the store has, by epoch: of a new one, what could be read of the damaged one before it.
-	held     map[uint32]tidegate.Ranges
-	tailLost bool // the store's log lost more than a power cut takes
+	held map[uint32]tidegate.Ranges
 }
 
 type mark struct {
@@ -286,7 +286,7 @@ func (p *plan) toKeep() [][]byte {
 	for _, b := range out {
 		size += len(b) + 2
 	}
-	for _, d := range slices.Concat(p.declared, p.held) {
+	for _, d := range slices.Concat(p.held, p.declared) {
 		b := d.Encode()
 		if size += len(b) + 2; size > mostPending && d.Cause == tidegate.CauseDamaged {
 			break
