@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 	"unicode/utf8"
 )
 
@@ -14,6 +15,10 @@ const (
 	MaxLabels = 16  // labels of one record
 	MaxLabel  = 256 // bytes of the text of one
 )
+
+// SummaryLabel is the label of records that stand for others, which were thinned out because the buffer was full. Its text is the window that each stands for,
+// as time.Duration writes it. No rule can give it.
+const SummaryLabel = "thinned"
 
 // Labels are texts by name that say more of readings than their device and channel: {"batch": "4711", "mode": "maintenance"}. Their names are
 // as CheckName has it.
@@ -53,4 +58,17 @@ func (l Labels) String() string {
 		return ""
 	}
 	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+// MarkSummary returns labels, as String has written them, with SummaryLabel of window among them; where there are MaxLabels already, one of them gives way.
+func MarkSummary(labels string, window time.Duration) string {
+	l := Labels{}
+	if labels != "" && json.Unmarshal([]byte(labels), &l) != nil {
+		l = Labels{} // String has not written it
+	}
+	if names := slices.Sorted(maps.Keys(l)); len(names) >= MaxLabels && l[SummaryLabel] == "" {
+		delete(l, names[len(names)-1])
+	}
+	l[SummaryLabel] = window.String()
+	return l.String()
 }

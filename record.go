@@ -91,7 +91,9 @@ type Gap struct {
 // Causes of gaps.
 const (
 	CausePowerCut = "power_cut" // numbers leased but perhaps never used before the gateway stopped without warning
-	CauseOverflow = "overflow"  // the buffer was full; the oldest was dropped
+	CauseOverflow = "overflow"  // the buffer was full; the oldest was dropped, or where the class says so, the newest
+	CauseThinned  = "thinned"   // the buffer was full; records that bear SummaryLabel stand for them
+	CauseExpired  = "expired"   // older than the buffer is to keep
 	CauseRingFull = "ring_full" // the disk did not take records in time, or was to be spared; the newest were dropped
 	CauseRejected = "rejected"  // refused by the far side for good, and set aside with the reason
 	CauseDamaged  = "damaged"   // found unreadable on disk

@@ -58,6 +58,7 @@ type Agent struct {
 	ready   sync.Once         // tells Parts.Ready
 	started time.Time
 	sync    atomic.Int64 // buffer.sync in force, nanoseconds
+	window  atomic.Int64 // of summaries, nanoseconds
 
 	reload sync.Mutex // one Reload at a time, and none while starting or stopping; guards steady
 	steady bool       // everything runs, and is not told to stop
@@ -100,6 +101,7 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 	a.lock.Replace(locksOf(cfg))
 	a.board = newBoard(func() time.Time { return parts.Clock().Wall })
 	a.sync.Store(int64(cfg.Buffer.Sync))
+	a.window.Store(int64(cfg.Buffer.Classes.Reading.Window))
 	a.board.set("safe_mode", "", parts.Safe, "")
 	return a, nil
 }
@@ -290,7 +292,7 @@ func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool, began time.Du
 	}
 	n, err := line.New(line.Options{
 		Rings: l.rings, Queue: l.queue, Lease: l.lease, Last: last, Leased: leased, State: l.state, Rules: set, Act: a.act, Pace: a.pace,
-		Clock: a.parts.Clock, Log: a.log, Sync: &a.sync, Trouble: a.storeTrouble, AtMost: a.atMost, PerRecord: a.perRecord(),
+		Clock: a.parts.Clock, Log: a.log, Sync: &a.sync, Window: &a.window, Trouble: a.storeTrouble, AtMost: a.atMost, PerRecord: a.perRecord(),
 		Uplinks: names, Anew: a.sits.anew, Carried: a.sits.rules,
 	})
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/config/keys"
@@ -83,5 +82,6 @@ func (a *Agent) changeBuffer(l *opened, next *config.Config, all bool) error {
 	}
 	a.sync.Store(int64(next.Buffer.Sync))
 	l.queue.SetWrittenPerDay(int64(next.Buffer.WrittenPerDay))
-	return l.queue.SetLimits(int64(next.Buffer.MaxBytes), time.Duration(next.Buffer.Keep))
+	a.window.Store(int64(next.Buffer.Classes.Reading.Window))
+	return l.queue.SetLimits(limits(&next.Buffer))
 }

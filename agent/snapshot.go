@@ -139,11 +139,10 @@ func (a *Agent) queueStatus(s *status.Status, cfg *config.Config, l *opened, ups
 	s.Epoch, s.NextRecord = l.line.Numbers()
 	d1, d2 := l.rings.Read.Dropped(), l.rings.Judged.Dropped()
 	s.Queue = queueOf(&q)
-	most := int64(cfg.Buffer.MaxBytes)
 	a.mu.Lock()
 	s.Queue.Memory, s.Queue.Scrub = a.sits.memory, a.scrubbed
 	a.mu.Unlock()
-	a.board.set("limit_shrunk", "", q.Limit < most && !s.Queue.Memory, fmt.Sprintf("%d bytes of %d can be used", q.Limit, most))
+	a.board.set("limit_shrunk", "", q.Limit < q.Most && !s.Queue.Memory, fmt.Sprintf("%d bytes of %d can be used", q.Limit, q.Most))
 	a.cardStatus(&q.Card)
 	bad := l.queue.BadStores()
 	a.board.set("store_damaged", "", len(bad) > 0, strings.Join(bad, " "))
@@ -264,7 +263,7 @@ func addCursors(s *status.Status, q *buffer.Stats, now clock.Stamp, counts map[s
 			s.Queue.Records += t.Records
 			s.Queue.Readings += t.Readings
 		}
-		s.Queue.Rejected, s.Queue.Dropped = x.Account.Rejected, x.Account.DroppedDeclared
+		s.Queue.Rejected, s.Queue.Dropped, s.Queue.Thinned = x.Account.Rejected, x.Account.DroppedDeclared, c.Thinned.Device().Readings
 		if c.Oldest > 0 {
 			s.Queue.OldestAgeS = max(0, now.Wall.Sub(time.UnixMilli(c.Oldest)).Seconds())
 		}
@@ -280,10 +279,10 @@ func accountOf(c *buffer.CursorStats, by line.Counts) status.Account {
 	all := c.Produced.Device().Readings
 	x := status.Account{
 		Produced: all + by.Filtered + by.Thinned - min(by.Derived, all+by.Filtered+by.Thinned), Derived: by.Derived,
-		Filtered: by.Filtered, Thinned: by.Thinned, Routed: c.Routed.Device().Readings, Delivered: c.Delivered.Device().Readings, Buffered: c.Buffered.Device().Readings,
+		Filtered: by.Filtered, Thinned: by.Thinned + c.Thinned.Device().Readings, Routed: c.Routed.Device().Readings, Delivered: c.Delivered.Device().Readings, Buffered: c.Buffered.Device().Readings,
 		Rejected: c.Rejected.Device().Readings, DroppedDeclared: c.Declared.Device().Readings,
 	}
-	x.Lost = int64(all) - int64(x.Delivered+x.Buffered+x.Rejected+x.DroppedDeclared+x.Routed)
+	x.Lost = int64(all) - int64(x.Delivered+x.Buffered+x.Rejected+x.DroppedDeclared+x.Routed+c.Thinned.Device().Readings)
 	return x
 }
 

@@ -241,12 +241,12 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 	if l.keyless != nil && l.tried == with {
 		return l.keyless // a store that is opened once a second wears a card out
 	}
-	most, statfs := int64(a.cfg.Buffer.MaxBytes), a.parts.Statfs
+	bounds, statfs := limits(&a.cfg.Buffer), a.parts.Statfs
 	if a.sits.memory {
-		most, statfs = buffer.MinBytes, refugeSpace
+		bounds.MaxBytes, bounds.MaxShare, statfs = buffer.MinBytes, 0, refugeSpace
 	}
 	q, err := buffer.Open(buffer.Options{
-		Dir: a.sits.dir, NoSync: a.sits.memory, Bare: a.sits.bare, MaxBytes: most, Keep: time.Duration(a.cfg.Buffer.Keep), Uplinks: names, Log: a.log, SetAside: setAside,
+		Dir: a.sits.dir, NoSync: a.sits.memory, Bare: a.sits.bare, Limits: bounds, Uplinks: names, Log: a.log, SetAside: setAside,
 		Statfs: statfs, Version: a.parts.Version, Count: frame.Count,
 		WrittenPerDay: int64(a.cfg.Buffer.WrittenPerDay), Written: a.parts.Written, Boot: func() time.Duration { return a.parts.Clock().Boot },
 		Keys: sealed, Salvage: a.parts.Salvage, Verify: a.parts.Verify, Epochs: l.epochs(), Coarse: l.coarse(), Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },

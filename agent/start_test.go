@@ -169,7 +169,7 @@ func TestStartOnFullDisk(t *testing.T) {
 func makeStore(t *testing.T, dir string) {
 	t.Helper()
 	q, err := buffer.Open(buffer.Options{
-		Dir: dir, MaxBytes: buffer.MinBytes, Keep: time.Hour, Uplinks: []string{"uplink"},
+		Dir: dir, Limits: buffer.Limits{MaxBytes: buffer.MinBytes, Keep: time.Hour}, Uplinks: []string{"uplink"},
 		Count: func([]byte, int, int) (int, error) { return 0, nil },
 		Each:  func([]byte, func(string, int)) error { return nil },
 		Cut:   func(b []byte, _, _ int) ([]byte, error) { return b, nil },

@@ -97,7 +97,7 @@ func TestOverflowDeclaresWhatWasMeant(t *testing.T) {
 	wantAccount(t, q, "b", 0, 12, 0, 28)
 	q.o.sizes.budget = 1
 	for range 30 {
-		if err := q.Retain(time.UnixMilli(100_000)); err != nil {
+		if err := q.Retain(time.Duration(100_000) * time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 		for _, d := range q.Requests() {
@@ -148,7 +148,7 @@ func TestNumbersOfDebugOutliveTheirFrames(t *testing.T) {
 	}
 	commit(t, q, Commit{Position: Position{Epoch: 1, Next: 51, Time: 1}})
 	held := q.Stats().Bytes
-	if err := q.Retain(time.UnixMilli(10 * 3_600_000)); err != nil {
+	if err := q.Retain(time.Duration(10*3_600_000) * time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -171,7 +171,7 @@ func TestNumbersOfDebugOutliveTheirFrames(t *testing.T) {
 		t.Errorf("%d segments of class debug are known before the commit, want 5", n)
 	}
 	commit(t, q, Commit{Position: Position{Epoch: 1, Next: 51, Time: 1}})
-	if err := q.Retain(time.UnixMilli(10 * 3_600_000)); err != nil {
+	if err := q.Retain(time.Duration(10*3_600_000) * time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	commit(t, q, Commit{Position: Position{Epoch: 1, Next: 51, Time: 1}})
@@ -219,7 +219,7 @@ func TestRemovedUplinkHoldsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit(t, q, Commit{Position: Position{Epoch: 1, Next: 51, Time: 1}})
-	if err := q.Retain(time.UnixMilli(10 * 3_600_000)); err != nil {
+	if err := q.Retain(time.Duration(10*3_600_000) * time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if s := q.Stats(); len(s.Segments) > 0 || len(q.Requests()) > 0 {
@@ -230,7 +230,7 @@ func TestRemovedUplinkHoldsNothing(t *testing.T) {
 	o.Uplinks = nil // and with none at all
 	q = open(t, o)
 	putAndCommit(t, q, apart(51, "ab"))
-	if err := q.Retain(time.UnixMilli(20 * 3_600_000)); err != nil {
+	if err := q.Retain(time.Duration(20*3_600_000) * time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	closeQueue(t, q)
@@ -247,7 +247,7 @@ func TestRunsCount(t *testing.T) {
 		t.Fatalf("%d bytes are stored: the test shows nothing", s.Bytes)
 	}
 	q.segments[tidegate.ClassDebug][0].Closed = true // as it is behind maxRuns
-	if err := q.Retain(time.UnixMilli(700_000)); err != nil {
+	if err := q.Retain(time.Duration(700_000) * time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(q.Stats().Segments); n != 1 {

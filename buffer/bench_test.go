@@ -93,7 +93,7 @@ func BenchmarkSecond(b *testing.B) {
 		}
 		payload += len(f.Body)
 		next = f.Last + 1
-		if err := q.Retain(time.UnixMilli(int64(next))); err != nil {
+		if err := q.Retain(time.Duration(int64(next)) * time.Millisecond); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -50,7 +50,8 @@ func TestAcknowledgedWhileItsDropIsAsked(t *testing.T) {
 	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 1))
 	putAndCommit(t, q, frame(tidegate.ClassReading, 11, 20, 1))
 	q.mu.Lock()
-	_, victim := q.dropLocked(time.UnixMilli(0), false)
+	_, ask := q.dropLocked(0, false)
+	victim := ask.victim
 	q.mu.Unlock()
 	if victim == nil || victim.First() != 1 {
 		t.Fatalf("victim is %+v, want the segment of record 1", victim)
@@ -58,20 +59,20 @@ func TestAcknowledgedWhileItsDropIsAsked(t *testing.T) {
 	if err := cursor(t, q, "a").Ack("e1", tidegate.Ranges{{First: 1, Last: 10}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := q.askOverflow(victim); err != nil {
+	if err := q.askDrop(victim, ask.cause); err != nil {
 		t.Fatal(err)
 	}
 	if list := q.Requests(); len(list) > 0 {
 		t.Fatalf("asked for %+v, although all is done", list)
 	}
-	if err := q.Retain(time.UnixMilli(0)); err != nil { // not delivered on disk yet: the other segment is the victim
+	if err := q.Retain(0); err != nil { // not delivered on disk yet: the other segment is the victim
 		t.Fatal(err)
 	}
 	if list := q.Requests(); len(list) != 1 || list[0].Ranges[0].First != 11 {
 		t.Fatalf("asked for %+v, want records 11 to 20", list)
 	}
 	commit(t, q, Commit{Position: q.Position()})
-	if err := q.Retain(time.UnixMilli(0)); err != nil {
+	if err := q.Retain(0); err != nil {
 		t.Fatal(err)
 	}
 	if list := q.Stats().Segments; len(list) != 1 || list[0].First != 11 {

@@ -105,7 +105,7 @@ func runQueue(dir string) error {
 				return err
 			}
 		}
-		if err := q.Retain(time.UnixMilli(0).Add(time.Duration(r.IntN(100)) * time.Hour)); err != nil {
+		if err := q.Retain(time.Duration(r.IntN(100)) * time.Hour); err != nil {
 			return err
 		}
 		if asked := q.Requests(); len(asked) > 0 {

@@ -116,7 +116,8 @@ func (q *Queue) planLocked(c *Commit) *write {
 		value := stored.AppendFrame(make([]byte, 0, stored.HeaderSize+len(f.Body)), f)
 		key := s.FrameKey(f.First)
 		next := &segment{Segment: s.Segment, Index: q.share(w, f, s.With(f, len(key)+len(value)+q.lockCost()))}
-		next.Closed = next.Bytes >= q.segmentSize() || len(next.Runs) >= maxRuns
+		next.Lived = c.Position.Lived
+		next.Closed = next.Bytes >= q.segmentSize(f.Class) || len(next.Runs) >= maxRuns
 		w.touched[s.Segment] = next
 		w.put(key, value)
 		w.totals.Produced[f.Class].Add(Tally{Records: f.Records(), Readings: uint64(f.Count)})
@@ -181,7 +182,8 @@ func (q *Queue) digestLocked(touched map[stored.Segment]*segment) (sum uint64) {
 	return sum
 }
 
-// segmentFor returns the segment that takes f: the open one of its class and epoch, or a new one.
+// segmentFor returns the segment that takes f: the open one of its class and epoch, or a new one. Summaries have segments of their own: the open one is
+// closed where the next frame is of the other kind, as numbers rise from one segment of a class to the next.
 func (q *Queue) segmentFor(w *write, f *Frame) *segment {
 	var open *segment
 	for _, s := range q.segments[f.Class] {
@@ -194,8 +196,13 @@ func (q *Queue) segmentFor(w *write, f *Frame) *segment {
 			open = s
 		}
 	}
-	if open != nil && !open.Closed {
+	if open != nil && !open.Closed && open.Thin == f.Thin {
 		return open
+	}
+	if open != nil && !open.Closed {
+		closed := *open
+		closed.Closed = true
+		w.touched[open.Segment] = &closed
 	}
 	w.totals.Segment++
 	return &segment{Segment: stored.Segment{Class: f.Class, Epoch: f.Epoch, Counter: w.totals.Segment}}

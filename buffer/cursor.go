@@ -21,6 +21,7 @@ type Cursor struct {
 	delivered Tallies
 	rejected  Tallies
 	declared  Tallies
+	thinned   Tallies
 	routed    Tallies // committed, and meant for another uplink only
 	before    Tallies // produced before the uplink was added, and gone by then
 	buffered  Tallies // held and not done; counted on its own, so that the account can be checked
@@ -236,7 +237,7 @@ func (c *Cursor) stateLocked(p Place) (s stored.Cursor, ahead bool) {
 	c.compactLocked()
 	s = stored.Cursor{
 		Done: make(map[stored.Stream]tidegate.Ranges, len(c.done)), Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared,
-		Before: c.before, Acked: slices.Sorted(maps.Keys(c.q.acked)), Routed: c.routed,
+		Before: c.before, Acked: slices.Sorted(maps.Keys(c.q.acked)), Routed: c.routed, Thinned: c.thinned,
 	}
 	for st, done := range c.done {
 		done = done.Clone()

@@ -38,7 +38,7 @@ func TestDebugStaysAndHoldsNothingUp(t *testing.T) {
 		t.Errorf("%d segments are kept, want 3 while there is room", n)
 	}
 	q.o.sizes.budget = 1
-	if err := q.Retain(time.UnixMilli(30_000)); err != nil {
+	if err := q.Retain(time.Duration(30_000) * time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if n, asked := len(q.Stats().Segments), q.Requests(); n != 0 || len(asked) > 0 {

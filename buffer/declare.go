@@ -70,15 +70,15 @@ func (q *Queue) askDamaged(s *segment) error {
 		c.hideLocked(s.Epoch, want)
 		asked = append(asked, d)
 	}
-	q.askLocked(asked)
+	q.askLocked(asked, false)
 	return nil
 }
 
-// askLocked asks for the declarations, one of each cursor. Where all are the same one is enough.
-func (q *Queue) askLocked(list []Declaration) {
+// askLocked asks for the declarations, one of each cursor. Where all are the same one is enough, unless they are to be apart.
+func (q *Queue) askLocked(list []Declaration, apart bool) {
 	same := len(list) == len(q.cursors)
 	for i := range list {
-		same = same && slices.Equal(list[i].Ranges, list[0].Ranges) && list[i].Count == list[0].Count
+		same = same && slices.Equal(list[i].Ranges, list[0].Ranges) && list[i].Count == list[0].Count && !apart
 	}
 	if same && len(list) > 0 {
 		list = list[:1]
@@ -94,8 +94,8 @@ func (c *Cursor) hideLocked(e uint32, rs tidegate.Ranges) {
 	c.hidden[e] = hidden
 }
 
-// askOverflow asks for the declaration of what uplinks still want of s, which is to be dropped.
-func (q *Queue) askOverflow(s *segment) error {
+// askDrop asks for the declaration of what uplinks still want of s, which is to be dropped.
+func (q *Queue) askDrop(s *segment, cause string) error {
 	var asked []Declaration
 	for _, c := range q.cursors {
 		q.mu.Lock()
@@ -113,7 +113,7 @@ func (q *Queue) askOverflow(s *segment) error {
 		}
 		d := Declaration{
 			Uplink: c.name, Epoch: s.Epoch, Ranges: want, Count: found[s.Class].Readings, AtMost: found[s.Class].Readings,
-			Cause: tidegate.CauseOverflow, T0: s.T0, T1: s.T1, Segment: s.Segment,
+			Cause: cause, T0: s.T0, T1: s.T1, Segment: s.Segment,
 		}
 		asked = append(asked, d)
 	}
@@ -132,7 +132,7 @@ func (q *Queue) askOverflow(s *segment) error {
 			}
 		}
 	}
-	q.askLocked(asked)
+	q.askLocked(asked, cause == tidegate.CauseThinned && len(s.Shares) > 0) // of each uplink's own records
 	return nil
 }
 
@@ -196,8 +196,11 @@ func (q *Queue) settleDeclared(d *Declaration) error {
 			continue
 		}
 		into := &c.declared
-		if d.Cause == tidegate.CauseRejected {
+		switch d.Cause {
+		case tidegate.CauseRejected:
 			into = &c.rejected
+		case tidegate.CauseThinned:
+			into = &c.thinned
 		}
 		if _, err := c.settle(d.Epoch, d.Ranges, into); err != nil {
 			return err
@@ -208,17 +211,17 @@ func (q *Queue) settleDeclared(d *Declaration) error {
 			hidden.Remove(r)
 		}
 		c.hidden[d.Epoch] = hidden
-		if d.Cause == tidegate.CauseRingFull {
-			c.settleDroppedLocked(d)
+		if class, ok := d.Unstored(); ok {
+			c.settleUnstoredLocked(d, class)
 		}
 		q.mu.Unlock()
 	}
 	return nil
 }
 
-// settleDroppedLocked counts what never reached the queue: the numbers stand for whole Reads.
-func (c *Cursor) settleDroppedLocked(d *Declaration) {
-	st := stored.Stream{Class: tidegate.ClassReading, Epoch: d.Epoch}
+// settleUnstoredLocked counts what never reached the queue: the numbers stand for whole Reads.
+func (c *Cursor) settleUnstoredLocked(d *Declaration, class tidegate.Class) {
+	st := stored.Stream{Class: class, Epoch: d.Epoch}
 	done := c.done[st]
 	var fresh tidegate.Ranges
 	for _, r := range d.Ranges {
@@ -227,7 +230,9 @@ func (c *Cursor) settleDroppedLocked(d *Declaration) {
 	if len(fresh) == 0 {
 		return
 	}
-	c.declared[st.Class].Add(Tally{Records: fresh.Len(), Readings: d.Count})
+	if forUplinks(class) {
+		c.declared[class].Add(Tally{Records: fresh.Len(), Readings: d.Count})
+	}
 	done.AddAll(fresh)
 	c.done[st] = done
 	c.changes++
@@ -236,8 +241,8 @@ func (c *Cursor) settleDroppedLocked(d *Declaration) {
 // planDeclared adds to w what d does beside the cursors.
 func (q *Queue) planDeclared(w *write, d *Declaration) {
 	w.totals.Gaps++
-	if d.Cause == tidegate.CauseRingFull {
-		w.totals.Produced[tidegate.ClassReading].Add(Tally{Records: d.Ranges.Len(), Readings: d.Count})
+	if class, ok := d.Unstored(); ok {
+		w.totals.Produced[class].Add(Tally{Records: d.Ranges.Len(), Readings: d.Count})
 	}
 	if d.Segment == (stored.Segment{}) {
 		return

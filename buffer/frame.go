@@ -15,6 +15,7 @@ type (
 	Tally       = stored.Tally
 	Tallies     = stored.Tallies
 	Share       = stored.Share
+	Segment     = stored.Segment
 )
 
 // ErrDamaged is wrapped where stored bytes are not what was written.

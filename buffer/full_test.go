@@ -138,7 +138,7 @@ func TestDeliveredGivesWayOnAFullDisk(t *testing.T) {
 		if err := cursor(t, q, "a").Ack("e1", tidegate.Ranges{{First: 1, Last: f.Last}}); err != nil {
 			return err
 		}
-		return q.Retain(time.UnixMilli(3))
+		return q.Retain(3 * time.Millisecond)
 	}
 	for range 700 { // 126 MB, all delivered
 		if err := put(); err != nil {

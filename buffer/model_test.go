@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/quota"
 	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
 )
@@ -37,9 +38,12 @@ const (
 	delivered
 	rejected
 	declared
+	thinned
 )
 
-func (f fate) String() string { return [...]string{"waits", "delivered", "rejected", "declared"}[f] }
+func (f fate) String() string {
+	return [...]string{"waits", "delivered", "rejected", "declared", "thinned"}[f]
+}
 
 // mine reports whether the uplink is to get the record.
 func (r *modelRecord) mine(uplink string) bool {
@@ -53,6 +57,8 @@ type modelRecord struct {
 	readings int
 	uplink   string // the only one it is meant for
 	shown    bool   // it was Put
+	summary  bool   // it stands for others
+	lived    int64  // Position.Lived when it was committed, milliseconds; 0 = it was not
 }
 
 // modelUplink is what one uplink has.
@@ -116,7 +122,7 @@ func (m *model) produce(t *rapid.T) {
 		m.next += uint64(n)
 		live := class == tidegate.ClassReading || class == tidegate.ClassDebug
 		for i := range n {
-			r := &modelRecord{id{m.epoch, f.First + uint64(i)}, class, int(f.Body[i] & 15), testUplinks[f.Body[i]>>4], live}
+			r := &modelRecord{id: id{m.epoch, f.First + uint64(i)}, class: class, readings: int(f.Body[i] & 15), uplink: testUplinks[f.Body[i]>>4], shown: live}
 			m.records[r.id] = r
 		}
 		if live {
@@ -150,16 +156,23 @@ func (m *model) commit(t *rapid.T) {
 	if n > 0 {
 		c.Position.Epoch, c.Position.Next = m.put[n-1].Epoch, m.put[n-1].Last+1
 	}
-	c.Position.Time = 1
+	c.Position.Time, c.Position.Lived = 1, time.Duration(m.at)*time.Millisecond
+	rest := slices.Clone(m.asked[take:])
 	for i := range m.asked[:take] {
 		d, err := DecodeDeclaration(m.asked[i].Encode())
 		if err != nil {
 			t.Fatal(err)
 		}
+		if d.Cause == tidegate.CauseThinned {
+			rest = m.thin(t, &c, &d, rest)
+		}
 		c.Declared = append(c.Declared, d)
 		m.declare(&d)
 	}
-	m.asked = m.asked[take:]
+	m.asked = rest
+	if n == len(m.put) && rapid.IntRange(0, 4).Draw(t, "refused") == 0 {
+		m.refuse(t, &c)
+	}
 	if err := m.q.Commit(c); err != nil {
 		t.Fatalf("commit: %v", err)
 	}
@@ -169,6 +182,7 @@ func (m *model) commit(t *rapid.T) {
 		}
 		for i := f.First; i <= f.Last; i++ {
 			m.records[id{f.Epoch, i}].shown = true
+			m.records[id{f.Epoch, i}].lived = m.at
 		}
 	}
 	m.put = m.put[n:]
@@ -181,10 +195,65 @@ func (m *model) commit(t *rapid.T) {
 			}
 		}
 	}
-	if err := m.q.Retain(time.UnixMilli(m.at)); err != nil {
+	if err := m.q.Retain(time.Duration(m.at) * time.Millisecond); err != nil {
 		t.Fatalf("retain: %v", err)
 	}
 	m.asked = append(m.asked, m.ask()...)
+}
+
+// thin lets a part of d, or all of it, go with the summary that stands for it; the rest goes later.
+func (m *model) thin(t *rapid.T, c *Commit, d *Declaration, rest []Declaration) []Declaration {
+	if last := d.Ranges[len(d.Ranges)-1].Last; d.Ranges[0].First < last && rapid.Bool().Draw(t, "a part") {
+		end := rapid.Uint64Range(d.Ranges[0].First, last-1).Draw(t, "end")
+		later := *d
+		later.Ranges = d.Ranges.Within(tidegate.Range{First: end + 1, Last: last})
+		d.Ranges = d.Ranges.Within(tidegate.Range{First: d.Ranges[0].First, Last: end})
+		rest = append(rest, later)
+	}
+	f := Frame{Epoch: m.epoch, Class: tidegate.ClassReading, First: m.next, Last: m.next, Thin: true, Count: 3, T0: m.at, T1: m.at, Body: []byte{3}}
+	m.records[id{m.epoch, m.next}] = &modelRecord{id: id{m.epoch, m.next}, class: f.Class, readings: 3, shown: true, summary: true, lived: m.at}
+	m.q.Put(f)
+	c.Frames = append(c.Frames, f)
+	m.next++
+	c.Position.Epoch, c.Position.Next = m.epoch, m.next
+	return rest
+}
+
+// refuse declares Reads of which nothing was stored, under numbers of their own.
+func (m *model) refuse(t *rapid.T, c *Commit) {
+	class := rapid.SampledFrom(modelClasses).Draw(t, "class")
+	n := rapid.Uint64Range(1, 3).Draw(t, "reads")
+	d := Declaration{Epoch: m.epoch, Ranges: tidegate.Ranges{{First: m.next, Last: m.next + n - 1}}, Count: 2 * n, AtMost: 2 * n, Cause: tidegate.CauseOverflow}
+	d.Segment.Class = class
+	for range n {
+		x := &modelRecord{id: id{m.epoch, m.next}, class: class, readings: 2, shown: true}
+		m.records[x.id] = x
+		for _, u := range m.uplinks {
+			u.fate[x.id] = declared
+		}
+		m.next++
+	}
+	c.Declared = append(c.Declared, d)
+	c.Position.Epoch, c.Position.Next = m.epoch, m.next
+}
+
+// due checks that d, asked for now, is as the limits say.
+func (m *model) due(d *Declaration, x *modelRecord) {
+	thins := m.o.Classes[x.class].Overflow == quota.Thin
+	switch d.Cause {
+	case tidegate.CauseExpired:
+		if x.lived == 0 || m.at-x.lived <= m.o.MaxAge.Milliseconds() {
+			m.t.Fatalf("record %v expires at %d, it was committed at %d", x.id, m.at, x.lived)
+		}
+	case tidegate.CauseThinned:
+		if x.class != tidegate.ClassDebug && (!thins || x.class != tidegate.ClassReading || x.summary) {
+			m.t.Fatalf("record %v of class %s is thinned out (a summary: %v)", x.id, x.class, x.summary)
+		}
+	case tidegate.CauseOverflow:
+		if x.class != tidegate.ClassDebug && (m.o.Classes[x.class].Overflow == quota.DropNewest || thins && !x.summary) {
+			m.t.Fatalf("record %v of class %s overflows", x.id, x.class)
+		}
+	}
 }
 
 // ask takes what the queue asks for, and checks it against decision 10: nothing that is still shown.
@@ -209,6 +278,7 @@ func (m *model) ask() []Declaration {
 					if x.mine(name) {
 						readings += uint64(x.readings)
 					}
+					m.due(d, x)
 					u.hidden[x.id] = true
 				}
 			}
@@ -233,8 +303,11 @@ func (m *model) declare(d *Declaration) {
 				if u.fate[i] != waits {
 					continue
 				}
-				if u.fate[i] = declared; d.Cause == tidegate.CauseRejected {
+				switch u.fate[i] = declared; d.Cause {
+				case tidegate.CauseRejected:
 					u.fate[i] = rejected
+				case tidegate.CauseThinned:
+					u.fate[i] = thinned
 				}
 			}
 		}
@@ -460,7 +533,7 @@ func (m *model) check(*rapid.T) {
 	// Records of dropped segments are done for all uplinks.
 	for _, cs := range st.Cursors {
 		u := m.uplinks[cs.Uplink]
-		var want [4]Tallies
+		var want [5]Tallies
 		var away Tallies
 		for i, r := range m.records {
 			if !r.shown && u.fate[i] == waits {
@@ -480,6 +553,7 @@ func (m *model) check(*rapid.T) {
 			{"delivered", cs.Delivered, want[delivered]},
 			{"rejected", cs.Rejected, want[rejected]},
 			{"declared", cs.Declared, want[declared]},
+			{"thinned", cs.Thinned, want[thinned]},
 			{"routed", cs.Routed, away},
 		} {
 			if x.got != x.want {
@@ -491,6 +565,7 @@ func (m *model) check(*rapid.T) {
 			sum.Add(cs.Delivered[class])
 			sum.Add(cs.Rejected[class])
 			sum.Add(cs.Declared[class])
+			sum.Add(cs.Thinned[class])
 			sum.Add(cs.Routed[class])
 			if cs.Produced[class] != sum {
 				m.t.Fatalf("%s, class %d: produced %v, accounted for %v", cs.Uplink, class, cs.Produced[class], sum)
@@ -520,6 +595,9 @@ func TestQueueIsWhatTheModelSays(t *testing.T) {
 		o := testOptions(dir)
 		o.Uplinks = []string{"a", "b"}
 		o.Keep = time.Duration(rapid.SampledFrom([]int64{1, 500, 1 << 40}).Draw(rt, "keep")) * time.Millisecond
+		o.MaxAge = time.Duration(rapid.SampledFrom([]int64{0, 0, 300}).Draw(rt, "age")) * time.Millisecond
+		o.Classes = quota.Default()
+		o.Classes[tidegate.ClassReading].Overflow = rapid.SampledFrom([]quota.Overflow{quota.DropOldest, quota.DropNewest, quota.Thin}).Draw(rt, "overflow")
 		o.sizes = sizes{segment: 700, budget: int64(rapid.SampledFrom([]int{5_000, 20_000, 1 << 30}).Draw(rt, "budget")), tail: 600}
 		m := &model{
 			t: rt, o: o, epoch: 1, next: 1, records: map[id]*modelRecord{},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/disk"
+	"github.com/tidegate-io/tidegate/buffer/quota"
 	"github.com/tidegate-io/tidegate/buffer/salvage"
 	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/buffer/stored"
@@ -77,7 +78,7 @@ func (q *Queue) salvage() error {
 	if q.o.Salvage == nil || !q.o.SetAside {
 		return nil
 	}
-	found, err := salvage.All(q.o.Dir, q.o.Salvage, salvage.Options{Store: q.disk, Segment: q.segmentSize(), Share: q.shareOut, Epochs: q.o.Epochs, Keys: q.o.Keys}, q.o.Log)
+	found, err := salvage.All(q.o.Dir, q.o.Salvage, salvage.Options{Store: q.disk, Segment: q.segmentSize(tidegate.ClassReading), Share: q.shareOut, Epochs: q.o.Epochs, Keys: q.o.Keys}, q.o.Log)
 	for e, x := range found.Epochs {
 		q.epochs[e], q.dirty[e] = x, true
 	}
@@ -86,7 +87,7 @@ func (q *Queue) salvage() error {
 }
 
 func openStore(o *Options) (*Queue, error) {
-	d, err := disk.Open(disk.Options{Dir: o.Dir, NoSync: o.NoSync, Bare: o.Bare, Statfs: o.Statfs, Compactors: o.Compactors, Version: o.Version, Log: o.Log, Keys: o.Keys})
+	d, err := disk.Open(disk.Options{Dir: o.Dir, NoSync: o.NoSync, Bare: o.Bare, Statfs: o.Statfs, Limit: o.MaxBytes, Compactors: o.Compactors, Version: o.Version, Log: o.Log, Keys: o.Keys})
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +105,7 @@ func openStore(o *Options) (*Queue, error) {
 		o.Log.Warn("wear of the card", "err", err)
 	}
 	q.setLimit()
+	q.measureLocked() // nobody else has q yet
 	return q, nil
 }
 
@@ -114,6 +116,9 @@ func (q *Queue) TailLost() bool { return q.disk.TailLost() }
 func (q *Queue) BadStores() []string { return disk.BadStores(q.o.Dir) }
 
 func newQueue(o *Options, d *disk.Store) *Queue {
+	if o.Classes == (quota.Plan{}) {
+		o.Classes = quota.Default()
+	}
 	q := &Queue{
 		o: *o, disk: d, limit: o.MaxBytes, epochs: map[uint32]Epoch{}, dirty: map[uint32]bool{}, acked: map[uint32]bool{}, highest: map[uint32]uint64{},
 		rules: map[string][]byte{}, hurt: map[stored.Segment]bool{}, moved: make(chan struct{}, 1),
@@ -134,10 +139,14 @@ const lookEvery = time.Minute
 // setLimit fits the limit to what the file system can hold beside the reserve and the ballast. It never shrinks below what is kept, so
 // that nothing goes that had room: others may hold the space for a while only.
 func (q *Queue) setLimit() {
-	free, err := q.disk.Free()
+	free, total, err := q.disk.Free()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	most := q.o.MaxBytes
+	if q.o.MaxShare > 0 && err == nil {
+		most = min(most, total/100*int64(q.o.MaxShare))
+	}
+	q.most = most
 	if bits.UintSize == 32 {
 		most = min(most, most32)
 	}
@@ -186,6 +195,9 @@ func (q *Queue) load() error {
 	for class := range q.segments {
 		sortSegments(q.segments[class])
 		for _, s := range q.segments[class] {
+			if s.Lived == 0 {
+				s.Lived = q.position.Lived // of a version that knew no age: it counts from now on
+			}
 			q.highest[s.Epoch] = max(q.highest[s.Epoch], s.Last())
 			q.totals.Segment = max(q.totals.Segment, s.Counter)
 			q.tails[class].top = Place{s.Epoch, s.Last() + 1}
@@ -236,7 +248,7 @@ func (q *Queue) loadCursor(name string, st *stored.Cursor, known bool) error {
 	c := &Cursor{
 		q: q, name: name, wake: make(chan struct{}, 1), done: map[stored.Stream]tidegate.Ranges{}, saved: st.Done,
 		hidden:    map[uint32]tidegate.Ranges{},
-		delivered: st.Delivered, rejected: st.Rejected, declared: st.Declared, before: st.Before, routed: st.Routed,
+		delivered: st.Delivered, rejected: st.Rejected, declared: st.Declared, before: st.Before, routed: st.Routed, thinned: st.Thinned,
 	}
 	for s, r := range st.Done {
 		if _, known := q.epochs[s.Epoch]; known { // else it was forgotten

@@ -13,20 +13,29 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/disk"
+	"github.com/tidegate-io/tidegate/buffer/quota"
 	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 	"github.com/tidegate-io/tidegate/buffer/wear"
 )
 
+// Limits say how much is kept, and for how long. Time is that for which machines ran with the state directory (Position.Lived), whatever clocks say.
+type Limits struct {
+	MaxBytes int64         // limit of the store, at least MinBytes
+	MaxShare int           // the same in percent of the file system, 1 to 100; 0 = all of it
+	Keep     time.Duration // how long delivered records stay while there is room
+	MaxAge   time.Duration // how long any stay; 0 = for ever
+	Classes  quota.Plan    // what each class may take of the limit; zero = quota.Default
+}
+
 // Options say how a Queue is opened. All fields but NoSync, Bare, SetAside, Salvage, Verify, Epochs, Coarse, Statfs, Version, Log, Keys, WrittenPerDay, Boot and Written are required.
 type Options struct {
-	Dir      string        // the state directory; the store is in Dir/buffer
-	MaxBytes int64         // limit of the store's frames, at least MinBytes
-	Keep     time.Duration // how long delivered records stay while there is room
-	Uplinks  []string      // names of the uplinks, each of which gets a cursor
-	NoSync   bool          // Dir is on tmpfs: there is nothing to sync
-	Bare     bool          // no files at all, but memory of this process
-	SetAside bool          // a damaged store gives way to a new one: for who declares what was in it
+	Dir string // the state directory; the store is in Dir/buffer
+	Limits
+	Uplinks  []string // names of the uplinks, each of which gets a cursor
+	NoSync   bool     // Dir is on tmpfs: there is nothing to sync
+	Bare     bool     // no files at all, but memory of this process
+	SetAside bool     // a damaged store gives way to a new one: for who declares what was in it
 	// Salvage returns what salvage.Write makes of the store in dir, see salvage.Child; nil = nothing is brought over from a damaged store.
 	Salvage func(dir string) (io.ReadCloser, error)
 	// Verify reads all of the store in a process of its own, see salvage.Verify; nil = no store is verified before it is opened.
@@ -73,9 +82,6 @@ const MaxFrame = stored.MaxFrame
 // ErrNoSpace means that the file system has less free space than the store needs to work safely. Nothing was written.
 var ErrNoSpace = disk.ErrNoSpace
 
-// classes in the order in which retention drops them; the index into Tallies is the class.
-var dropOrder = [...]tidegate.Class{tidegate.ClassDebug, tidegate.ClassReading, tidegate.ClassAudit, tidegate.ClassAlarm}
-
 // A Queue is safe for concurrent use, but Commit, Requests, Retain and Close are called by one goroutine.
 // Nothing waits for the disk while it holds mu: a card may hang for seconds, and Put must not.
 type Queue struct {
@@ -84,11 +90,13 @@ type Queue struct {
 	card  *wear.Card
 	moved chan struct{} // cap 1: a cursor moved
 
-	looked  time.Time  // when Retain last fitted the limit
-	sealing sync.Mutex // held by who writes: the key does not change meanwhile; taken before mu
+	looked  time.Duration // when Retain last fitted the limit
+	sealing sync.Mutex    // held by who writes: the key does not change meanwhile; taken before mu
 
-	mu       sync.Mutex // guards all below
-	limit    int64      // Options.MaxBytes, or less on a smaller file system
+	mu       sync.Mutex           // guards all below
+	limit    int64                // Options.MaxBytes, or less on a smaller file system
+	most     int64                // that the limit can be, free space aside
+	refused  [stored.Classes]bool // of what nothing new is to be taken
 	segments [stored.Classes][]*segment
 	tails    [stored.Classes]tail
 	cursors  []*Cursor // the list itself does not change

@@ -44,7 +44,7 @@ func testOptions(dir string) Options {
 		panic(err)
 	}
 	return Options{
-		Dir: dir, MaxBytes: 256 << 20, Keep: time.Hour, Uplinks: []string{"a"}, Count: testCount, Each: testEach, Cut: testCut, Compactors: 2, Version: "test",
+		Dir: dir, Limits: Limits{MaxBytes: 256 << 20, Keep: time.Hour}, Uplinks: []string{"a"}, Count: testCount, Each: testEach, Cut: testCut, Compactors: 2, Version: "test",
 	}
 }
 
@@ -205,7 +205,7 @@ func fill(t *testing.T, q *Queue, first uint64, n int) uint64 {
 		f := frame(tidegate.ClassReading, first, first+9, 2)
 		f.Body = append(f.Body, make([]byte, 100<<10)...)
 		putAndCommit(t, q, f)
-		if err := q.Retain(time.UnixMilli(int64(first) * 1000)); err != nil {
+		if err := q.Retain(time.Duration(int64(first)*1000) * time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 		first += 10
@@ -291,7 +291,7 @@ func TestDeliveredGoesFirstAndOnlyBehindTheCommittedCursor(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := q.Stats().Bytes
-	if err := q.Retain(time.UnixMilli(0).Add(10 * 365 * 24 * time.Hour)); err != nil { // Keep is long over for all of it
+	if err := q.Retain(10 * 365 * 24 * time.Hour); err != nil { // Keep is long over for all of it
 		t.Fatal(err)
 	}
 	if got := q.Stats().Bytes; got != before {
@@ -318,7 +318,7 @@ func TestKeepDropsDeliveredOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit(t, q, Commit{Position: Position{Epoch: 1, Next: next}})
-	if err := q.Retain(time.UnixMilli(2000 * 1000).Add(2 * time.Hour)); err != nil {
+	if err := q.Retain(2000*time.Second + 2*time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	first := uint64(0)

@@ -36,7 +36,7 @@ func TestCursorsReadWhileSegmentsGo(t *testing.T) {
 		if err := q.Commit(Commit{Frames: list, Position: Position{Epoch: 1, Next: next}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := q.Retain(time.Now()); err != nil {
+		if err := q.Retain(time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		if asked := q.Requests(); len(asked) > 0 {
@@ -53,7 +53,7 @@ func TestCursorsReadWhileSegmentsGo(t *testing.T) {
 		}
 	}
 	commit(t, q, Commit{Position: Position{Epoch: 1, Next: last + 1}})
-	if err := q.Retain(time.Now()); err != nil {
+	if err := q.Retain(time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(q.Stats().Segments); n > 1 {

@@ -65,6 +65,22 @@ func (q *Queue) Stored(class tidegate.Class, from Place, maxBytes int) (out []Lo
 	return out, nil
 }
 
+// Frames calls f with the frames of the segment that hold a record at or behind from, in order, until it returns false; with none where it is being dropped. It
+// returns the numbers that could not be read among those that it passed.
+func (q *Queue) Frames(name Segment, from uint64, f func(Frame) bool) (missing tidegate.Ranges, err error) {
+	q.mu.Lock()
+	var s segment
+	live := q.segmentLocked(name)
+	if live != nil {
+		s = *live
+	}
+	q.mu.Unlock()
+	if live == nil || s.Dropping {
+		return nil, nil
+	}
+	return q.walk(&s, from, func(fr Frame, _ tidegate.Ranges) bool { return f(fr) })
+}
+
 // Held returns the numbers of class that are committed and not dropped, by epoch ordinal.
 func (q *Queue) Held(class tidegate.Class) map[uint32]tidegate.Ranges {
 	q.mu.Lock()

@@ -11,6 +11,8 @@ import (
 const (
 	// maxSegment is the largest segment.
 	maxSegment = 8 << 20
+	// minSegment is what a segment of a class with a small share takes all the same.
+	minSegment = 256 << 10
 	// maxRuns bounds the runs of numbers in one segment's index, which is written with each commit.
 	maxRuns = 512
 )
@@ -63,11 +65,12 @@ func sortSegments(list []*segment) {
 	})
 }
 
-func (q *Queue) segmentSize() int64 {
+// segmentSize returns how large segments of class get: a class gives way by whole segments, and is to keep most of its share.
+func (q *Queue) segmentSize(class tidegate.Class) int64 {
 	if q.o.sizes.segment > 0 {
 		return q.o.sizes.segment
 	}
-	return min(q.limit/32, maxSegment)
+	return min(q.limit/32, max(q.o.Classes.Share(class, q.budget())/4, minSegment), maxSegment)
 }
 
 // segmentLocked returns the segment of that name, nil if there is none any more.
@@ -79,6 +82,9 @@ func (q *Queue) segmentLocked(name stored.Segment) *segment {
 	}
 	return nil
 }
+
+// takes returns how many bytes of the limit s takes, with what its runs of numbers take in memory.
+func (s *segment) takes() int64 { return s.Bytes + runCost*int64(len(s.Runs)-1) }
 
 // kept returns how many bytes the frames of s take.
 func (s *segment) kept() int64 {

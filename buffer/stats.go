@@ -16,6 +16,7 @@ type Stats struct {
 	Bytes     int64  // of frames in the store and in memory
 	DiskBytes int64  // the store's files, as allocated
 	Limit     int64  // in force
+	Most      int64  // that the limits allow: more than Limit where the file system has less room than that, or the machine has 32 bits
 	Highest   uint64 // number of the newest record visible, in the newest epoch
 	Epoch     uint32 // ordinal of the newest epoch
 	EpochID   string
@@ -25,7 +26,7 @@ type Stats struct {
 	Keys      []KeyUse // what is sealed with which key, first with that of now; 0 = in the clear
 }
 
-// CursorStats is the account of one uplink: Produced = Delivered + Buffered + Rejected + Declared + Routed, by class. What is Routed is meant for
+// CursorStats is the account of one uplink: Produced = Delivered + Buffered + Rejected + Declared + Thinned + Routed, by class. What is Routed is meant for
 // another uplink only, or of class debug, which stays on the gateway; all others count what is meant for this one.
 type CursorStats struct {
 	Uplink    string
@@ -34,6 +35,7 @@ type CursorStats struct {
 	Buffered  Tallies
 	Rejected  Tallies
 	Declared  Tallies
+	Thinned   Tallies // others stand for them
 	Routed    Tallies
 	Confirmed uint64 // all numbers of the newest epoch up to here are done
 	Oldest    int64  // time of the oldest record not done, Unix milliseconds; 0 = none
@@ -56,7 +58,7 @@ func (q *Queue) Stats() Stats {
 	disk, card := q.disk.Bytes(), q.card.Stand()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{Produced: q.totals.Produced, Gaps: q.totals.Gaps, Limit: q.limit, Failure: q.failure, DiskBytes: disk, Keys: q.usesLocked(q.keys), Card: card}
+	s := Stats{Produced: q.totals.Produced, Gaps: q.totals.Gaps, Limit: q.limit, Most: q.most, Failure: q.failure, DiskBytes: disk, Keys: q.usesLocked(q.keys), Card: card}
 	for class := range q.tails {
 		t := &q.tails[class]
 		for i := range t.frames {
@@ -85,7 +87,7 @@ func (q *Queue) Stats() Stats {
 	s.Highest = q.highest[s.Epoch]
 	for _, c := range q.cursors {
 		x := CursorStats{
-			Uplink: c.name, Produced: s.Produced, Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared, Buffered: c.buffered,
+			Uplink: c.name, Produced: s.Produced, Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared, Thinned: c.thinned, Buffered: c.buffered,
 			Routed: c.routedLocked(), Confirmed: min(s.Highest, c.firstWantedLocked(s.Epoch, c.done)-1), Oldest: c.oldestLocked(),
 		}
 		for class := range x.Produced {

@@ -22,6 +22,7 @@ func (c *checker) checkFrame() {
 	c.checkLabels("gateway.labels", c.cfg.Gateway.Labels)
 	c.upwards("state_dir", c.cfg.StateDir)
 	c.checkKeys(&c.cfg.Buffer)
+	c.checkClasses()
 	if at := c.cfg.Listen; at != "" {
 		const hint = "write host:port, for instance 127.0.0.1:8480"
 		if _, port, err := net.SplitHostPort(at); err != nil {

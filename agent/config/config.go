@@ -106,11 +106,14 @@ type Interlock struct {
 
 // Buffer is the queue on disk.
 type Buffer struct {
-	MaxBytes Size          `yaml:"max_bytes" check:"min=64MB" doc:"how large it may get, 64MB or more; the oldest readings go first, and are declared"`
+	MaxBytes Size          `yaml:"max_bytes" check:"min=64MB" doc:"how large it may get, 64MB or more; then something goes, as classes says, and is declared"`
+	MaxShare int           `yaml:"max_share" check:"min=1 max=100" doc:"percent of the file system that it may get at most, 1 to 100"`
+	MaxAge   Span          `yaml:"max_age" doc:"what is older goes, delivered or not, and is declared; time counts while the machine runs, whatever its clock says; 0 = never"`
 	Sync     time.Duration `yaml:"sync" check:"max=5s" doc:"longest time a reading may wait for the disk, 0s (every commit at once) to 5s"`
-	Keep     Span          `yaml:"keep" doc:"how long delivered readings are kept while there is space, for replay and plots"`
 	Key      string        `yaml:"key" doc:"what readings are sealed with on disk: file with 32 random bytes, not readable by others, or credential:NAME of systemd; not set = they lie there in the clear"`
 	OldKeys  []string      `yaml:"old_keys" doc:"keys that still open what was sealed with them, until nothing of that is left (tidegate queue status)"`
+	Keep     Span          `yaml:"keep" doc:"how long delivered readings are kept while there is space, for replay and plots; time counts as for max_age"`
+	Classes  Classes       `yaml:"classes" doc:"how it is shared out among alarms, the gateway's own words, readings and what stays on the gateway"`
 	// WrittenPerDay is 0 where it is not set.
 	WrittenPerDay Size `yaml:"written_per_day" check:"min=256MB" doc:"how much a day may be written to the card, 256MB or more; beyond it commits are up to 5 s apart, then readings are thinned, at last dropped and declared, alarms never; not set = as much as there is"`
 }
@@ -159,7 +162,7 @@ func (u *Uplink) Preset() {
 
 // Default returns the configuration of an empty file.
 func Default() *Config {
-	return &Config{StateDir: "/var/lib/tidegate", Buffer: Buffer{MaxBytes: 512_000_000, Sync: time.Second, Keep: Span(7 * 24 * time.Hour)}, Update: Update{Every: time.Hour, Trial: 8 * time.Minute, Settle: 2 * time.Minute}}
+	return &Config{StateDir: "/var/lib/tidegate", Buffer: Buffer{MaxBytes: 512_000_000, MaxShare: 100, Classes: defaultClasses(), Sync: time.Second, Keep: Span(7 * 24 * time.Hour)}, Update: Update{Every: time.Hour, Trial: 8 * time.Minute, Settle: 2 * time.Minute}}
 }
 
 // All returns the ways to the far side, URL or URLs.

@@ -27,6 +27,9 @@ func (c *checker) checkLabel(path string, l *Label, known lang.Schema) {
 		if l.Labels[name] == "" && !c.Faulty(at) {
 			c.Add(at, emptyLabel, "", "write a text, or leave the label out")
 		}
+		if name == tidegate.SummaryLabel {
+			c.Add(at, gatewaysLabel, name, "choose another name")
+		}
 		if known := c.labels[name]; !known {
 			if c.labels[name] = true; len(c.labels) == tidegate.MaxLabels+1 {
 				c.Add(at, manyLabels, name, "have rules share names", tidegate.MaxLabels)

@@ -36,6 +36,7 @@ type run struct {
 	t0, t1   int64  // Unix milliseconds
 	body     []byte // rows, as sync/wire/frame has them
 	apart    bool   // some records are meant for one uplink only
+	thin     bool   // they stand for others that were thinned out
 }
 
 func (r *run) last() uint64 { return r.first + uint64(r.records) - 1 }
@@ -43,7 +44,7 @@ func (r *run) last() uint64 { return r.first + uint64(r.records) - 1 }
 // frame returns r as a frame of the epoch.
 func (r *run) frame(epoch uint32) buffer.Frame {
 	return buffer.Frame{
-		Epoch: epoch, Class: r.class, First: r.first, Last: r.last(), Count: uint32(r.readings), T0: r.t0, T1: r.t1, Apart: r.apart, Body: r.body,
+		Epoch: epoch, Class: r.class, First: r.first, Last: r.last(), Count: uint32(r.readings), T0: r.t0, T1: r.t1, Apart: r.apart, Thin: r.thin, Body: r.body,
 	}
 }
 
@@ -71,7 +72,8 @@ func (e *entry) highest() uint64 {
 		h = max(h, e.runs[i].last())
 	}
 	for i := range e.declared {
-		if d := &e.declared[i]; d.Epoch == e.epoch && d.Cause == tidegate.CauseRingFull {
+		d := &e.declared[i]
+		if _, ok := d.Unstored(); ok && d.Epoch == e.epoch {
 			h = max(h, d.Ranges[len(d.Ranges)-1].Last)
 		}
 	}
@@ -81,7 +83,8 @@ func (e *entry) highest() uint64 {
 // lowest returns the lowest number in e, 0 when it has none.
 func (e *entry) lowest() uint64 {
 	for i := range e.declared {
-		if d := &e.declared[i]; d.Cause == tidegate.CauseRingFull {
+		d := &e.declared[i]
+		if _, ok := d.Unstored(); ok {
 			return d.Ranges[0].First
 		}
 	}
@@ -93,8 +96,11 @@ func (e *entry) lowest() uint64 {
 
 const entryVersion = 1
 
-// runApart is added to the class of a run that is apart.
-const runApart = 1 << 8
+// These are added to the class of a run that is apart, and of one that stands for others.
+const (
+	runApart = 1 << 8
+	runThin  = 1 << 9
+)
 
 // appendEntry encodes e: unsigned varints; texts and bodies behind their length.
 func appendEntry(b []byte, e *entry) []byte {
@@ -115,6 +121,9 @@ func appendEntry(b []byte, e *entry) []byte {
 		kind := uint64(r.class)
 		if r.apart {
 			kind |= runApart
+		}
+		if r.thin {
+			kind |= runThin
 		}
 		u(kind)
 		u(r.first)
@@ -192,7 +201,7 @@ func decodeEntry(b []byte) (*entry, error) {
 	e.drops2 = buffer.Drops{Reads: r.uint(), Readings: r.uint()}
 	for n := r.uint(); n > 0 && !r.bad; n-- {
 		kind := r.uint()
-		x := run{class: tidegate.Class(kind), apart: kind&runApart != 0, first: r.uint(), records: int(r.uint()), readings: int(r.uint()), t0: r.int()}
+		x := run{class: tidegate.Class(kind), apart: kind&runApart != 0, thin: kind&runThin != 0, first: r.uint(), records: int(r.uint()), readings: int(r.uint()), t0: r.int()}
 		x.t1 = x.t0 + r.int()
 		x.body = r.bytes()
 		e.runs = append(e.runs, x)

@@ -26,6 +26,7 @@ func (j *judge) addGaps(e *entry, next uint64, d1, d2 box.Drops) uint64 {
 		e.drops2 = buffer.Drops{Reads: d2.Reads, Readings: d2.Readings}
 		next += n
 	}
+	next = j.addRefused(e, next)
 	if len(e.declared) == 0 {
 		return next
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/agent/clock"
+	"github.com/tidegate-io/tidegate/agent/line/thin"
 	"github.com/tidegate-io/tidegate/agent/past"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/rules"
@@ -23,6 +24,8 @@ import (
 type visible interface {
 	// Put makes frames visible to the uplinks.
 	Put(frames ...buffer.Frame)
+	// Refuses reports whether nothing new of class is to be taken.
+	Refuses(class tidegate.Class) bool
 }
 
 // A judge takes Reads from ring 1, judges them by the rules, numbers what is to be kept and puts it into ring 2. It is the only one
@@ -59,10 +62,15 @@ type judge struct {
 	looked   atomic.Uint64        // readings that went by the rules, all in all
 	lateOf   uint64               // those of rules that late has
 	owed     owed                 // what snapshots gave out, until entries hold it
-	sparing  sparing
+	refused  refusals             // what was not taken, and not declared yet
+	// refusedAt is the boot time from which on it counts.
+	refusedAt time.Duration
+	stopping  bool // all is to be declared now
+	sparing   sparing
 
-	mu     sync.Mutex // guards asked, wants, stands and counts
+	mu     sync.Mutex // guards asked, pieces, wants, stands and counts
 	asked  []buffer.Declaration
+	pieces []thin.Piece   // of segments that are thinned out
 	wants  []want         // run by the judge between two entries
 	stands []rules.Status // how the rules stood when one last changed
 	counts Counts         // those of the ledger, of what was put
@@ -110,11 +118,15 @@ const longest = time.Hour
 
 // rest returns how long rules have nothing to do unless something is read.
 func (j *judge) rest() time.Duration {
+	most := longest
+	if j.refused != (refusals{}) {
+		most = max(j.refusedAt+refusedFor-j.clock().Boot, 0)
+	}
 	due, ok := j.rules.Next()
 	if !ok {
-		return longest
+		return most
 	}
-	return min(max(due+past.Grace-j.clock().Boot, 0), longest)
+	return min(max(due+past.Grace-j.clock().Boot, 0), most)
 }
 
 // elapse lets the rules act on time that passed without a reading.
@@ -172,7 +184,10 @@ func (j *judge) step() error {
 			if err := j.elapse(); err != nil {
 				return err
 			}
-			return j.declare()
+			if err := j.declare(); err != nil {
+				return err
+			}
+			return j.putPieces()
 		}
 		if err := j.take(payload, next); err != nil {
 			return err
@@ -246,12 +261,13 @@ func (j *judge) declare() error {
 
 // waits reports whether something is to be declared that no entry holds yet.
 func (j *judge) waits() bool {
-	return len(j.declared) > 0 || len(j.cleared) > 0 || len(j.owed.list) > 0 || j.pendingDrops() != buffer.Drops{}
+	return j.refusedDue() || len(j.declared) > 0 || len(j.cleared) > 0 || len(j.owed.list) > 0 || j.pendingDrops() != buffer.Drops{}
 }
 
 // settle is the end of an orderly stop, when judge and store run no more: what found no room in ring 2 is declared now that there
 // is some, and committed.
 func settle(j *judge, s *store) error {
+	j.stopping = true
 	j.sparing.ends = true
 	for range 3 {
 		if err := s.finish(); err != nil {
@@ -274,10 +290,13 @@ func (j *judge) pendingDrops() buffer.Drops { return j.pendingOf(j.read.Dropped(
 func (j *judge) put(recs, alarms []tidegate.Record, input box.Place) error {
 	epoch, name, next := j.numbers.peek()
 	j.epochs[epoch] = name
-	e := &entry{epoch: epoch, epochID: name.ID, start: name.Start, input: input, drops1: j.drops1, drops2: j.drops2, rules: j.changed}
+	wholeRecs, wholeAlarms, before := recs, alarms, j.refused
+	recs, alarms = j.sieve(recs), j.sieve(alarms)
+	e := &entry{epoch: epoch, epochID: name.ID, start: name.Start, input: input, drops1: j.drops1, drops2: j.drops2}
 	d1, d2 := j.read.Dropped(), j.judged.Dropped()
 	first := next
 	next = j.addGaps(e, next, d1, d2)
+	e.rules = j.changed
 	if len(alarms) > 0 {
 		e.runs = append(e.runs, newRun(tidegate.ClassAlarm, next, alarms))
 		next += uint64(len(alarms))
@@ -298,7 +317,8 @@ func (j *judge) put(recs, alarms []tidegate.Record, input box.Place) error {
 	j.counts = j.ledger.now
 	j.mu.Unlock()
 	if errors.Is(err, box.ErrFull) {
-		j.drop(recs, alarms[min(len(j.cleared), len(alarms)):], input)
+		j.unsieve(before)
+		j.drop(wholeRecs, wholeAlarms[min(len(j.cleared), len(wholeAlarms)):], input)
 		return nil
 	}
 	if err != nil {
@@ -326,6 +346,11 @@ func (j *judge) published(e *entry, d1, d2 box.Drops) {
 	j.carried()
 	j.cleared = nil
 	j.declared = j.declared[min(len(j.declared), maxDeclared):]
+	j.show(e)
+}
+
+// show shows the readings of e to the uplinks.
+func (j *judge) show(e *entry) {
 	for i := range e.runs {
 		if r := &e.runs[i]; isLive(r.class) {
 			j.queue.Put(r.frame(e.epoch))

@@ -34,6 +34,7 @@ type Options struct {
 	Clock     func() clock.Stamp
 	Log       *slog.Logger
 	Sync      *atomic.Int64                      // buffer.sync, nanoseconds; may change
+	Window    *atomic.Int64                      // of summaries, nanoseconds; may change
 	Trouble   func(error)                        // told of every commit: nil = it went well
 	AtMost    func(last *buffer.Position) uint64 // readings that a power cut can have cost
 	PerRecord uint64                             // readings in one record, at most
@@ -169,6 +170,8 @@ func (l *Line) join(p *plan, f *facts) error {
 		judged: l.o.Rings.Judged, disk: l.o.Queue, numbers: l.numbers, declare: l.judge.ask, room: l.judge.signal, moved: l.o.Queue.Moved(),
 		urgent: urgent, sync: l.o.Sync, pace: l.o.Queue.Pace, clock: l.o.Clock, log: l.o.Log, trouble: l.o.Trouble, enc: enc, dec: dec2,
 		pos: p.position(f.pos, l.o.Rings, l.o.State), beat: &l.stored, pulse: make(chan struct{}, 1),
+		window: l.o.Window, pieces: l.judge.replace, waiting: l.judge.thinning,
+		age: agesFrom(&f.pos, l.o.Rings.Boot, l.o.Clock().Boot),
 	}
 	now := time.Now().UnixNano()
 	l.judged.Store(now)
@@ -198,7 +201,12 @@ func (l *Line) restoreRules(f *facts) {
 	if len(stored[ledgerKey]) > 0 {
 		l.judge.noteStates(l.judge.ledger.state()) // uplinks may be others now
 	}
+	if l.judge.refused, err = decodeRefusals(stored[refusedKey]); err != nil {
+		l.o.Log.Error("what was not taken", "err", err)
+	}
+	l.judge.refusedAt = l.o.Clock().Boot
 	delete(stored, ledgerKey)
+	delete(stored, refusedKey)
 	var states []rules.State
 	for name, body := range stored {
 		states = append(states, rules.State{Key: name, Body: body})

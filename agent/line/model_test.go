@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,6 +49,7 @@ type modelDisk struct {
 	dirty    bool
 	requests []buffer.Declaration
 	doomed   map[uint32]tidegate.Ranges
+	refuses  bool // readings
 }
 
 type diskState struct {
@@ -94,7 +97,7 @@ func (d *modelDisk) Commit(c buffer.Commit) error {
 	next := d.durable.clone()
 	next.frames = append(next.frames, c.Frames...)
 	for _, x := range c.Declared {
-		if x.Cause == tidegate.CauseOverflow {
+		if x.Cause == tidegate.CauseOverflow || x.Cause == tidegate.CauseThinned {
 			next.frames = slices.DeleteFunc(next.frames, func(f buffer.Frame) bool {
 				return f.Epoch == x.Epoch && x.Ranges.Contains(f.First)
 			})
@@ -112,7 +115,23 @@ func (d *modelDisk) Commit(c buffer.Commit) error {
 	return nil
 }
 
-func (d *modelDisk) Retain(time.Time) error { d.w.burn(); return nil }
+func (d *modelDisk) Refuses(class tidegate.Class) bool {
+	d.w.burn()
+	return d.refuses && class == tidegate.ClassReading
+}
+
+// Frames gives the one frame of a segment: its counter is the frame's first number.
+func (d *modelDisk) Frames(s buffer.Segment, from uint64, f func(buffer.Frame) bool) (missing tidegate.Ranges, err error) {
+	d.w.burn()
+	for _, x := range d.durable.frames {
+		if x.Epoch == s.Epoch && x.First == s.Counter && x.Last >= from && !f(x) {
+			break
+		}
+	}
+	return nil, nil
+}
+
+func (d *modelDisk) Retain(time.Duration) error { d.w.burn(); return nil }
 func (d *modelDisk) Requests() []buffer.Declaration {
 	r := d.requests
 	d.requests = nil
@@ -238,6 +257,7 @@ type world struct {
 	linked  bool
 
 	value       int64               // running number of the last Read
+	size        map[int64]int64     // readings in a Read
 	read        map[int64]bool      // in ring 1
 	dropped     map[int64]bool      // ring 1 or 2 was full
 	number      map[int64]sent      // what ring 2 said of a Read
@@ -251,6 +271,9 @@ type world struct {
 	cuts        int
 	restores    int
 	drops       int
+	refusals    int // how often the disk took no readings
+	overflows   int // frames that were to go
+	thins       int // frames that were to be thinned out
 	seenAt      box.Place
 }
 
@@ -391,6 +414,9 @@ func (w *world) apply(p *plan, entries []found) {
 	w.must(err)
 	var list []rules.State
 	for name, b := range states {
+		if name == refusedKey {
+			continue
+		}
 		list = append(list, rules.State{Key: name, Body: b})
 	}
 	out, err := set.Restore(list, true)
@@ -407,12 +433,15 @@ func (w *world) apply(p *plan, entries []found) {
 		drops1: p.drops1, drops2: p.drops2, declared: p.declared, epochs: w.disk.Epochs(), wake: make(chan struct{}, 1),
 		sparing: sparing{pace: func() wear.Pace { return wear.Pace{} }},
 	}
+	w.j.refused, err = decodeRefusals(states[refusedKey])
+	w.must(err)
 	w.j.adopt(out)
 	w.s = &store{
 		judged: w.rings.Judged, disk: w.disk, numbers: w.n, declare: w.j.ask, room: w.j.signal, sync: new(atomic.Int64), clock: w.clock,
 		log: slog.New(slog.DiscardHandler), trouble: func(error) {}, enc: enc, dec: dec2, pos: p.position(w.disk.durable.pos, w.rings, w.n.state),
-		beat: new(atomic.Int64),
+		beat: new(atomic.Int64), window: new(atomic.Int64), pieces: w.j.replace, waiting: w.j.thinning,
 	}
+	w.s.window.Store(int64(rapid.SampledFrom([]time.Duration{time.Millisecond, 50 * time.Millisecond, time.Minute}).Draw(w.t, "window")))
 }
 
 // note reads what the judge has put into ring 2 since the last note: which Read got which number.
@@ -432,7 +461,7 @@ func (w *world) note() {
 		e, err := decodeEntry(payload)
 		w.must(err)
 		for _, r := range e.runs {
-			if r.class != tidegate.ClassReading {
+			if r.class != tidegate.ClassReading || r.thin {
 				continue
 			}
 			recs, err := dec.Decode(nil, r.class, r.first, r.body)
@@ -470,6 +499,7 @@ func (w *world) readDevice(pad int) {
 		return
 	}
 	w.read[w.value] = true
+	w.size[w.value] = int64(len(rec.Readings))
 	w.sinceBackup = append(w.sinceBackup, w.value)
 }
 
@@ -517,10 +547,15 @@ func (w *world) send(most int, lossy bool) {
 func (w *world) arrive(x sent) {
 	id := identity{x.id, x.rec.Number}
 	content := x.rec.Class.String()
+	if strings.Contains(x.rec.Labels, tidegate.SummaryLabel) {
+		content = "summary"
+	}
 	for _, r := range x.rec.Readings {
-		if r.Channel != "pad" {
-			content += fmt.Sprintf(" %s/%s=%s", r.Device, r.Channel, r.Value)
+		value := r.Value.String()
+		if r.Channel == "pad" || r.Channel == "pad.last" {
+			value = "" // it is long
 		}
+		content += fmt.Sprintf(" %s/%s=%s", r.Device, r.Channel, value)
 	}
 	if old, ok := w.far.stored[id]; ok {
 		if old != content {
@@ -550,15 +585,21 @@ func (w *world) arrive(x sent) {
 	}
 }
 
-// overflow asks for the oldest stored frame of readings to be dropped.
-func (w *world) overflow() {
+// overflow asks for the oldest stored frame of readings to be dropped, or thinned out.
+func (w *world) overflow(cause string) {
 	for _, f := range w.disk.durable.frames {
 		r := tidegate.Range{First: f.First, Last: f.Last}
-		if f.Class != tidegate.ClassReading || w.disk.done[f.Epoch].Covers(r) || w.disk.doomed[f.Epoch].Contains(f.First) {
+		if f.Class != tidegate.ClassReading || f.Thin && cause == tidegate.CauseThinned || w.disk.done[f.Epoch].Covers(r) || w.disk.doomed[f.Epoch].Contains(f.First) {
 			continue
 		}
 		want := w.disk.done[f.Epoch].Missing(r)
-		d := buffer.Declaration{Epoch: f.Epoch, Ranges: want, Cause: tidegate.CauseOverflow}
+		d := buffer.Declaration{Epoch: f.Epoch, Ranges: want, Cause: cause}
+		if cause == tidegate.CauseThinned {
+			d.Segment = buffer.Segment{Class: f.Class, Epoch: f.Epoch, Counter: f.First}
+			w.thins++
+		} else {
+			w.overflows++
+		}
 		for _, m := range want {
 			n, err := frame.Count(f.Body, int(m.First-f.First), int(m.Len()))
 			w.must(err)
@@ -761,7 +802,7 @@ func explore(t *testing.T, history func(w *world)) {
 
 func newWorld(t *rapid.T, dir string) *world {
 	w := &world{
-		t: t, dir: dir, read: map[int64]bool{}, dropped: map[int64]bool{}, number: map[int64]sent{}, entryOf: map[int64]box.Place{}, cutAway: map[int64]bool{}, excused: map[int64]bool{},
+		t: t, dir: dir, read: map[int64]bool{}, size: map[int64]int64{}, dropped: map[int64]bool{}, number: map[int64]sent{}, entryOf: map[int64]box.Place{}, cutAway: map[int64]bool{}, excused: map[int64]bool{},
 	}
 	w.far = farSide{stored: map[identity]string{}, have: map[string]tidegate.Ranges{}, gaps: map[string]tidegate.Ranges{}, count: map[string]int64{}}
 	w.disk = &modelDisk{w: w, durable: diskState{
@@ -780,7 +821,7 @@ func (w *world) step() {
 	}
 	w.fuse = rapid.SampledFrom([]int{0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 7, 10, 15, 25}).Draw(w.t, "fuse")
 	switch rapid.SampledFrom([]string{
-		"read", "read", "read", "flood", "judge", "judge", "commit", "commit", "send", "send", "kill", "power cut", "stop", "full", "overflow", "backup", "restore", "damage",
+		"read", "read", "read", "flood", "judge", "judge", "commit", "commit", "send", "send", "kill", "power cut", "stop", "full", "overflow", "thin", "thin", "refuse", "backup", "restore", "damage",
 	}).Draw(w.t, "step") {
 	case "read":
 		w.fuse = 0
@@ -814,7 +855,14 @@ func (w *world) step() {
 		w.stop()
 	case "overflow":
 		w.fuse = 0
-		w.overflow()
+		w.overflow(tidegate.CauseOverflow)
+	case "thin":
+		w.fuse = 0
+		w.overflow(tidegate.CauseThinned)
+	case "refuse":
+		w.fuse = 0
+		w.disk.refuses = !w.disk.refuses
+		w.refusals++
 	case "backup":
 		w.fuse = 0
 		w.save()
@@ -934,7 +982,7 @@ func (w *world) settle() {
 	if !w.running {
 		w.start()
 	}
-	w.disk.fails = nil
+	w.disk.fails, w.disk.refuses = nil, false
 	for range 10 {
 		w.judge()
 		w.must(w.s.commitAll())
@@ -965,8 +1013,8 @@ func (w *world) settle() {
 		case numbered && w.declared(n):
 		case w.cutAway[v]:
 			lost++
-		case w.drops > 0:
-			// judged, but ring 2 was full: counted below
+		case w.drops > 0, w.refusals > 0 && !numbered:
+			// judged, but ring 2 was full, or nothing new was taken: counted below
 			lost += 0
 		default:
 			w.t.Fatalf("reading %d is neither stored nor declared (numbered %v: %s %d)", v, numbered, n.id, n.rec.Number)
@@ -987,16 +1035,23 @@ func (w *world) settle() {
 
 // exact holds where power and state directory were never lost: every Read is stored or counted, every alarm came once.
 func (w *world) exact(times map[int64]int, alarms map[string]int) {
-	missing := int64(0)
+	missing, readings := int64(0), int64(0)
 	for v := int64(1); v <= w.value; v++ {
 		if times[v] == 0 {
 			missing++
+			readings += w.size[v]
 		}
+	}
+	if got := w.far.count[tidegate.CauseOverflow]; w.drops == 0 && w.overflows == 0 && w.thins == 0 && got != readings {
+		w.t.Fatalf("%d readings are declared as not taken, %d are missing", got, readings)
+	}
+	if got, want := w.summed(), w.far.count[tidegate.CauseThinned]; w.overflows == 0 && got != want {
+		w.t.Fatalf("summaries stand for %d readings, %d are declared as thinned out", got, want)
 	}
 	if got := w.far.count[tidegate.CauseRingFull]; got != int64(w.dropped2) {
 		w.t.Fatalf("%d readings are declared as dropped by the rings, %d were", got, w.dropped2)
 	}
-	if w.drops == 0 && w.far.count[tidegate.CauseOverflow] == 0 && missing != 0 {
+	if w.drops == 0 && w.far.count[tidegate.CauseOverflow] == 0 && w.thins == 0 && missing != 0 {
 		w.t.Fatalf("%d readings are missing, though nothing was dropped", missing)
 	}
 	if w.drops > 0 || missing > 0 {
@@ -1011,6 +1066,28 @@ func (w *world) exact(times map[int64]int, alarms map[string]int) {
 			}
 		}
 	}
+}
+
+// summed returns how many readings the summaries that arrived stand for.
+func (w *world) summed() (n int64) {
+	for _, content := range w.far.stored {
+		parts := strings.Fields(content)
+		if parts[0] != "summary" {
+			continue
+		}
+		for _, p := range parts[1:] {
+			name, value, _ := strings.Cut(p, "=")
+			switch {
+			case strings.HasSuffix(name, ".count"):
+				k, err := strconv.ParseInt(value, 10, 64)
+				w.must(err)
+				n += k
+			case !strings.Contains(name, "."):
+				n++ // as it was read
+			}
+		}
+	}
+	return n
 }
 
 // declared reports whether the far side was told that the record will not come, under any name that its ordinal has had.

@@ -26,6 +26,8 @@ type nowhere struct{}
 
 func (nowhere) Put(...buffer.Frame) {}
 
+func (nowhere) Refuses(tidegate.Class) bool { return false }
+
 // owing returns a judge on a ring of 256 KiB that has taken 200,000 readings, what its log says, and what its ring holds.
 func owing(t *testing.T) (j *judge, log *bytes.Buffer, held func() (recs []tidegate.Record, ledger Counts)) {
 	t.Helper()

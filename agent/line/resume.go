@@ -245,7 +245,9 @@ func (f *facts) powerCut(p *plan) {
 func (f *facts) said() bool {
 	for _, x := range f.entries {
 		for _, d := range x.e.declared {
-			if d.Cause != tidegate.CauseRingFull && d.Cause != tidegate.CauseOverflow && d.Cause != tidegate.CauseRejected {
+			switch d.Cause {
+			case tidegate.CauseRingFull, tidegate.CauseOverflow, tidegate.CauseRejected, tidegate.CauseThinned, tidegate.CauseExpired:
+			default:
 				return true
 			}
 		}

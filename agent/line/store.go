@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent/box"
 	"github.com/tidegate-io/tidegate/agent/clock"
+	"github.com/tidegate-io/tidegate/agent/line/thin"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/wear"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
@@ -20,13 +21,14 @@ import (
 type disk interface {
 	visible
 	committer
+	thin.Frames
 	epochs
 }
 
 // committer makes records durable.
 type committer interface {
 	Commit(c buffer.Commit) error
-	Retain(now time.Time) error
+	Retain(lived time.Duration) error
 	Requests() []buffer.Declaration
 	Dirty() bool
 }
@@ -61,6 +63,13 @@ type store struct {
 	recs []tidegate.Record // reused
 	pos  buffer.Position   // as of the last commit, of these rings; its Ring is the place behind the last entry committed
 	rate rate
+	age  time.Duration // what boot time lacks to Position.Lived
+	kept time.Duration // boot time at which it was last looked what is to be kept no longer
+
+	window  *atomic.Int64 // what one summary is of, nanoseconds; changes at a reload
+	jobs    []*thin.Job   // what is to be thinned out
+	pieces  func([]thin.Piece)
+	waiting func() int // pieces that no entry holds yet
 }
 
 const (
@@ -87,6 +96,9 @@ func (s *store) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return s.finish()
 		case <-s.pulse:
+			if s.clock().Boot-s.kept >= retainEvery {
+				s.retain()
+			}
 		case <-s.judged.Wake():
 		case <-s.moved:
 		case <-s.urgent:
@@ -156,10 +168,7 @@ func (s *store) commitAll() error {
 	if err != nil {
 		return err
 	}
-	if err := s.disk.Retain(s.clock().Wall); err != nil {
-		s.log.Error("drop old segments", "err", err)
-	}
-	s.declare(s.disk.Requests())
+	s.retain()
 	s.room()
 	return nil
 }
@@ -245,6 +254,7 @@ func (s *store) commitPiece(list []found) error {
 	c.Position.LeaseEnd = s.numbers.leaseEnd()
 	c.Position.Rate = s.rate.add(now.Boot, readings)
 	c.Position.Time = now.Wall.UnixMilli()
+	c.Position.Lived, c.Position.Uptime = max(s.age+now.Boot, 1), now.Boot
 	if err := s.disk.Commit(c); err != nil {
 		return err
 	}
@@ -290,7 +300,7 @@ func (s *store) frames(list []found) (out []buffer.Frame, readings uint64, err e
 		for _, r := range x.e.runs {
 			readings += uint64(r.readings)
 			n := len(open)
-			if n > 0 && (open[n-1].class != r.class || epoch != x.e.epoch || open[n-1].last()+1 != r.first) {
+			if n > 0 && (open[n-1].class != r.class || open[n-1].thin != r.thin || epoch != x.e.epoch || open[n-1].last()+1 != r.first) {
 				if err := flush(); err != nil {
 					return nil, 0, err
 				}

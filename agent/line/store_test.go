@@ -26,12 +26,16 @@ func (d *busyDisk) Commit(c buffer.Commit) error {
 	return nil
 }
 
-func (d *busyDisk) Retain(time.Time) error               { return nil }
-func (d *busyDisk) Requests() []buffer.Declaration       { return nil }
+func (d *busyDisk) Retain(time.Duration) error     { return nil }
+func (d *busyDisk) Requests() []buffer.Declaration { return nil }
+func (d *busyDisk) Frames(buffer.Segment, uint64, func(buffer.Frame) bool) (none tidegate.Ranges, err error) {
+	return none, nil
+}
 func (d *busyDisk) Dirty() bool                          { return true }
 func (d *busyDisk) AddEpoch(uint32, buffer.Epoch)        {}
 func (d *busyDisk) Epochs() map[uint32]buffer.Epoch      { return nil }
 func (d *busyDisk) Put(...buffer.Frame)                  {}
+func (d *busyDisk) Refuses(tidegate.Class) bool          { return false }
 func (d *busyDisk) Coarse() (none []buffer.CoarseCursor) { return none }
 
 // TestCommitTakesWhatStandsThere: what waits goes in one transaction, however fast more comes in; each costs the card two syncs. It says how far numbers are

@@ -53,7 +53,7 @@ func newShelf(t *testing.T) *shelf {
 		t.Fatal(err)
 	}
 	q, err := buffer.Open(buffer.Options{
-		Dir: t.TempDir(), MaxBytes: buffer.MinBytes, Keep: time.Hour, Uplinks: []string{"a"}, Count: frame.Count, Each: dec.Each, Log: slog.New(slog.DiscardHandler),
+		Dir: t.TempDir(), Limits: buffer.Limits{MaxBytes: buffer.MinBytes, Keep: time.Hour}, Uplinks: []string{"a"}, Count: frame.Count, Each: dec.Each, Log: slog.New(slog.DiscardHandler),
 		Cut: func([]byte, int, int) ([]byte, error) { return nil, errors.New("not wanted here") },
 	})
 	if err != nil {

@@ -66,6 +66,7 @@ type Queue struct {
 	OldestAgeS float64 `json:"oldest_age_s"`
 	Rejected   uint64  `json:"rejected"` // readings
 	Dropped    uint64  `json:"dropped"`  // readings, declared as gaps
+	Thinned    uint64  `json:"thinned"`  // readings for which summaries stand, as there was no room
 	Gaps       uint64  `json:"gaps"`
 	LimitBytes int64   `json:"limit_bytes"`
 	KeptBytes  int64   `json:"kept_bytes"` // of what is stored beside: delivered and kept for a while, or set aside
@@ -197,9 +198,9 @@ type Update struct {
 // buffered + rejected + dropped_declared + filtered + thinned + routed.
 type Account struct {
 	Produced        uint64 `json:"produced"`
-	Derived         uint64 `json:"derived"`  // worked out by rules, beside what was produced
+	Derived         uint64 `json:"derived"`  // worked out by rules, or in the place of what was thinned out, beside what was produced
 	Filtered        uint64 `json:"filtered"` // kept from going further by rules
-	Thinned         uint64 `json:"thinned"`  // others stand for them
+	Thinned         uint64 `json:"thinned"`  // others stand for them: by rules, or as the buffer was full
 	Routed          uint64 `json:"routed"`   // sent to another uplink only, or kept on the gateway, by rules
 	Delivered       uint64 `json:"delivered"`
 	Buffered        uint64 `json:"buffered"`

@@ -33,6 +33,7 @@ var metrics = []metric{
 	{"tidegate_queue_commit_median_seconds", "gauge", "Median of the commits of the day.", func(s *status.Status) float64 { return s.Queue.CommitP50S }},
 	{"tidegate_queue_commit_slow_seconds", "gauge", "What one in a hundred commits of the day takes, or more.", func(s *status.Status) float64 { return s.Queue.CommitP99S }},
 	{"tidegate_queue_oldest_age_seconds", "gauge", "Age of the oldest record buffered.", func(s *status.Status) float64 { return s.Queue.OldestAgeS }},
+	{"tidegate_queue_thinned_readings_total", "counter", "Readings for which summaries stand, as the buffer was full.", func(s *status.Status) float64 { return float64(s.Queue.Thinned) }},
 	{"tidegate_gaps_total", "counter", "Gaps declared.", func(s *status.Status) float64 { return float64(s.Queue.Gaps) }},
 	{"tidegate_delivered_records_total", "counter", "Records confirmed by the far side.", func(s *status.Status) float64 { return float64(s.Delivered.Records) }},
 	{"tidegate_rules_late_readings_total", "counter", "Readings that rules did not look at: older than the newest of their channel.", func(s *status.Status) float64 { return float64(s.RulesLate) }},
@@ -45,9 +46,9 @@ var accounts = []struct {
 	value      func(*status.Account) float64
 }{
 	{"produced", "Readings produced.", func(a *status.Account) float64 { return float64(a.Produced) }},
-	{"derived", "Readings derived by rules, beside those produced.", func(a *status.Account) float64 { return float64(a.Derived) }},
+	{"derived", "Readings derived by rules, or in the place of others, beside those produced.", func(a *status.Account) float64 { return float64(a.Derived) }},
 	{"filtered", "Readings that rules kept from going further.", func(a *status.Account) float64 { return float64(a.Filtered) }},
-	{"thinned", "Readings for which, by a rule, others stand.", func(a *status.Account) float64 { return float64(a.Thinned) }},
+	{"thinned", "Readings for which others stand: by a rule, or as the buffer was full.", func(a *status.Account) float64 { return float64(a.Thinned) }},
 	{"routed", "Readings that, by a rule, go to another uplink only or stay on the gateway.", func(a *status.Account) float64 { return float64(a.Routed) }},
 	{"delivered", "Readings delivered.", func(a *status.Account) float64 { return float64(a.Delivered) }},
 	{"buffered", "Readings buffered.", func(a *status.Account) float64 { return float64(a.Buffered) }},

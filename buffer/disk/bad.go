@@ -76,7 +76,7 @@ func listedTables(dir string) (list []uint64, err error) {
 	}
 	defer f.Close()
 	err = guarded(func() {
-		if m, _, err := badger.ReplayManifestFile(f, 0, badgerOptions(dir, 0, slog.New(slog.DiscardHandler))); err == nil { // else Badger refuses it
+		if m, _, err := badger.ReplayManifestFile(f, 0, badgerOptions(dir, 0, 0, slog.New(slog.DiscardHandler))); err == nil { // else Badger refuses it
 			list = slices.Sorted(maps.Keys(m.Tables))
 		}
 	})

@@ -7,11 +7,9 @@ import (
 )
 
 const (
-	// compactFrom is from how many tables of level 0 on they are merged. Badger's own compactors begin at 8 and its writes wait from 16 on; its
-	// Flatten does nothing up to 8.
+	// compactFrom is from how many tables of level 0 on they are merged, where the limit is large. Badger's own compactors begin at 8 and its writes wait
+	// from 16 on; its Flatten does nothing up to 8.
 	compactFrom = 9
-	// compactLate is from how many on the writer merges them itself, before writes would wait for good: where nobody runs Compact, or it is slow.
-	compactLate = 14
 	// compactEvery is how often it is looked. A memtable of 4 MB makes a table, so that seven more are written in it at 28 MB a second.
 	compactEvery = time.Second
 )
@@ -26,12 +24,24 @@ func (s *Store) Compact(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			if err := s.compact(compactFrom); err != nil {
+			if err := s.compact(level0(s.o.Limit) + 1); err != nil {
 				s.o.Log.Error("merge tables of the store", "err", err)
 			}
 		}
 	}
 }
+
+// level0 is how many tables of level 0 may wait to be merged in a store of at most limit bytes, 0 = any: what is merged stands on disk twice for a while, so
+// they are at most an eighth of it, and eight. Writes wait at twice as many.
+func level0(limit int64) int {
+	if limit <= 0 {
+		return 8
+	}
+	return int(min(max(limit/8/memTable, 2), 8))
+}
+
+// late is from how many tables on the writer merges them itself, before writes would wait for good: where nobody runs Compact, or it is slow.
+func late(limit int64) int { return max(2*level0(limit)-2, level0(limit)+1) }
 
 // compact merges the tables of level 0 where there are as many as from, which takes as long as the disk needs for some 40 MB. Drop and Close wait for it;
 // neither waits for a compaction itself, as Badger adds to level 0 what it flushes for them however many tables there are.

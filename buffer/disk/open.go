@@ -25,7 +25,9 @@ import (
 type Options struct {
 	Dir string // the state directory; the store is in Dir/buffer
 	// Statfs returns the free and the total bytes of the file system that holds dir; nil = the kernel's answer.
-	Statfs     func(dir string) (free, total int64, err error)
+	Statfs func(dir string) (free, total int64, err error)
+	// Limit is how many bytes the store is to take, so that what waits to be merged is a small part of it; 0 = no matter.
+	Limit      int64
 	NoSync     bool   // Dir is on tmpfs: there is nothing to sync, and a disk that refuses to is no reason to stop
 	Bare       bool   // no files at all, but memory of this process; Dir is there and not used
 	Compactors int    // how many goroutines Badger compacts with, at least 2; 0 = none, where Compact runs
@@ -111,7 +113,7 @@ func openBare(o *Options) (*Store, error) {
 	s := &Store{o: *o, quiet: new(atomic.Bool)}
 	s.keys.Store(o.Keys)
 	s.guard = guard{ask: func() (int64, int64, error) { return o.Statfs(o.Dir) }, now: time.Now, bare: true}
-	opts := badgerOptions("", o.Compactors, o.Log).WithInMemory(true).WithSyncWrites(false).WithLogger(badgerLog{o.Log, s.quiet})
+	opts := badgerOptions("", o.Limit, o.Compactors, o.Log).WithInMemory(true).WithSyncWrites(false).WithLogger(badgerLog{o.Log, s.quiet})
 	db, err := badger.Open(opts)
 	if err != nil {
 		return nil, fmt.Errorf("make store in memory: %w", err)
@@ -147,7 +149,7 @@ const blockBytes = stored.MaxFrame + 16<<10
 // A block that is enlarged leaves its old memory behind, thrice the value's size in all, which filled that buffer with frames of
 // 100 KB. With blocks that hold any frame, two of them together are always more than one block full, so a table of n bytes takes less
 // than 2n and two blocks; with tables of 8 MB that fits.
-func badgerOptions(dir string, compactors int, log *slog.Logger) badger.Options {
+func badgerOptions(dir string, limit int64, compactors int, log *slog.Logger) badger.Options {
 	table := int64(2 << 20)
 	if bits.UintSize == 32 {
 		table = 8 << 20
@@ -164,8 +166,8 @@ func badgerOptions(dir string, compactors int, log *slog.Logger) badger.Options 
 		WithBlockSize(blockBytes).
 		WithBaseTableSize(table).
 		WithBaseLevelSize(1 << 30).
-		WithNumLevelZeroTables(8).
-		WithNumLevelZeroTablesStall(16).
+		WithNumLevelZeroTables(level0(limit)).
+		WithNumLevelZeroTablesStall(2 * level0(limit)).
 		WithNumCompactors(compactors).
 		WithDetectConflicts(false).
 		WithMetricsEnabled(false).
@@ -193,7 +195,7 @@ func openBadger(dir string, o *Options, quiet *atomic.Bool) (*badger.DB, error) 
 // catch that, and the process ends. Those that open tables do not come to it (judgeTables).
 func tryOpen(dir string, o *Options, quiet *atomic.Bool) (db *badger.DB, err error) {
 	var failed error
-	opts := badgerOptions(dir, o.Compactors, o.Log).WithSyncWrites(!o.NoSync).WithLogger(badgerLog{o.Log, quiet})
+	opts := badgerOptions(dir, o.Limit, o.Compactors, o.Log).WithSyncWrites(!o.NoSync).WithLogger(badgerLog{o.Log, quiet})
 	if err := guarded(func() { db, failed = badger.Open(opts) }); err != nil {
 		return nil, err
 	}

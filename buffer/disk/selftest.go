@@ -50,7 +50,7 @@ func testOnce(o *Options) error {
 }
 
 func selfTest(dir string, o *Options) (err error) {
-	opts := badgerOptions(dir, 2, o.Log).WithSyncWrites(false)
+	opts := badgerOptions(dir, 0, 2, o.Log).WithSyncWrites(false)
 	db, err := badger.Open(opts)
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ func (s *Store) Write(set []Pair, del [][]byte) error {
 	s.journal.note(time.Now(), size)
 	log := s.guard.spare
 	if s.keepSpare(); s.guard.spare != log { // a new one was begun, so there will be a table more
-		if err := s.compact(compactLate); err != nil {
+		if err := s.compact(late(s.o.Limit)); err != nil {
 			s.o.Log.Error("merge tables of the store", "err", err)
 		}
 	}
@@ -101,10 +101,10 @@ func (s *Store) keepSpare() {
 	}
 }
 
-// Free returns how many bytes the file system has left beyond the reserve; below 0 where it has less than that.
-func (s *Store) Free() (int64, error) {
-	free, _, err := s.guard.ask()
-	return free - Reserve, err
+// Free returns how many bytes the file system has left beyond the reserve, below 0 where it has less than that, and how many it has in all.
+func (s *Store) Free() (free, total int64, err error) {
+	free, total, err = s.guard.ask()
+	return free - Reserve, total, err
 }
 
 // Tight reports whether the disk is so full that delivered segments go before their time, and yet not too full to drop them.

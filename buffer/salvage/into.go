@@ -47,7 +47,8 @@ type Found struct {
 // A lot is what goes into one segment after the other: a segment is sealed with one key.
 type lot struct {
 	stored.Stream
-	key seal.ID
+	key  seal.ID
+	thin bool // summaries have segments of their own
 }
 
 // A salvor brings a stream into a store.
@@ -236,10 +237,10 @@ func (s *salvor) takeFrame(p piece) error {
 	if len(held.Within(r)) > 0 {
 		return nil
 	}
-	if free, err := s.o.Store.Free(); err != nil || free < int64(len(p.value)+batchBytes) {
+	if free, _, err := s.o.Store.Free(); err != nil || free < int64(len(p.value)+batchBytes) {
 		return errors.Join(fmt.Errorf("no room for it: %d bytes are free beyond the reserve", free), err)
 	}
-	name := s.segmentFor(lot{of, f.Sealed}, r)
+	name := s.segmentFor(lot{of, f.Sealed, f.Thin}, r)
 	s.o.Share(&f)
 	key := name.FrameKey(f.First)
 	x := s.index[name].With(&f, len(key)+len(p.value))

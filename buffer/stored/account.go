@@ -116,6 +116,7 @@ type Cursor struct {
 	Before    Tallies  // produced before the uplink was added, and gone by then
 	Acked     []uint32 // epochs of which a record was acknowledged to any uplink
 	Routed    Tallies  // meant for another uplink only
+	Thinned   Tallies  // others stand for them
 }
 
 // Encode returns the stored form of x.
@@ -135,6 +136,7 @@ func (x *Cursor) Encode() []byte {
 		p.uint(uint64(e))
 	}
 	p.tallies(&x.Routed)
+	p.tallies(&x.Thinned)
 	return p.seal()
 }
 
@@ -154,6 +156,9 @@ func DecodeCursor(b []byte) (x Cursor, err error) {
 	}
 	if len(u.b) > 0 { // else a version stored it that routed nothing
 		x.Routed = u.tallies()
+	}
+	if len(u.b) > 0 {
+		x.Thinned = u.tallies()
 	}
 	return x, u.done()
 }

@@ -7,15 +7,26 @@ import (
 // A Declaration says that records of one epoch will not be delivered to an uplink, and why. The agent makes a gap record of it
 // (class audit) and hands it back with the commit that holds the gap: only then does it take effect.
 type Declaration struct {
-	Uplink  string // "" = all
-	Epoch   uint32
-	Ranges  tidegate.Ranges
-	Count   uint64  // readings known to be in them
-	AtMost  uint64  // where Count is not exact: how many there can be
-	Cause   string  // one of tidegate's causes
-	T0, T1  int64   // Unix milliseconds; 0 = unknown
-	Why     string  // CauseRejected: the reason
-	Segment Segment // CauseOverflow: the segment that goes when no uplink waits for it any more; zero = none
+	Uplink string // "" = all
+	Epoch  uint32
+	Ranges tidegate.Ranges
+	Count  uint64 // readings known to be in them
+	AtMost uint64 // where Count is not exact: how many there can be
+	Cause  string // one of tidegate's causes
+	T0, T1 int64  // Unix milliseconds; 0 = unknown
+	Why    string // CauseRejected: the reason
+	// Segment goes when no uplink waits for it any more; zero = none. With CauseOverflow and no counter it is the class of what was never
+	// stored: see Unstored.
+	Segment Segment
+}
+
+// Unstored returns the class of what d counts, where that never reached the queue: the numbers stand for whole Reads then, one each, and no
+// record bears them.
+func (d *Declaration) Unstored() (class tidegate.Class, ok bool) {
+	if d.Cause == tidegate.CauseRingFull {
+		return tidegate.ClassReading, true
+	}
+	return d.Segment.Class, d.Cause == tidegate.CauseOverflow && d.Segment.Class != 0 && d.Segment.Counter == 0
 }
 
 // Encode returns d as bytes; see DecodeDeclaration.

@@ -18,7 +18,8 @@ type Frame struct {
 	Count  uint32  // readings in all its records
 	T0, T1 int64   // earliest and latest time of its records, Unix milliseconds
 	Apart  bool    // some of its records are meant for one uplink only
-	Shares []Share // of those, how much is meant for which; nil = not known. They are not stored
+	Thin   bool    // its records stand for others that were thinned out
+	Shares []Share // of those that are Apart, how much is meant for which; nil = not known. They are not stored
 	Sealed seal.ID // what its body is sealed with in the store; 0 = it lies there in the clear. It is not stored by AppendFrame
 	Body   []byte  // the records, as sync/wire/frame encodes them
 }
@@ -36,22 +37,26 @@ const HeaderSize = 48
 const (
 	markApart  = 1
 	markSealed = 2
-	marks      = markApart | markSealed
+	markThin   = 4
+	marks      = markApart | markSealed | markThin
 )
 
 // AppendFrame appends the stored form of f, in the clear, to dst. All integers are big-endian:
 //
 //	0   u8   version, 1        16  u64  last number
 //	1   u8   class             24  u32  readings
-//	2   u16  1 = Apart,        28  i64  t0, Unix ms
-//	         2 = sealed        36  i64  t1, Unix ms
+//	2   u16  1 Apart,          28  i64  t0, Unix ms
+//	         2 sealed, 4 Thin  36  i64  t1, Unix ms
 //	4   u32  epoch ordinal     44  u32  CRC32C over bytes 0..43 and the body
 //	8   u64  first number      48  ...  body
 func AppendFrame(dst []byte, f *Frame) []byte {
 	at := len(dst)
 	dst = append(dst, version, byte(f.Class), 0, 0)
 	if f.Apart {
-		dst[at+3] = markApart
+		dst[at+3] |= markApart
+	}
+	if f.Thin {
+		dst[at+3] |= markThin
 	}
 	dst = binary.BigEndian.AppendUint32(dst, f.Epoch)
 	dst = binary.BigEndian.AppendUint64(dst, f.First)
@@ -95,6 +100,7 @@ func ParseFrame(b []byte, keys *seal.Keys) (f Frame, err error) {
 		T0:    int64(binary.BigEndian.Uint64(b[28:])),
 		T1:    int64(binary.BigEndian.Uint64(b[36:])),
 		Apart: b[3]&markApart != 0,
+		Thin:  b[3]&markThin != 0,
 		Body:  b[HeaderSize:],
 	}
 	if f.First == 0 || f.Last < f.First || uint64(f.Class) >= Classes {

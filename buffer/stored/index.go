@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"slices"
+	"time"
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/seal"
@@ -15,13 +16,15 @@ type Index struct {
 	Runs     tidegate.Ranges // numbers of its records; never empty
 	Records  uint64
 	Readings uint64
-	Bytes    int64   // keys and values
-	T0, T1   int64   // Unix milliseconds
-	Closed   bool    // it takes no more frames
-	Dropping bool    // every uplink is done with it, and DropPrefix may have begun
-	Gone     bool    // class debug: its frames are dropped, and an uplink is still to be told which numbers it held
-	Sealed   seal.ID // what all its frames are sealed with; 0 = they lie there in the clear
-	Frames   uint64  // where Sealed is set
+	Bytes    int64         // keys and values
+	T0, T1   int64         // Unix milliseconds
+	Lived    time.Duration // Position.Lived when its newest record was committed
+	Thin     bool          // its records stand for others that were thinned out
+	Closed   bool          // it takes no more frames
+	Dropping bool          // every uplink is done with it, and DropPrefix may have begun
+	Gone     bool          // class debug: its frames are dropped, and an uplink is still to be told which numbers it held
+	Sealed   seal.ID       // what all its frames are sealed with; 0 = they lie there in the clear
+	Frames   uint64        // where Sealed is set
 	Shares   []Share
 }
 
@@ -73,6 +76,7 @@ func (x Index) With(f *Frame, size int) Index {
 	if x.Sealed = f.Sealed; x.Sealed != 0 {
 		x.Frames++
 	}
+	x.Thin = f.Thin
 	return x
 }
 
@@ -109,10 +113,19 @@ func (x *Index) Encode() []byte {
 	if x.Sealed != 0 {
 		state |= 8
 	}
+	if x.Lived > 0 {
+		state |= 16
+	}
+	if x.Thin {
+		state |= 32
+	}
 	p.uint(state)
 	if x.Sealed != 0 {
 		p.uint(uint64(x.Sealed))
 		p.uint(x.Frames)
+	}
+	if x.Lived > 0 {
+		p.uint(uint64(x.Lived))
 	}
 	p.uint(x.Readings)
 	p.uint(uint64(x.Bytes))
@@ -131,9 +144,12 @@ func (x *Index) Encode() []byte {
 func DecodeIndex(b []byte) (x Index, err error) {
 	u := unseal("index of a segment", b)
 	state := u.uint()
-	x.Closed, x.Dropping, x.Gone = state&1 != 0, state&2 != 0, state&4 != 0
+	x.Closed, x.Dropping, x.Gone, x.Thin = state&1 != 0, state&2 != 0, state&4 != 0, state&32 != 0
 	if state&8 != 0 {
 		x.Sealed, x.Frames = seal.ID(u.uint32()), u.uint()
+	}
+	if state&16 != 0 { // else it is 0, or a version stored it that knew no age
+		x.Lived = time.Duration(u.uint())
 	}
 	x.Readings, x.Bytes = u.uint(), int64(u.uint())
 	x.T0, x.T1 = u.int(), u.int()

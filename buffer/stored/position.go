@@ -19,6 +19,8 @@ type Position struct {
 	Rate     uint32        // most readings per second of the last minute
 	Slowest  time.Duration // slowest of the last commits, which fades by a sixteenth with each; the queue alone sets it
 	Time     int64         // wall time of the commit, Unix milliseconds
+	Lived    time.Duration // for how long machines have run with this state directory: age is counted by it, not by the clock
+	Uptime   time.Duration // boot time of the commit, of Boot
 }
 
 // Drops are totals of Reads that a ring had no room for.
@@ -45,6 +47,8 @@ func (x *Position) Encode() []byte {
 	p.uint(uint64(x.Rate))
 	p.uint(uint64(x.Slowest))
 	p.int(x.Time)
+	p.uint(uint64(x.Lived))
+	p.uint(uint64(x.Uptime))
 	return p.seal()
 }
 
@@ -62,5 +66,8 @@ func DecodePosition(b []byte) (x Position, err error) {
 	x.Rate = u.uint32()
 	x.Slowest = time.Duration(u.uint())
 	x.Time = u.int()
+	if len(u.b) > 0 { // else a version stored it that knew no age
+		x.Lived, x.Uptime = time.Duration(u.uint()), time.Duration(u.uint())
+	}
 	return x, u.done()
 }

@@ -44,10 +44,24 @@ var samples = []struct {
 		"01053c8407020402050402000161010a01620214e130e137",
 	},
 	{
+		"index of summaries, with age",
+		Index{Runs: tidegate.Ranges{{First: 5, Last: 9}}, Records: 5, Readings: 60, Bytes: 900, T0: 1, T1: 2, Thin: true, Lived: 3 * time.Hour},
+		func(v any) []byte { x := v.(Index); return x.Encode() },
+		func(b []byte) (any, error) { return DecodeIndex(b) },
+		"013080c0a791a9ba023c84070204010504917f5b06",
+	},
+	{
+		"frame of summaries",
+		Frame{Epoch: 3, Class: 1, First: 10, Last: 12, Count: 30, T0: -1, T1: 1700000000000, Apart: true, Thin: true, Body: []byte("abc")},
+		func(v any) []byte { f := v.(Frame); return AppendFrame(nil, &f) },
+		func(b []byte) (any, error) { return ParseFrame(b, nil) },
+		"",
+	},
+	{
 		"position",
 		Position{
 			Pair: [16]byte{1}, Ring: 2, Input: 3, Drops1: Drops{4, 5}, Drops2: Drops{6, 7}, Epoch: 8, Next: 9, LeaseEnd: 10,
-			State: [16]byte{11}, Boot: [16]byte{12}, Rate: 13, Slowest: time.Second, Time: 14,
+			State: [16]byte{11}, Boot: [16]byte{12}, Rate: 13, Slowest: time.Second, Time: 14, Lived: 15, Uptime: 16,
 		},
 		func(v any) []byte { x := v.(Position); return x.Encode() },
 		func(b []byte) (any, error) { return DecodePosition(b) },
@@ -72,6 +86,7 @@ var samples = []struct {
 		Cursor{
 			Done:      map[Stream]tidegate.Ranges{{1, 2}: {{First: 1, Last: 7}}, {2, 1}: {{First: 3, Last: 3}}},
 			Delivered: Tallies{1: {1, 1}}, Rejected: Tallies{2: {2, 2}}, Declared: Tallies{3: {3, 3}}, Before: Tallies{4: {4, 4}}, Acked: []uint32{1, 2}, Routed: Tallies{1: {5, 6}},
+			Thinned: Tallies{1: {7, 8}},
 		},
 		func(v any) []byte { x := v.(Cursor); return x.Encode() },
 		func(b []byte) (any, error) { return DecodeCursor(b) },

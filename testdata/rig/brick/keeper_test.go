@@ -105,7 +105,7 @@ func (k *keeper) end() error { return errors.Join(k.ask.Close(), k.cmd.Wait()) }
 // keep is that process. It says how many readings there are, all whole and in order, and then the number of each that is committed.
 func keep(dir string) error {
 	q, err := buffer.Open(buffer.Options{
-		Dir: dir, MaxBytes: buffer.MinBytes, Keep: time.Hour, Uplinks: []string{"far"}, Compactors: 2, Version: "rig",
+		Dir: dir, Limits: buffer.Limits{MaxBytes: buffer.MinBytes, Keep: time.Hour}, Uplinks: []string{"far"}, Compactors: 2, Version: "rig",
 		Count: func(_ []byte, _, n int) (int, error) { return n, nil },
 		Each:  func(_ []byte, f func(string, int)) error { f("", 1); return nil },
 		Cut:   func(body []byte, _, _ int) ([]byte, error) { return body, nil },
