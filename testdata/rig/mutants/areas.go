@@ -4,6 +4,7 @@ package mutants
 func Areas() []Area {
 	return []Area{
 		{"trust", trust},
+		{"bounded", bounded},
 		{"release", signed},
 		{"fetch", fetched},
 		{"delta", packed},

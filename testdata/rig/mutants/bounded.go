@@ -1,0 +1,40 @@
+package mutants
+
+import "slices"
+
+// bounded is what bounds the buffer, and what goes when there is no room.
+var bounded = slices.Concat(
+	in("buffer/quota/quota.go",
+		never("a class that drops its newest has its share and no more", "p[class].Overflow == DropNewest && p.Over(class, used, budget)", "TestShares"),
+		instead("alarms are no class like the others", "c != tidegate.ClassAlarm && used[c]", "used[c]", "TestYields"),
+		instead("what drops its newest drops nothing", "p[c].Overflow == DropNewest })", "false })", "TestYields"),
+		never("all fits", "total <= budget", "TestYields"),
+	),
+	in("buffer/commit.go",
+		instead("summaries have segments of their own", "!open.Closed && open.Thin == f.Thin", "!open.Closed", "TestThinnedThenDropped"),
+	),
+	in("buffer/retain.go",
+		instead("age is not the clock's", "lived-s.Lived > q.o.MaxAge", "time.Since(time.UnixMilli(s.T1)) > q.o.MaxAge", "TestAgeIsTheTimeMachinesRan"),
+		instead("the oldest is thinned out before it goes", "q.o.Classes[class].Overflow == quota.Thin && c.whole != nil", "false", "TestThinnedThenDropped"),
+	),
+	in("buffer/declare.go",
+		instead("what is thinned out has its own place in the account", "into = &c.thinned", "into = &c.declared", "TestThinnedThenDropped"),
+	),
+	in("rules/summary/summary.go",
+		instead("the least", "less(v, x.min)", "false", "TestSummaryKeepsWhatItSays"),
+		instead("the mean lies between", "min(max(mean, x.low), x.high)", "mean + x.high - x.low", "TestSummaryKeepsWhatItSays"),
+		instead("a number that is none is a fault", "number != number", "false", "TestSummaryKeepsWhatItSays"),
+	),
+	in("agent/line/thin/thin.go",
+		instead("what could not be read is declared damaged", "j.missing.Add(r)", "", "TestPiecesAreTheWhole"),
+		instead("each uplink's own records", " || rec.For != \"\" && rec.For != j.whole.Uplink", "", "TestPiecesAreTheWhole"),
+	),
+	in("agent/line/refuse.go",
+		instead("counts stand in the entry of what was judged", "\tj.noteStates(j.refused.state())\n\treturn taken", "\treturn taken", "TestNothingIsLostDoubledOrUnsaid"),
+		never("what waits for a minute", "j.clock().Boot-j.refusedAt >= refusedFor", "TestWhatIsRefusedIsDeclared"),
+		without("what ring 2 had no room for is not counted twice", "\t\tj.refused = before\n", "TestWhatIsRefusedIsDeclared"),
+	),
+	in("agent/line/retain.go",
+		instead("the same boot goes on", "last.Boot == boot && last.Uptime <= now", "false", "TestAgesFrom"),
+	),
+)
