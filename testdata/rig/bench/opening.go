@@ -123,7 +123,7 @@ func openQueue(dir string) (*buffer.Queue, error) {
 	cut := func([]byte, int, int) ([]byte, error) { return nil, errors.New("nothing is cut here") }
 	each := func([]byte, func(string, int)) error { return errors.New("nothing is apart here") }
 	return buffer.Open(buffer.Options{
-		Dir: dir, MaxBytes: 1900 << 20, Keep: time.Hour, Uplinks: []string{"far"}, Count: frame.Count, Each: each, Cut: cut, Version: "bench",
+		Dir: dir, Limits: buffer.Limits{MaxBytes: 1900 << 20, Keep: time.Hour}, Uplinks: []string{"far"}, Count: frame.Count, Each: each, Cut: cut, Version: "bench",
 		Log: slog.New(slog.DiscardHandler),
 	})
 }

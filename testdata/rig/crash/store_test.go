@@ -173,7 +173,7 @@ func each(t *testing.T, q *buffer.Queue, f func(buffer.Look)) {
 
 func openRaw(dir string) (*buffer.Queue, error) {
 	return buffer.Open(buffer.Options{
-		Dir: dir, MaxBytes: buffer.MinBytes, Keep: time.Nanosecond, Uplinks: []string{"far"}, Compactors: 2, Version: "rig",
+		Dir: dir, Limits: buffer.Limits{MaxBytes: buffer.MinBytes, Keep: time.Nanosecond}, Uplinks: []string{"far"}, Compactors: 2, Version: "rig",
 		Count: func(_ []byte, _, n int) (int, error) { return n, nil },
 		Each:  func(_ []byte, f func(string, int)) error { f("", 1); return nil },
 		Cut:   func(body []byte, _, _ int) ([]byte, error) { return body, nil },
@@ -224,7 +224,7 @@ func work(dir string) error {
 				return err
 			}
 		}
-		if err := q.Retain(time.Now()); err != nil {
+		if err := q.Retain(time.Hour); err != nil {
 			return err
 		}
 		if asked := q.Requests(); len(asked) > 0 {
