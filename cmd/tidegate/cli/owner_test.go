@@ -72,8 +72,11 @@ func (h *house) says(uid uint32, status int, pattern string, args ...string) {
 	}
 }
 
-// run runs the gateway as nobody until it has read something.
-func (h *house) run() {
+// begun is a pattern of what a gateway says that has read something.
+const begun = `"epoch":"[^"]`
+
+// run runs the gateway as nobody until status --json says what is wanted, a pattern.
+func (h *house) run(wanted string) {
 	h.Helper()
 	c := h.command(nobody, "run")
 	var log bytes.Buffer
@@ -89,11 +92,12 @@ func (h *house) run() {
 			h.Fatalf("the gateway ended by itself: %v\n%s", err, log.String())
 		default:
 		}
-		if out, err := h.command(0, "status", "--json").Output(); err == nil && bytes.Contains(out, []byte(`"epoch":"`)) && !bytes.Contains(out, []byte(`"epoch":""`)) {
+		out, _ := h.command(0, "status", "--json").Output() // its exit status tells of conditions
+		if regexp.MustCompile(wanted).Match(out) {
 			break
 		}
 		if time.Now().After(end) {
-			h.Fatalf("the gateway does not run\n%s", log.String())
+			h.Fatalf("status is\n%s\nwant %s\n%s", out, wanted, log.String())
 		}
 	}
 	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
@@ -142,21 +146,21 @@ func TestQueueOfAnotherUser(t *testing.T) {
 			t.Errorf("made %v, %v", list, err)
 		}
 	}
-	h.run()
+	h.run(begun)
 	for _, verb := range []string{"status", "list", "check"} {
 		h.says(0, 0, `reading`, "queue", verb)
 	}
 	if list := h.strangers(); len(list) > 0 {
 		t.Errorf("not nobody's: %s", strings.Join(list, ", "))
 	}
-	h.run()
+	h.run(begun)
 }
 
 // TestNotAllowed says to a user who may not, who may; and what to do about a store that root has spoiled.
 func TestNotAllowed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.run()
+	h.run(begun)
 	who := reach.NameOf(nobody)
 	tail := `permission denied; it belongs to user ` + who + `: sudo -u ` + who + ` tidegate `
 	h.says(1, 1, `^tidegate: ask the gateway: .*`+tail+`status --config \S+t.yaml\n$`, "status")
@@ -179,6 +183,6 @@ func TestNotAllowed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.says(nobody, 1, `tidegate: open buffer: open store (?s:.*)permission denied; give the directory and all that is in it to the user that runs the `+
-		`gateway \(chown -R USER DIRECTORY\), or set state_dir to one of its own`, "run")
+	h.run(`"no_disk",.*open store .*permission denied; give the directory and all that is in it to the user that runs the ` +
+		`gateway \(chown -R USER DIRECTORY\), or set state_dir to one of its own`)
 }
