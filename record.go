@@ -100,8 +100,14 @@ const (
 	CauseRestored = "restored"  // the state directory is older than the numbers already given
 )
 
+// CauseRequeued is the cause of what is no gap: the numbers were declared with CauseRejected, and are sent again.
+const CauseRequeued = "requeued"
+
 // GapChannel is the channel of device GatewayDevice whose readings carry a Gap as JSON text.
 const GapChannel = "gap"
+
+// RequeuedChannel is the channel of device GatewayDevice whose readings take back a Gap, as JSON text: its Cause is CauseRequeued.
+const RequeuedChannel = "requeued"
 
 // GatewayDevice is the device name under which the gateway speaks of itself. No configured device can have it.
 const GatewayDevice = "_gateway"

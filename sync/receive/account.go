@@ -64,7 +64,7 @@ func (r *Row) account(epoch string) EpochAccount {
 		Gaps: []Gap{}, HeldRecords: len(r.Held), Discarded: r.Discarded,
 	}
 	for _, g := range r.Gaps {
-		g.Open = Ranges{g.Open.Clone()}
+		g.Open, g.Again = Ranges{g.Open.Clone()}, Ranges{g.Again.Clone()}
 		e.Gaps = append(e.Gaps, g)
 		late := int64(g.LateReadings)
 		e.GapCount += max(0, g.Count-late)

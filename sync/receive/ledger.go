@@ -64,6 +64,7 @@ type Row struct {
 type Gap struct {
 	tidegate.Gap
 	Open         Ranges `json:"open"`                    // its numbers for which no record has come
+	Again        Ranges `json:"again,omitzero"`          // those of which the gateway has said since that it sends them after all, and that have not come
 	LateRecords  uint64 `json:"late_records,omitempty"`  // records that came for its numbers after all
 	LateReadings uint64 `json:"late_readings,omitempty"` // readings in them, known to be lost no more
 }
@@ -175,6 +176,19 @@ func (r *Row) had(x tidegate.Range) {
 	r.Skipped.Remove(x)
 	for i := range r.Gaps {
 		r.Gaps[i].Open.Remove(x)
+		r.Gaps[i].Again.Remove(x)
+	}
+}
+
+// reopen takes numbers of x out of the gaps they were declared in: from now on they are holes, until their records come or they are declared once
+// more. So a receipt says of them what is true.
+func (r *Row) reopen(x tidegate.Range) {
+	for i := range r.Gaps {
+		g := &r.Gaps[i]
+		for _, m := range g.Open.Within(x) {
+			g.Again.Add(m)
+			g.Open.Remove(m)
+		}
 	}
 }
 
@@ -184,6 +198,7 @@ func (r *Row) skip(x tidegate.Range) {
 		r.Skipped.Add(m)
 		for i := range r.Gaps {
 			r.Gaps[i].Open.Remove(m)
+			r.Gaps[i].Again.Remove(m)
 		}
 	}
 	if len(r.Skipped.Ranges) > maxSkipped {
@@ -196,7 +211,18 @@ func (r *Row) skip(x tidegate.Range) {
 
 // declare notes g. Numbers that are stored, skipped or in another gap already are not its own; without any of its own it is void.
 func (r *Row) declare(g tidegate.Gap) {
-	open := r.Stored.Missing(tidegate.Range{First: max(g.From, 1), Last: g.To})
+	x := tidegate.Range{First: max(g.From, 1), Last: g.To}
+	if g.Cause == tidegate.CauseRequeued {
+		r.reopen(x)
+		return
+	}
+	for i := range r.Gaps { // what was to come again, and does not
+		for _, m := range r.Gaps[i].Again.Within(x) {
+			r.Gaps[i].Open.Add(m)
+			r.Gaps[i].Again.Remove(m)
+		}
+	}
+	open := r.Stored.Missing(x)
 	for _, x := range r.Skipped.Ranges {
 		open.Remove(x)
 	}
@@ -224,13 +250,14 @@ func (g *Gap) merge(o *Gap) {
 		g.Cause = causeMerged
 	}
 	g.Open.AddAll(o.Open.Ranges)
+	g.Again.AddAll(o.Again.Ranges)
 	g.LateRecords += o.LateRecords
 	g.LateReadings += o.LateReadings
 }
 
-// gapOf returns the index of the gap in which number n is open, -1 = none.
+// gapOf returns the index of the gap in which number n was declared, -1 = none.
 func (r *Row) gapOf(n uint64) int {
-	return slices.IndexFunc(r.Gaps, func(g Gap) bool { return g.Open.Contains(n) })
+	return slices.IndexFunc(r.Gaps, func(g Gap) bool { return g.Open.Contains(n) || g.Again.Contains(n) })
 }
 
 // hold adds one part. Parts of the same record with another total are given up, and so are the oldest records beyond the limits.

@@ -11,7 +11,8 @@ import (
 // maxGapBody is how long the text of a gap may be, in bytes.
 const maxGapBody = 1 << 10
 
-// GapReading returns the reading that declares g: text of JSON on the gateway's own channel. Its Time is zero: the record's.
+// GapReading returns the reading that declares g, or takes a gap back where its cause is tidegate.CauseRequeued: text of JSON on a channel of
+// the gateway's own. Its Time is zero: the record's.
 func GapReading(g tidegate.Gap) tidegate.Reading {
 	b := append(make([]byte, 0, 128), `{"from":`...)
 	b = strconv.AppendUint(b, g.From, 10)
@@ -30,13 +31,18 @@ func GapReading(g tidegate.Gap) tidegate.Reading {
 		b = appendText(append(b, `,"ep":`...), g.Epoch)
 	}
 	text := string(append(b, '}'))
-	return tidegate.Reading{Device: tidegate.GatewayDevice, Channel: tidegate.GapChannel, Value: tidegate.Text(text)}
+	channel := tidegate.GapChannel
+	if g.Cause == tidegate.CauseRequeued {
+		channel = tidegate.RequeuedChannel
+	}
+	return tidegate.Reading{Device: tidegate.GatewayDevice, Channel: channel, Value: tidegate.Text(text)}
 }
 
-// ParseGap reads the gap that r declares. ok is false when r is another reading; an error says what is wrong with one that
-// is meant to declare a gap: a label missing, twice or not known, a range that is empty or begins at 0, a count below 0.
+// ParseGap reads the gap that r declares or takes back (tidegate.CauseRequeued). ok is false when r is another reading; an error says what is
+// wrong with one that is meant to: a label missing, twice or not known, a range that is empty or begins at 0, a count below 0, a cause that is
+// not of the channel.
 func ParseGap(r tidegate.Reading) (g tidegate.Gap, ok bool, err error) {
-	if r.Device != tidegate.GatewayDevice || r.Channel != tidegate.GapChannel {
+	if r.Device != tidegate.GatewayDevice || r.Channel != tidegate.GapChannel && r.Channel != tidegate.RequeuedChannel {
 		return tidegate.Gap{}, false, nil
 	}
 	if r.Fault != "" || r.Value.Kind() != tidegate.KindText {
@@ -49,6 +55,9 @@ func ParseGap(r tidegate.Reading) (g tidegate.Gap, ok bool, err error) {
 	}
 	if g = j.gap(); j.err != nil {
 		return tidegate.Gap{}, false, fmt.Errorf("read gap: %w", j.err)
+	}
+	if back := g.Cause == tidegate.CauseRequeued; back != (r.Channel == tidegate.RequeuedChannel) {
+		return tidegate.Gap{}, false, fmt.Errorf("read gap: got cause %q on channel %s", g.Cause, r.Channel)
 	}
 	return g, true, nil
 }
