@@ -133,7 +133,7 @@ func (a *Agent) newUplink(c config.Uplink, l *opened) (*uplink, error) {
 	o := forward.Options{
 		Name: c.Name, Gateway: gateway, Source: cur, Readings: c.Batch.Readings, Every: c.Batch.Every, Gzip: c.Compress == "gzip",
 		Receipts: c.Confirm == "receipt", MaxPayload: prof.MaxPayload, Log: a.log,
-		Decode: dec.Decode, Encode: prof.Encode,
+		Decode: dec.Decode, Encode: prof.Encode, Returned: cur.Returned,
 		Given: func(epoch string) (uint64, bool) { return l.line.Given(epoch, c.Name) },
 		Open: func(ctx context.Context) (forward.Uplink, error) {
 			up, err := a.openMQTT(ctx, gateway, c, prof)

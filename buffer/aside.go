@@ -26,11 +26,14 @@ const (
 func (q *Queue) setAside(d *Declaration) error {
 	var list []disk.Pair
 	err := q.eachFrame(d.Epoch, d.Ranges, func(f Frame, rs tidegate.Ranges) {
-		for _, r := range rs {
+		for _, r := range q.notDone(d.Uplink, &f, rs) {
 			a := q.asideOf(&f, r, d)
 			list = append(list, disk.Pair{Key: stored.RejectedKey(a.Uplink, a.Epoch, a.First), Value: a.Encode()})
 		}
 	})
+	q.mu.Lock()
+	q.shelved[d.Epoch] = true
+	q.mu.Unlock()
 	for err == nil && len(list) > 0 {
 		n, size := 0, 0
 		for ; n < len(list) && (n == 0 || n < asidePairs && size+len(list[n].Value) <= disk.MaxWrite/2); n++ {
@@ -49,6 +52,20 @@ func (q *Queue) setAside(d *Declaration) error {
 		return fmt.Errorf("set records aside: %w", err)
 	}
 	return nil
+}
+
+// notDone returns those of rs, all of f, that are not done for the uplink: a receipt may have come since it was rejected.
+func (q *Queue) notDone(uplink string, f *Frame, rs tidegate.Ranges) (out tidegate.Ranges) {
+	c, err := q.Cursor(uplink)
+	if err != nil {
+		return rs
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range rs {
+		out.AddAll(c.done[stored.Stream{Class: f.Class, Epoch: f.Epoch}].Missing(r))
+	}
+	return out
 }
 
 // eachFrame calls f with the frames that hold numbers of rs, and those numbers. What cannot be read is left out.
@@ -144,7 +161,16 @@ func (q *Queue) dropAside(size int64) error {
 
 // Aside calls f with everything that was set aside, by uplink, in the order of their numbers.
 func (q *Queue) Aside(f func(stored.Aside) error) error {
-	return q.disk.Each([]byte{stored.KeyRejected}, func(key, v []byte, _ uint64) error {
+	return q.eachAside("", func(a stored.Aside, _ int64) error { return f(a) })
+}
+
+// eachAside is Aside for one uplink, "" = all, with the bytes that each takes.
+func (q *Queue) eachAside(uplink string, f func(a stored.Aside, size int64) error) error {
+	prefix := []byte{stored.KeyRejected}
+	if uplink != "" {
+		prefix = append(append(append(prefix, '|'), uplink...), '|')
+	}
+	return q.disk.Each(prefix, func(key, v []byte, _ uint64) error {
 		_, rest, _ := strings.Cut(string(key), "|")
 		uplink, place, ok := strings.Cut(rest, "|")
 		if !ok || len(place) != 12 {
@@ -154,6 +180,6 @@ func (q *Queue) Aside(f func(stored.Aside) error) error {
 		if err != nil {
 			return err
 		}
-		return f(a)
+		return f(a, int64(len(v)+q.lockCost()))
 	})
 }

@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -32,6 +33,9 @@ func (q *Queue) Commit(c Commit) error {
 }
 
 func (q *Queue) commit(c *Commit) error {
+	if err := q.bringBack(); err != nil {
+		return err
+	}
 	size := int64(0)
 	for i := range c.Frames {
 		f := &c.Frames[i]
@@ -87,7 +91,9 @@ type write struct {
 	epochs  map[uint32]Epoch
 	forget  []uint32           // epochs
 	away    map[string]Tallies // by uplink: what of the frames is meant for another one only
-	worn    bool               // the account of the card is in it
+	again   map[*Cursor]uint64 // Cursor.againChanges as it is written
+	onWay   []onWay
+	worn    bool // the account of the card is in it
 
 	resealed []string // rules whose state is written only to be sealed with another key
 }
@@ -138,6 +144,7 @@ func (q *Queue) planLocked(c *Commit) *write {
 	}
 	q.planStale(w, c)
 	q.planEpochs(w, c)
+	q.planAgainLocked(w, c)
 	for _, cur := range q.cursors {
 		s := cursorSave{changes: cur.changes, written: cur.changes != cur.savedChanges || cur.ahead, routed: cur.routed}
 		for class, t := range w.away[cur.name] {
@@ -234,6 +241,7 @@ func (q *Queue) planEpochs(w *write, c *Commit) {
 	for i := range c.Declared {
 		used[c.Declared[i].Epoch] = true
 	}
+	maps.Copy(used, q.shelved)
 	for e := range q.epochs {
 		if e < min(newest, q.position.Epoch) && !used[e] && !q.dirty[e] {
 			w.forget = append(w.forget, e)
@@ -292,6 +300,7 @@ func (q *Queue) applyLocked(c *Commit, w *write) {
 			q.rules[name] = slices.Clone(state)
 		}
 	}
+	q.applyAgainLocked(w)
 	for i, cur := range q.cursors {
 		if s := &w.saved[i]; s.written {
 			cur.savedChanges, cur.ahead, cur.saved, cur.routed = s.changes, s.ahead, s.done, s.routed

@@ -31,6 +31,12 @@ type Cursor struct {
 	ahead        bool   // the last commit left out what was done of records that it did not hold
 	saved        map[stored.Stream]tidegate.Ranges
 	recent       []Frame // read from disk last
+
+	again        []again // goes to the uplink again, the oldest first
+	againChanges uint64  // rises with each change of it that a commit stores
+	againSaved   uint64  // as of the last commit
+	returned     *Place  // from where on records have come back since Returned
+	first        [stored.Classes]firstOwed
 }
 
 // Cursor returns the cursor of the uplink with that name, which Options.Uplinks holds.
@@ -174,7 +180,7 @@ func (c *Cursor) Ack(epoch string, rs tidegate.Ranges) error {
 	ordinals := c.q.ordinalsLocked(epoch)
 	c.q.mu.Unlock()
 	for _, e := range ordinals {
-		some, err := c.settle(e, rs, &c.delivered)
+		some, err := c.settle(e, c.trusted(e, rs), &c.delivered)
 		if err != nil {
 			return fmt.Errorf("acknowledge: %w", err)
 		}
@@ -187,6 +193,7 @@ func (c *Cursor) Ack(epoch string, rs tidegate.Ranges) error {
 			c.q.mu.Unlock()
 			c.q.noteMoved()
 		}
+		c.heard(e, rs)
 	}
 	return nil
 }

@@ -186,6 +186,9 @@ func (q *Queue) holderLocked(id string, number uint64) (e uint32, ok bool) {
 // settleDeclared makes the numbers of d done for its uplinks, and counts what is held of them as rejected or declared. The
 // second time for the same d it changes nothing.
 func (q *Queue) settleDeclared(d *Declaration) error {
+	if d.Cause == tidegate.CauseRequeued {
+		return nil // it says what is not done: see again.go
+	}
 	if d.Cause == tidegate.CauseRejected {
 		if err := q.setAside(d); err != nil {
 			return err
@@ -214,6 +217,7 @@ func (q *Queue) settleDeclared(d *Declaration) error {
 		if class, ok := d.Unstored(); ok {
 			c.settleUnstoredLocked(d, class)
 		}
+		c.unheardLocked(d)
 		q.mu.Unlock()
 	}
 	return nil
@@ -240,6 +244,9 @@ func (c *Cursor) settleUnstoredLocked(d *Declaration, class tidegate.Class) {
 
 // planDeclared adds to w what d does beside the cursors.
 func (q *Queue) planDeclared(w *write, d *Declaration) {
+	if d.Cause == tidegate.CauseRequeued {
+		return
+	}
 	w.totals.Gaps++
 	if class, ok := d.Unstored(); ok {
 		w.totals.Produced[class].Add(Tally{Records: d.Ranges.Len(), Readings: d.Count})

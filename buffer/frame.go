@@ -16,6 +16,7 @@ type (
 	Tallies     = stored.Tallies
 	Share       = stored.Share
 	Segment     = stored.Segment
+	Aside       = stored.Aside
 )
 
 // ErrDamaged is wrapped where stored bytes are not what was written.

@@ -64,8 +64,11 @@ type modelRecord struct {
 // modelUplink is what one uplink has.
 type modelUplink struct {
 	fate   map[id]fate
-	saved  map[id]fate // as of the last commit, of committed records
-	hidden map[id]bool // asked to be declared
+	saved  map[id]fate       // as of the last commit, of committed records
+	hidden map[id]bool       // asked to be declared
+	shelf  map[id]bool       // set aside
+	again  map[id]*modelTold // goes again, or did
+	kept   map[id]*modelTold // again as of the last write
 }
 
 type model struct {
@@ -170,12 +173,17 @@ func (m *model) commit(t *rapid.T) {
 		m.declare(&d)
 	}
 	m.asked = rest
+	m.tell(&c)
+	if take > 0 {
+		n = len(m.put)
+	}
 	if n == len(m.put) && rapid.IntRange(0, 4).Draw(t, "refused") == 0 {
 		m.refuse(t, &c)
 	}
 	if err := m.q.Commit(c); err != nil {
 		t.Fatalf("commit: %v", err)
 	}
+	m.onItsWay(&c)
 	for _, f := range m.put[:n] {
 		if f.Class == tidegate.ClassAlarm || f.Class == tidegate.ClassAudit {
 			m.q.Put(f)
@@ -186,15 +194,7 @@ func (m *model) commit(t *rapid.T) {
 		}
 	}
 	m.put = m.put[n:]
-	pos := Place{c.Position.Epoch, c.Position.Next}
-	for _, u := range m.uplinks {
-		clear(u.saved)
-		for i, f := range u.fate {
-			if (Place{i.epoch, i.number}).Before(pos) {
-				u.saved[i] = f
-			}
-		}
-	}
+	m.save()
 	if err := m.q.Retain(time.Duration(m.at) * time.Millisecond); err != nil {
 		t.Fatalf("retain: %v", err)
 	}
@@ -261,6 +261,10 @@ func (m *model) ask() []Declaration {
 	list := m.q.Requests()
 	for i := range list {
 		d := &list[i]
+		if d.Cause == tidegate.CauseRequeued {
+			m.askAgain(d)
+			continue
+		}
 		for name, u := range m.uplinks {
 			if d.Uplink != "" && d.Uplink != name {
 				continue
@@ -292,6 +296,9 @@ func (m *model) ask() []Declaration {
 
 // declare lets d take effect.
 func (m *model) declare(d *Declaration) {
+	if d.Cause == tidegate.CauseRequeued {
+		return
+	}
 	for name, u := range m.uplinks {
 		if d.Uplink != "" && d.Uplink != name {
 			continue
@@ -303,9 +310,11 @@ func (m *model) declare(d *Declaration) {
 				if u.fate[i] != waits {
 					continue
 				}
+				u.unheard(i)
 				switch u.fate[i] = declared; d.Cause {
 				case tidegate.CauseRejected:
 					u.fate[i] = rejected
+					u.shelf[i] = true
 				case tidegate.CauseThinned:
 					u.fate[i] = thinned
 				}
@@ -321,7 +330,7 @@ func (m *model) wanted(u *modelUplink, class tidegate.Class) []id {
 		if class == tidegate.ClassDebug {
 			break // not for uplinks
 		}
-		if r.class == class && r.shown && u.fate[i] == waits && !u.hidden[i] {
+		if r.class == class && r.shown && u.fate[i] == waits && !u.hidden[i] && !u.secret(i) {
 			out = append(out, i)
 		}
 	}
@@ -430,11 +439,16 @@ func (m *model) ack(t *rapid.T, name string) {
 	if err := c.Ack(m.name(epoch).ID, rs); err != nil {
 		t.Fatalf("ack: %v", err)
 	}
+	var done []id // of what goes again the far side knows only once it has been told
 	for i := range m.records {
-		if m.name(i.epoch).ID == m.name(epoch).ID && rs.Contains(i.number) && u.fate[i] == waits {
-			u.fate[i] = delivered
+		if m.name(i.epoch).ID == m.name(epoch).ID && rs.Contains(i.number) && u.fate[i] == waits && !u.secret(i) {
+			done = append(done, i)
 		}
 	}
+	for _, i := range done {
+		u.fate[i] = delivered
+	}
+	m.asked = append(m.asked, m.ask()...)
 }
 
 // reject sets a random run of shown records aside.
@@ -468,6 +482,7 @@ func (m *model) reopen(t *rapid.T) {
 	for _, u := range m.uplinks {
 		u.fate = maps.Clone(u.saved)
 		clear(u.hidden)
+		u.again = maps.Clone(u.kept)
 	}
 	cut := rapid.Bool().Draw(t, "power cut")
 	if cut {
@@ -577,7 +592,10 @@ func (m *model) check(*rapid.T) {
 	if err != nil || len(r.Faults) > 0 {
 		m.t.Fatalf("check: %v, %v", r.Faults, err)
 	}
-	for name := range m.uplinks {
+	for name, u := range m.uplinks {
+		if got := m.shelved(name); !maps.Equal(got, u.shelf) {
+			m.t.Fatalf("set aside for %s is %v, want %v", name, got, u.shelf)
+		}
 		for _, class := range modelClasses {
 			m.look(name, class, 64)
 		}
@@ -606,19 +624,21 @@ func TestQueueIsWhatTheModelSays(t *testing.T) {
 		m.open()
 		defer func() { _ = m.q.Close() }() // a second Close where reopen failed
 		rt.Repeat(map[string]func(*rapid.T){
-			"produce": m.produce,
-			"commit":  m.commit,
-			"again":   m.commit,
-			"ack a":   func(t *rapid.T) { m.ack(t, "a") },
-			"ack b":   func(t *rapid.T) { m.ack(t, "b") },
-			"reject":  func(t *rapid.T) { m.reject(t, "b") },
-			"reopen":  m.reopen,
-			"rotate":  m.rotate,
-			"":        m.check,
+			"produce":  m.produce,
+			"commit":   m.commit,
+			"again":    m.commit,
+			"ack a":    func(t *rapid.T) { m.ack(t, "a") },
+			"ack b":    func(t *rapid.T) { m.ack(t, "b") },
+			"reject":   func(t *rapid.T) { m.reject(t, "b") },
+			"reject 2": func(t *rapid.T) { m.reject(t, "b") },
+			"requeue":  func(t *rapid.T) { m.requeue(t, "b") },
+			"reopen":   m.reopen,
+			"rotate":   m.rotate,
+			"":         m.check,
 		})
 	})
 }
 
 func newModelUplink() *modelUplink {
-	return &modelUplink{fate: map[id]fate{}, saved: map[id]fate{}, hidden: map[id]bool{}}
+	return &modelUplink{fate: map[id]fate{}, saved: map[id]fate{}, hidden: map[id]bool{}, shelf: map[id]bool{}, again: map[id]*modelTold{}, kept: map[id]*modelTold{}}
 }

@@ -122,7 +122,8 @@ func newQueue(o *Options, d *disk.Store) *Queue {
 	q := &Queue{
 		o: *o, disk: d, limit: o.MaxBytes, epochs: map[uint32]Epoch{}, dirty: map[uint32]bool{}, acked: map[uint32]bool{}, highest: map[uint32]uint64{},
 		rules: map[string][]byte{}, hurt: map[stored.Segment]bool{}, moved: make(chan struct{}, 1),
-		keys: o.Keys, stale: map[string]seal.ID{}, asideBy: map[seal.ID]int{},
+		keys: o.Keys, shelved: map[uint32]bool{}, toGo: map[string][]stored.Again{},
+		stale: map[string]seal.ID{}, asideBy: map[seal.ID]int{},
 	}
 	for class := range q.tails {
 		q.tails[class].keep = tailBytes
@@ -216,6 +217,9 @@ func (q *Queue) load() error {
 		if err := q.loadCursor(name, &st, known); err != nil {
 			return err
 		}
+	}
+	if err := q.loadAside(); err != nil {
+		return err
 	}
 	for name, st := range cursors {
 		n, err := q.orphaned(name, st.Done)
@@ -321,6 +325,8 @@ func (q *Queue) loadKey(key, v []byte, cursors map[string]stored.Cursor) (err er
 		q.rules[name], err = stored.Unseal("state of rule "+name, v)
 	case stored.MetaCursor:
 		cursors[name], err = stored.DecodeCursor(v)
+	case stored.MetaAgain:
+		q.toGo[name], err = stored.DecodeAgain(v)
 	}
 	return err
 }

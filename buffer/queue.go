@@ -48,6 +48,9 @@ type Options struct {
 	Each func(body []byte, f func(uplink string, readings int)) error
 	// Cut returns n records of body after skip records as a body of their own.
 	Cut func(body []byte, skip, n int) ([]byte, error)
+	// Span returns the earliest and the latest time of n records of body after skip records, Unix milliseconds; any goroutine calls it.
+	// nil = of a frame only what its header says is known.
+	Span func(body []byte, skip, n int) (t0, t1 int64, err error)
 	// Statfs returns the free and the total bytes of the file system that holds dir; nil = the kernel's answer.
 	Statfs func(dir string) (free, total int64, err error)
 	// Compactors is how many goroutines Badger compacts with, at least 2; 0 = none, where Compact runs.
@@ -106,15 +109,18 @@ type Queue struct {
 	highest  map[uint32]uint64 // highest number seen by epoch
 	rules    map[string][]byte
 	position Position
-	totals   stored.Totals           // of what is committed
-	requests []Declaration           // to be declared by the agent; see Requests
-	hurt     map[stored.Segment]bool // segments in which reading missed records
-	failure  error                   // of the last commit; nil = it went well
-	unmark   [][]byte                // keys to delete with the next commit: indexes of dropped segments, cursors of removed uplinks
-	aside    int64                   // bytes set aside
+	totals   stored.Totals             // of what is committed
+	requests []Declaration             // to be declared by the agent; see Requests
+	hurt     map[stored.Segment]bool   // segments in which reading missed records
+	failure  error                     // of the last commit; nil = it went well
+	unmark   [][]byte                  // keys to delete with the next commit: indexes of dropped segments, cursors of removed uplinks
+	aside    int64                     // bytes set aside
+	shelved  map[uint32]bool           // epochs of which something may be set aside: their names are kept
+	toGo     map[string][]stored.Again // what goes again, as it was read at the start, by uplink
 	keys     *seal.Keys
 	stale    map[string]seal.ID // states of rules that are not sealed with the key of now, but with this one
 	asideBy  map[seal.ID]int    // runs of records set aside, by key; more than there are where some were dropped since
+	comeback *comeback          // what is to go again and is not known to be committed, before anything else is
 	read     uint64             // digest of the position that was read
 	apart    partition
 	worn     []byte                   // account of the card that was read

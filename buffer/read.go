@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
 // walk calls f with the frames of segment s from the one that holds number from, in order, and with those of their numbers at or behind
@@ -39,10 +40,15 @@ func (q *Queue) walk(s *segment, from uint64, f func(fr Frame, held tidegate.Ran
 // Stored looks at committed frames of class that hold a record at or behind from, in order, whether uplinks want them or not: at least one
 // frame if there is any, and about maxBytes of bodies. Want is what is held of each. What cannot be read is left out, see Held.
 func (q *Queue) Stored(class tidegate.Class, from Place, maxBytes int) (out []Look, err error) {
+	return q.Sweep(class, from, maxBytes, func(string, tidegate.Ranges) {})
+}
+
+// Sweep is Stored, and calls lacks with the numbers that it passed and that cannot be read, and with the name of their epoch.
+func (q *Queue) Sweep(class tidegate.Class, from Place, maxBytes int, lacks func(epoch string, missing tidegate.Ranges)) (out []Look, err error) {
 	q.mu.Lock()
 	var list []segment
 	for _, s := range q.segments[class] {
-		if !s.Dropping && !(Place{s.Epoch, s.Last()}).Before(from) {
+		if !s.Dropping && !s.Gone && !(Place{s.Epoch, s.Last()}).Before(from) {
 			list = append(list, *s)
 		}
 	}
@@ -53,13 +59,16 @@ func (q *Queue) Stored(class tidegate.Class, from Place, maxBytes int) (out []Lo
 		if s.Epoch == from.Epoch {
 			at = from.Number
 		}
-		_, err = q.walk(s, at, func(f Frame, held tidegate.Ranges) bool {
+		missing, err := q.walk(s, at, func(f Frame, held tidegate.Ranges) bool {
 			out = append(out, Look{Frame: f, EpochID: names[s.Epoch].ID, Want: held})
 			maxBytes -= len(f.Body)
 			return maxBytes > 0
 		})
 		if err != nil {
 			return out, err
+		}
+		if len(missing) > 0 && q.isThere(s.Segment) {
+			lacks(names[s.Epoch].ID, missing)
 		}
 	}
 	return out, nil
@@ -79,6 +88,27 @@ func (q *Queue) Frames(name Segment, from uint64, f func(Frame) bool) (missing t
 		return nil, nil
 	}
 	return q.walk(&s, from, func(fr Frame, _ tidegate.Ranges) bool { return f(fr) })
+}
+
+// isThere reports whether the segment was not dropped meanwhile.
+func (q *Queue) isThere(name stored.Segment) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	live := q.segmentLocked(name)
+	return live != nil && !live.Dropping
+}
+
+// Owed returns which records of class the uplink still wants, as of now: by epoch and number.
+func (c *Cursor) Owed(class tidegate.Class) func(epoch uint32, number uint64) bool {
+	c.q.mu.Lock()
+	defer c.q.mu.Unlock()
+	done := map[uint32]tidegate.Ranges{}
+	for s, rs := range c.done {
+		if s.Class == class {
+			done[s.Epoch] = rs.Clone()
+		}
+	}
+	return func(epoch uint32, number uint64) bool { return !done[epoch].Contains(number) }
 }
 
 // Held returns the numbers of class that are committed and not dropped, by epoch ordinal.

@@ -90,7 +90,7 @@ func (q *Queue) dropLocked(lived time.Duration, tight bool) (next *segment, ask 
 				if !open {
 					c.delivered = older(c.delivered, s)
 				}
-			case !expired && (open || *first != nil) || !q.wantedLocked(s):
+			case !expired && (open || *first != nil) || !q.wantedLocked(s) || q.awaitedLocked(s):
 			case expired:
 				return nil, verdict{s, tidegate.CauseExpired}
 			default:

@@ -58,7 +58,7 @@ func (s *segment) without(done, hidden tidegate.Ranges, from uint64) tidegate.Ra
 	return out
 }
 
-// sortSegments puts segments in the order of their records, which is not that in which they were made where some were salvaged.
+// sortSegments puts segments in the order of their records, which is not that in which they were made where some were salvaged or came back.
 func sortSegments(list []*segment) {
 	slices.SortFunc(list, func(a, b *segment) int {
 		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.First(), b.First()), cmp.Compare(a.Counter, b.Counter))

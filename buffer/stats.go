@@ -56,6 +56,10 @@ type SegmentStats struct {
 // Stats returns the account. What was Put and is not committed counts as produced.
 func (q *Queue) Stats() Stats {
 	disk, card := q.disk.Bytes(), q.card.Stand()
+	oldest := make([]int64, len(q.cursors))
+	for i, c := range q.cursors {
+		oldest[i] = c.oldest()
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := Stats{Produced: q.totals.Produced, Gaps: q.totals.Gaps, Limit: q.limit, Most: q.most, Failure: q.failure, DiskBytes: disk, Keys: q.usesLocked(q.keys), Card: card}
@@ -85,10 +89,10 @@ func (q *Queue) Stats() Stats {
 		}
 	}
 	s.Highest = q.highest[s.Epoch]
-	for _, c := range q.cursors {
+	for i, c := range q.cursors {
 		x := CursorStats{
 			Uplink: c.name, Produced: s.Produced, Delivered: c.delivered, Rejected: c.rejected, Declared: c.declared, Thinned: c.thinned, Buffered: c.buffered,
-			Routed: c.routedLocked(), Confirmed: min(s.Highest, c.firstWantedLocked(s.Epoch, c.done)-1), Oldest: c.oldestLocked(),
+			Routed: c.routedLocked(), Confirmed: min(s.Highest, c.firstWantedLocked(s.Epoch, c.done)-1), Oldest: oldest[i],
 		}
 		for class := range x.Produced {
 			x.Produced[class].Sub(c.before[class])
@@ -123,42 +127,6 @@ func (c *Cursor) firstWantedLocked(epoch uint32, done map[stored.Stream]tidegate
 		}
 	}
 	return first
-}
-
-// oldestLocked returns the time of the oldest record that is not done, Unix milliseconds; of what is on disk alone it is worked out
-// from where the record stands in its segment.
-func (c *Cursor) oldestLocked() int64 {
-	oldest := int64(0)
-	see := func(t int64) {
-		if oldest == 0 || t < oldest {
-			oldest = t
-		}
-	}
-	for class := range c.q.segments {
-		for i := range c.q.tails[class].frames {
-			f := &c.q.tails[class].frames[i]
-			r := tidegate.Range{First: f.First, Last: f.Last}
-			if forUplinks(f.Class) && !c.done[stored.Stream{Class: f.Class, Epoch: f.Epoch}].Covers(r) {
-				see(f.T0)
-				break
-			}
-		}
-		start, bounded := c.q.tails[class].start()
-		for _, s := range c.q.segments[class] {
-			want := s.without(c.done[s.stream()], nil, 0)
-			if len(want) == 0 {
-				continue
-			}
-			first := want[0].First
-			if !bounded || (Place{s.Epoch, first}).Before(start) {
-				before := s.Runs.Clone()
-				before.Remove(tidegate.Range{First: first, Last: s.Last()})
-				see(s.T0 + int64(float64(s.T1-s.T0)*float64(before.Len())/float64(s.Records)))
-			}
-			break
-		}
-	}
-	return oldest
 }
 
 // A CoarseCursor says that an uplink is done with everything of the epoch up to and including Number.

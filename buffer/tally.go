@@ -207,6 +207,7 @@ func (c *Cursor) settle(e uint32, rs tidegate.Ranges, t *Tallies) (some bool, er
 			c.changes++
 			some = true
 		}
+		c.tellNextLocked()
 		c.q.mu.Unlock()
 		return some, nil
 	}

@@ -169,7 +169,7 @@ func (l *Line) join(p *plan, f *facts) error {
 	l.store = &store{
 		judged: l.o.Rings.Judged, disk: l.o.Queue, numbers: l.numbers, declare: l.judge.ask, room: l.judge.signal, moved: l.o.Queue.Moved(),
 		urgent: urgent, sync: l.o.Sync, pace: l.o.Queue.Pace, clock: l.o.Clock, log: l.o.Log, trouble: l.o.Trouble, enc: enc, dec: dec2,
-		pos: p.position(f.pos, l.o.Rings, l.o.State), beat: &l.stored, pulse: make(chan struct{}, 1),
+		pos: p.position(f.pos, l.o.Rings, l.o.State), beat: &l.stored, pulse: make(chan struct{}, 1), wants: make(chan func(error)),
 		window: l.o.Window, pieces: l.judge.replace, waiting: l.judge.thinning,
 		age: agesFrom(&f.pos, l.o.Rings.Boot, l.o.Clock().Boot),
 	}

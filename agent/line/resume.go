@@ -246,8 +246,7 @@ func (f *facts) said() bool {
 	for _, x := range f.entries {
 		for _, d := range x.e.declared {
 			switch d.Cause {
-			case tidegate.CauseRingFull, tidegate.CauseOverflow, tidegate.CauseRejected, tidegate.CauseThinned, tidegate.CauseExpired:
-			default:
+			case tidegate.CausePowerCut, tidegate.CauseDamaged, tidegate.CauseRestored:
 				return true
 			}
 		}

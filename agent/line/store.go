@@ -54,9 +54,10 @@ type store struct {
 	pace    func() wear.Pace // how to spare the card
 	clock   func() clock.Stamp
 	log     *slog.Logger
-	trouble func(error)   // told of every commit: nil = it went well
-	beat    *atomic.Int64 // when it last went round, Unix nanoseconds
-	pulse   chan struct{} // makes it go round
+	trouble func(error)             // told of every commit: nil = it went well
+	beat    *atomic.Int64           // when it last went round, Unix nanoseconds
+	pulse   chan struct{}           // makes it go round
+	wants   chan func(failed error) // run between two commits, told how the last one went
 
 	enc  *frame.Encoder
 	dec  *frame.Decoder
@@ -101,6 +102,9 @@ func (s *store) run(ctx context.Context) error {
 			}
 		case <-s.judged.Wake():
 		case <-s.moved:
+		case f := <-s.wants:
+			f(failed)
+			s.declare(s.disk.Requests())
 		case <-s.urgent:
 			if failed == nil {
 				failed = s.commitAll()

@@ -98,7 +98,11 @@ func judgeTable(path string) error {
 	if err != nil {
 		return fmt.Errorf("map: %w", err)
 	}
-	err = guarded(func() { _, _ = table.OpenInMemoryTable(b, 1, &table.Options{}) }) // what it refuses, Badger refuses without a panic
+	var refused error
+	err = guarded(func() { _, refused = table.OpenInMemoryTable(b, 1, &table.Options{}) })
+	if refused != nil { // Badger would refuse it too, and leave goroutines behind
+		err = fmt.Errorf("%w: %w", refused, stored.ErrDamaged)
+	}
 	return errors.Join(err, unix.Munmap(b))
 }
 

@@ -60,6 +60,7 @@ type salvor struct {
 	digests map[stored.Segment]uint64 // as the totals on disk have them
 	open    map[lot]stored.Segment    // that take frames
 	totals  stored.Totals
+	again   map[string]bool  // keys of what goes again, in the store
 	small   map[string]piece // newest of each key
 	bytes   int              // of small
 
@@ -74,7 +75,7 @@ type salvor struct {
 func Into(stream io.Reader, o Options) (Found, error) {
 	s := &salvor{
 		o: o, held: map[stored.Stream]tidegate.Ranges{}, index: map[stored.Segment]*stored.Index{}, digests: map[stored.Segment]uint64{},
-		open: map[lot]stored.Segment{}, small: map[string]piece{}, touched: map[stored.Segment]bool{},
+		open: map[lot]stored.Segment{}, again: map[string]bool{}, small: map[string]piece{}, touched: map[stored.Segment]bool{},
 	}
 	s.found.Epochs, s.found.Cursors = map[uint32]stored.Epoch{}, map[string]stored.Cursor{}
 	if err := s.load(); err != nil {
@@ -108,6 +109,12 @@ func (s *salvor) load() error {
 		err = s.o.Store.Each(stored.MetaKey(stored.MetaTotals, ""), func(_, v []byte, _ uint64) (err error) {
 			s.totals, err = stored.DecodeTotals(v)
 			return err
+		})
+	}
+	if err == nil {
+		err = s.o.Store.Each(stored.MetaKey(stored.MetaAgain, ""), func(key, _ []byte, _ uint64) error {
+			s.again[string(key)] = true
+			return nil
 		})
 	}
 	if err != nil {
@@ -175,7 +182,7 @@ func (s *salvor) keep(p piece) error {
 	return nil
 }
 
-// takeSmall takes epochs, cursors and what was set aside; all else is of a store that is no more.
+// takeSmall takes epochs, cursors, what was set aside and what goes again; all else is of a store that is no more.
 func (s *salvor) takeSmall() error {
 	for key, p := range s.small {
 		if p.kind == kindGone {
@@ -201,6 +208,10 @@ func (s *salvor) takeSmall() error {
 		case stored.MetaCursor:
 			if c, err := stored.DecodeCursor(p.value); err == nil {
 				s.found.Cursors[strings.Clone(name)] = c
+			}
+		case stored.MetaAgain: // else no far side is told, and its receipts settle what it has not got
+			if _, err := stored.DecodeAgain(p.value); err == nil && !s.again[key] {
+				s.put([]byte(key), p.value)
 			}
 		}
 	}

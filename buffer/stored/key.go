@@ -62,6 +62,7 @@ const (
 	MetaEpoch    = "epoch"  // an Epoch; its name is the ordinal, EpochName
 	MetaRule     = "rule"   // state of the rule of that name
 	MetaCursor   = "cursor" // a Cursor of the uplink of that name
+	MetaAgain    = "again"  // what goes to the uplink of that name again, EncodeAgain
 )
 
 // MetaKey returns the key of the value under word, and under a name if there is one.

@@ -180,6 +180,11 @@ func (c *conn) look(now time.Time) error {
 		c.dirty, c.lookAt = false, now.Add(lookEvery)
 		c.f.lanes[LaneAlarm].more, c.f.lanes[LaneAudit].more, c.f.lanes[LaneData].more = true, true, true
 	}
+	if c.f.o.Returned != nil {
+		if p, ok := c.f.o.Returned(); ok {
+			c.f.again(p)
+		}
+	}
 	live := c.f.lanes[LaneData]
 	for _, id := range [...]Lane{LaneAlarm, LaneAudit, LaneData} {
 		if err := c.f.lanes[id].look(c.f.o.Readings, c); err != nil {

@@ -62,6 +62,9 @@ type Options struct {
 	// Encode appends p as a payload to dst.
 	Encode func(dst []byte, p *wire.Pack) ([]byte, error)
 
+	// Returned returns from where on records have come back to the queue since the last call, before others that were looked at already; it is
+	// asked before each look. nil = none ever do.
+	Returned func() (p buffer.Place, ok bool)
 	// Given returns the highest number that can have been given in the epoch; known is false when it is not an epoch of ours.
 	// nil = receipts are not checked against it.
 	Given func(epoch string) (highest uint64, known bool)
@@ -246,6 +249,15 @@ func (f *Forwarder) rewind(c *conn, err error) {
 	f.rate = c.win.Rate()
 	if errors.Is(err, errAckTimeout) && !errors.Is(err, errNoReceipt) {
 		f.first, f.rate = max(1, c.oldestRecords()/2), 0 // it is not what it was
+	}
+}
+
+// again makes the lanes begin again no later than at p, but the live one not before its last jump: that is the backlog's.
+func (f *Forwarder) again(p buffer.Place) {
+	for _, l := range f.lanes {
+		if l.lane != LaneData || !p.Before(l.floor) {
+			l.rewindBefore(p)
+		}
 	}
 }
 

@@ -1,0 +1,107 @@
+package buffer
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/testdata/rig/tmpfs"
+)
+
+// What comes back is sealed with the key of now, whichever it was set aside with, and nothing is left of the old one.
+func TestRequeuedIsSealedWithTheKeyOfNow(t *testing.T) {
+	o := testOptions(tmpfs.Dir(t))
+	o.Keep, o.sizes, o.Keys = time.Nanosecond, sizes{segment: 1, tail: 1}, keysFor(t, 1)
+	q := open(t, o)
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 2))
+	refuse(t, q, "a", tidegate.Range{First: 1, Last: 10})
+	if err := q.Retain(time.Hour); err != nil || len(q.segments[tidegate.ClassReading]) > 0 {
+		t.Fatalf("%d segments are left: %v", len(q.segments[tidegate.ClassReading]), err)
+	}
+	if err := q.SetKeys(keysFor(t, 2, 1)); err != nil {
+		t.Fatal(err)
+	}
+	requeue(t, q, "a", tidegate.Range{First: 3, Last: 4})
+	requeue(t, q, "a", everyNumber)
+	if err := q.Retain(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	uses := q.Stats().Keys
+	if len(uses) != 2 || uses[0].Readings != 20 || uses[1].Readings != 0 || uses[0].Aside+uses[1].Aside != 0 {
+		t.Errorf("keys: %+v", uses)
+	}
+	if q.aside != 0 {
+		t.Errorf("%d bytes count as set aside", q.aside)
+	}
+	o.Keys = keysFor(t, 2)
+	q = reopen(t, q, o)
+	defer q.Close()
+	if r, err := q.Check(t.Context()); err != nil || len(r.Faults) > 0 {
+		t.Errorf("check: %v, %v", r.Faults, err)
+	}
+	counts(t, q, 0, 20)
+	declareAll(t, q, 11)
+	c := cursor(t, q, "a")
+	for i, want := range []string{"[{3 4}]", "[{1 2} {5 10}]"} {
+		tells := 11 + uint64(i)
+		if err := c.Ack("e1", tidegate.Ranges{{First: tells, Last: tells}}); err != nil {
+			t.Fatal(err)
+		}
+		got := look(t, c, tidegate.ClassReading, 1)
+		if fmt.Sprint(got) != want {
+			t.Errorf("the cursor shows %v, want %s", got, want)
+		}
+		if err := c.Ack("e1", got); err != nil {
+			t.Fatal(err)
+		}
+		declareAll(t, q, tells+1)
+	}
+}
+
+// A store that is salvaged keeps what is set aside, and what goes again: a receipt from before settles none of it.
+func TestSalvageOfWhatGoesAgain(t *testing.T) {
+	o := testOptions(tmpfs.Dir(t))
+	q := open(t, o)
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 2))
+	refuse(t, q, "a", tidegate.Range{First: 4, Last: 5})
+	requeue(t, q, "a", tidegate.Range{First: 4, Last: 4})
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, "buffer", "MANIFEST"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.SetAside, o.Salvage, o.Epochs = true, inProcess, map[uint32]Epoch{1: {ID: "e1", Start: 1}}
+	q = open(t, o)
+	if n := len(q.BadStores()); n != 1 {
+		t.Fatalf("%d stores were set aside", n)
+	}
+	for range 2 {
+		if got := fmt.Sprint(asideOf(t, q)); got != "[a 5-5]" {
+			t.Errorf("set aside: %s", got)
+		}
+		c := cursor(t, q, "a")
+		if err := c.Ack("e1", tidegate.Ranges{{First: 1, Last: 10}}); err != nil {
+			t.Fatal(err)
+		}
+		if n := q.Stats().Cursors[0].Buffered[tidegate.ClassReading].Records; n != 1 {
+			t.Errorf("%d records are owed, want 1", n)
+		}
+		commit(t, q, Commit{Position: Position{Epoch: 1, Next: 11}})
+		q = reopen(t, q, o)
+	}
+	defer q.Close()
+	declareAll(t, q, 11)
+	c := cursor(t, q, "a")
+	if err := c.Ack("e1", tidegate.Ranges{{First: 1, Last: 3}, {First: 6, Last: 11}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(look(t, c, tidegate.ClassReading, 1)); got != "[{4 4}]" {
+		t.Errorf("the cursor shows %s", got)
+	}
+}
