@@ -233,6 +233,10 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 	if err != nil {
 		return err
 	}
+	span, err := frame.NewSpans()
+	if err != nil {
+		return err
+	}
 	sealed, err := keys.Load(a.cfg.Buffer.Key, a.cfg.Buffer.OldKeys)
 	if err != nil {
 		return err
@@ -249,7 +253,8 @@ func (a *Agent) openStore(l *opened, setAside bool) error {
 		Dir: a.sits.dir, NoSync: a.sits.memory, Bare: a.sits.bare, Limits: bounds, Uplinks: names, Log: a.log, SetAside: setAside,
 		Statfs: statfs, Version: a.parts.Version, Count: frame.Count,
 		WrittenPerDay: int64(a.cfg.Buffer.WrittenPerDay), Written: a.parts.Written, Boot: func() time.Duration { return a.parts.Clock().Boot },
-		Keys: sealed, Salvage: a.parts.Salvage, Verify: a.parts.Verify, Epochs: l.epochs(), Coarse: l.coarse(), Each: each.Each, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
+		Keys: sealed, Salvage: a.parts.Salvage, Verify: a.parts.Verify, Epochs: l.epochs(), Coarse: l.coarse(), Each: each.Each,
+		Span: span.Of, Cut: func(body []byte, skip, n int) ([]byte, error) { return cut(dec, body, skip, n) },
 	})
 	if err != nil {
 		err = fmt.Errorf("%w%s", err, remedy(err))

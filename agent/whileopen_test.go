@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -36,4 +37,23 @@ func TestStopEndsACheck(t *testing.T) {
 	if err == nil || err.Error() != "the store is not open" {
 		t.Errorf("a check after the end: %v", err)
 	}
+}
+
+// A hanging writer hangs until it is ended.
+type hanging chan struct{}
+
+func (h hanging) Write([]byte) (int, error) { <-h; return 0, errors.New("ended") }
+
+func (h hanging) End() { close(h) }
+
+// TestStopEndsAWriteThatHangs: nobody who does not read what is exported holds up the end of the gateway.
+func TestStopEndsAWriteThatHangs(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h := make(hanging)
+	stop := endWith(ctx, h)
+	cancel()
+	if _, err := h.Write(nil); err == nil || stop() {
+		t.Error("it was not ended")
+	}
+	endWith(ctx, io.Discard)()
 }

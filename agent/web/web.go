@@ -114,8 +114,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // Routes returns what is answered where: / (page), /api/status, /api/live (server-sent events), /api/segments, /healthz, /metrics, and for those who
-// may use the socket /api/check and POST /api/rules/replay, which cost much, /api/rules/explain, and those that do not only read: POST /api/set and POST
-// /api/update/apply.
+// may use the socket /api/check and POST /api/rules/replay, which cost much, /api/rules/explain, POST /api/queue/export, /api/queue/rejected, and those
+// that do not only read: POST /api/set, POST /api/update/apply and POST /api/queue/requeue.
 func (s *Server) Routes(socket bool) http.Handler {
 	mux := http.NewServeMux()
 	if socket {
@@ -124,6 +124,9 @@ func (s *Server) Routes(socket bool) http.Handler {
 		mux.HandleFunc("POST /api/update/apply", s.apply)
 		mux.HandleFunc("POST /api/rules/replay", s.replay)
 		mux.HandleFunc("GET /api/rules/explain", s.explain)
+		mux.HandleFunc("POST /api/queue/export", s.export)
+		mux.HandleFunc("GET /api/queue/rejected", s.rejected)
+		mux.HandleFunc("POST /api/queue/requeue", s.requeue)
 	}
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /api/status", s.status)

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,6 +51,11 @@ func queueCommand(o *options) *cobra.Command {
 			Use: salvage.Verifier + " STATE-DIRECTORY", Short: "Open a store and read all of it, for the gateway", Hidden: true, Args: cobra.ExactArgs(1),
 			Run: func(_ *cobra.Command, dir []string) { os.Exit(salvage.ReadAll(dir[0])) },
 		},
+		&cobra.Command{
+			Use: "rejected", Short: "What the far side refused for good and is set aside, with the reason", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { return queueRejected(o, asJSON) },
+		},
+		requeueCommand(o, &asJSON), exportCommand(o),
 	)
 	return c
 }
@@ -87,8 +92,10 @@ func fromQueueBy[T any](o *options, ask func(*config.Config, *T) error, offline 
 }
 
 // noBuffer says that there is none.
-func noBuffer(cfg *config.Config) error {
-	_, err := fmt.Printf("no buffer yet in %s; the gateway makes it when it first starts\n", cfg.StateDir)
+func noBuffer(cfg *config.Config) error { return noBufferTo(os.Stdout, cfg) }
+
+func noBufferTo(w io.Writer, cfg *config.Config) error {
+	_, err := fmt.Fprintf(w, "no buffer yet in %s; the gateway makes it when it first starts\n", cfg.StateDir)
 	return err
 }
 
@@ -105,15 +112,7 @@ func queueStatus(o *options, asJSON bool) error {
 	} else if !found {
 		err = noBuffer(cfg)
 	} else {
-		w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintf(w, "gateway\t%s\tepoch %s, next record %d\n", s.Gateway, s.Epoch, s.NextRecord)
-		fmt.Fprintf(w, "queue\t%d readings in %d records\t%d bytes on disk, limit %d, oldest %s, %d gaps\n", s.Queue.Readings, s.Queue.Records,
-			s.Queue.DiskBytes, s.Queue.LimitBytes, time.Duration(s.Queue.OldestAgeS*1e9).Round(time.Second), s.Queue.Gaps)
-		told.Keys(w, &s)
-		told.Card(w, &s.Queue)
-		told.Scrub(w, &s.Queue)
-		told.Accounts(w, &s)
-		err = w.Flush()
+		err = told.Queue(os.Stdout, &s)
 	}
 	if err != nil {
 		return err
@@ -140,13 +139,7 @@ func queueList(o *options, asJSON bool) error {
 	if !found {
 		return noBuffer(cfg)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SEGMENT\tFIRST\tLAST\tRECORDS\tREADINGS\tBYTES\tFROM\tTO")
-	for _, s := range list {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", s.Name, s.First, s.Last, s.Records, s.Readings, s.Bytes,
-			s.From.Format(time.RFC3339), s.To.Format(time.RFC3339))
-	}
-	return w.Flush()
+	return told.Segments(os.Stdout, list)
 }
 
 func queueCheck(o *options, asJSON bool) error {

@@ -62,9 +62,57 @@ func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
 }
 
-func talk(cfg *config.Config, method, path string, body []byte, timeout time.Duration, v any) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
+// Fetch posts q, as JSON, to path of the running gateway's socket, and copies the answer to w as it comes. It returns the answer's trailers. The
+// error is as Ask's, or w's own.
+func Fetch(ctx context.Context, cfg *config.Config, path string, q any, w io.Writer) (trailers http.Header, err error) {
+	b, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	t, res, err := begin(ctx, cfg, http.MethodPost, path, b)
+	if err != nil {
+		return nil, err
+	}
+	defer t.CloseIdleConnections()
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+		return nil, errors.Join(refusal(res, b), err)
+	}
+	to := &marked{w: w}
+	if _, err := io.Copy(to, res.Body); err != nil {
+		if to.failed != nil {
+			return nil, to.failed
+		}
+		return nil, fmt.Errorf("the gateway ended it: %w", err)
+	}
+	return res.Trailer, nil
+}
+
+// marked keeps the error of w, so that it can be told from one of the other end.
+type marked struct {
+	w      io.Writer
+	failed error
+}
+
+func (m *marked) Write(b []byte) (int, error) {
+	n, err := m.w.Write(b)
+	if err != nil {
+		m.failed = err
+	}
+	return n, err
+}
+
+// refusal returns what an answer that is none says.
+func refusal(res *http.Response, b []byte) error {
+	if res.StatusCode == http.StatusUnprocessableEntity {
+		return errors.New(strings.TrimSpace(string(b))) // it says all
+	}
+	return fmt.Errorf("the gateway answered %s: %s", res.Status, strings.TrimSpace(string(b)))
+}
+
+// begin asks for path, and returns the answer as far as it has come.
+func begin(ctx context.Context, cfg *config.Config, method, path string, body []byte) (*http.Transport, *http.Response, error) {
 	socket := Socket(cfg)
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		c, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
@@ -77,28 +125,35 @@ func talk(cfg *config.Config, method, path string, body []byte, timeout time.Dur
 		}
 		return c, err
 	}}
-	defer t.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	res, err := t.RoundTrip(req)
 	if absent(err) {
-		return fmt.Errorf("socket %s: %w", socket, ErrNotRunning)
+		return nil, nil, fmt.Errorf("socket %s: %w", socket, ErrNotRunning)
 	}
 	if err != nil {
-		return AsOwner(fmt.Errorf("ask the gateway: %w", err), Nearest(socket))
+		return nil, nil, AsOwner(fmt.Errorf("ask the gateway: %w", err), Nearest(socket))
 	}
+	return t, res, nil
+}
+
+func talk(cfg *config.Config, method, path string, body []byte, timeout time.Duration, v any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	t, res, err := begin(ctx, cfg, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer t.CloseIdleConnections()
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
 	if err != nil {
 		return fmt.Errorf("ask the gateway: %w", err)
 	}
-	if res.StatusCode == http.StatusUnprocessableEntity {
-		return errors.New(strings.TrimSpace(string(b))) // it says all
-	}
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the gateway answered %s: %s", res.Status, strings.TrimSpace(string(b)))
+		return refusal(res, b)
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("decode answer of the gateway: %w", err)

@@ -60,30 +60,6 @@ func plus(name string, n uint64) string {
 	return fmt.Sprintf(" + %s %d", name, n)
 }
 
-// Keys writes what of the buffer is sealed with which key, a line each.
-func Keys(w io.Writer, s *status.Status) {
-	for _, k := range s.Queue.Keys {
-		name, use := k.ID, "old"
-		if k.ID == "" {
-			name = "none"
-		}
-		if k.Seals {
-			use = "of now"
-		}
-		fmt.Fprintf(w, "key\t%s\t%s: ", name, use)
-		switch {
-		case k.Records == 0 && k.Rules == 0 && k.Rejected == 0 && !k.Seals:
-			fmt.Fprintln(w, "nothing is left, it can be taken out of buffer.old_keys")
-			continue
-		case k.ID == "":
-			fmt.Fprintf(w, "%d readings in the clear", k.Readings)
-		default:
-			fmt.Fprintf(w, "%d frames of %d readings", k.Frames, k.Readings)
-		}
-		fmt.Fprintf(w, ", states of %d rules, %d runs of records set aside\n", k.Rules, k.Rejected)
-	}
-}
-
 // Accounts writes the account of each uplink, a line each.
 func Accounts(w io.Writer, s *status.Status) {
 	for _, u := range s.Uplinks {
@@ -94,30 +70,5 @@ func Accounts(w io.Writer, s *status.Status) {
 			fmt.Fprintf(w, " + LOST %d", a.Lost)
 		}
 		fmt.Fprintln(w)
-	}
-}
-
-// Card writes what goes to the disk, and how long it takes.
-func Card(w io.Writer, q *status.Queue) {
-	fmt.Fprintf(w, "card\t%d bytes written in 24 h", q.WrittenPerDayBytes)
-	if q.WrittenProjectedBytes > 0 {
-		fmt.Fprintf(w, ", %d a day at the rate of now", q.WrittenProjectedBytes)
-	}
-	if q.WrittenLimitBytes > 0 {
-		fmt.Fprintf(w, ", limit %d", q.WrittenLimitBytes)
-	}
-	fmt.Fprintf(w, "\tcommits take %.4g s, one in a hundred %.4g s\n", q.CommitP50S, q.CommitP99S)
-}
-
-// Scrub writes how the verification of what is stored gets on, a line.
-func Scrub(w io.Writer, q *status.Queue) {
-	s := &q.Scrub
-	last := "none has ended yet"
-	if s.LastEnd != nil {
-		last = fmt.Sprintf("the last one ended %s and found %d records damaged", s.LastEnd.UTC().Format(time.RFC3339), s.LastDamaged)
-	}
-	fmt.Fprintf(w, "verified\t%d of %d segments in this pass, %d records damaged; %s\n", s.Segments, s.Of, s.Damaged, last)
-	if q.Memory {
-		fmt.Fprintln(w, "memory\tno disk can be written: all this is kept in memory")
 	}
 }
