@@ -17,5 +17,6 @@ func Areas() []Area {
 		{"durable", lasting},
 		{"card", spared},
 		{"buffer", buffered},
+		{"queue", queued},
 	}
 }
