@@ -93,7 +93,7 @@ func (q *Queue) missingLocked(keys *seal.Keys) error {
 	return nil
 }
 
-// lookAtKeys finds out what all is sealed with, for a start, once the indexes are read. The error wraps ErrKey where a key is missing.
+// lookAtKeys finds out what all is sealed with and puts segments in order, for a start, once the indexes are read. The error wraps ErrKey where a key is missing.
 func (q *Queue) lookAtKeys() error {
 	to := q.keys.To()
 	err := q.disk.Locked(stored.MetaKey(stored.MetaRule, ""), func(key, _ []byte, with seal.ID) error {
@@ -113,15 +113,21 @@ func (q *Queue) lookAtKeys() error {
 	if err != nil {
 		return err
 	}
+	for class := range q.segments {
+		sortSegments(q.segments[class])
+	}
 	q.closeOthersLocked()
 	return q.missingLocked(q.keys)
 }
 
-// closeOthersLocked lets no frame go into a segment that is sealed with another key than that of now. Until it is dropped, it is closed anew at each start.
+// closeOthersLocked lets no frame go into a segment that is sealed with another key than that of now, nor into one that another one follows: one that was closed
+// for its key, and whose key came back. Until it is dropped, it is closed anew at each start.
 func (q *Queue) closeOthersLocked() {
 	for class := range q.segments {
-		for _, s := range q.segments[class] {
-			s.Closed = s.Closed || s.Sealed != q.keys.To()
+		list := q.segments[class]
+		for i, s := range list {
+			isLast := i+1 == len(list) || list[i+1].Epoch != s.Epoch
+			s.Closed = s.Closed || s.Sealed != q.keys.To() || !isLast
 		}
 	}
 }

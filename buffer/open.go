@@ -194,7 +194,6 @@ func (q *Queue) load() error {
 		return fmt.Errorf("indexes and position are not those of one commit: their digest is %016x, want %016x: %w", got, q.totals.Digest, ErrDamaged)
 	}
 	for class := range q.segments {
-		sortSegments(q.segments[class])
 		for _, s := range q.segments[class] {
 			if s.Lived == 0 {
 				s.Lived = q.position.Lived // of a version that knew no age: it counts from now on
