@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 	"unicode/utf8"
 )
 
@@ -58,17 +57,4 @@ func (l Labels) String() string {
 		return ""
 	}
 	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
-}
-
-// MarkSummary returns labels, as String has written them, with SummaryLabel of window among them; where there are MaxLabels already, one of them gives way.
-func MarkSummary(labels string, window time.Duration) string {
-	l := Labels{}
-	if labels != "" && json.Unmarshal([]byte(labels), &l) != nil {
-		l = Labels{} // String has not written it
-	}
-	if names := slices.Sorted(maps.Keys(l)); len(names) >= MaxLabels && l[SummaryLabel] == "" {
-		delete(l, names[len(names)-1])
-	}
-	l[SummaryLabel] = window.String()
-	return l.String()
 }

@@ -4,7 +4,9 @@ package summary
 
 import (
 	"cmp"
+	"encoding/json"
 	"hash/fnv"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -231,7 +233,7 @@ func (s *Set) Records() []tidegate.Record {
 	for _, w := range ways {
 		g := s.groups[w]
 		rec := tidegate.Record{
-			Class: tidegate.ClassReading, Time: time.UnixMicro(w.start), Quality: g.quality, For: w.uplink, Labels: tidegate.MarkSummary(w.labels, s.window),
+			Class: tidegate.ClassReading, Time: time.UnixMicro(w.start), Quality: g.quality, For: w.uplink, Labels: mark(w.labels, s.window),
 			Boot: -max(g.boot, time.Microsecond), // rules have judged it before, see IsRestored
 		}
 		for _, key := range g.order {
@@ -292,4 +294,17 @@ func Name(channel, suffix string) string {
 	h.Write([]byte(channel)) // a hash takes all bytes
 	digits := strconv.FormatUint(uint64(h.Sum32())|1<<32, 16)[1:]
 	return channel[:tidegate.MaxName-len(suffix)-len(digits)-1] + "-" + digits + suffix
+}
+
+// mark returns labels, as tidegate.Labels.String has written them, with tidegate.SummaryLabel of window among them; where there are tidegate.MaxLabels already, one of them gives way.
+func mark(labels string, window time.Duration) string {
+	l := tidegate.Labels{}
+	if labels != "" && json.Unmarshal([]byte(labels), &l) != nil {
+		l = tidegate.Labels{} // String has not written it
+	}
+	if names := slices.Sorted(maps.Keys(l)); len(names) >= tidegate.MaxLabels && l[tidegate.SummaryLabel] == "" {
+		delete(l, names[len(names)-1])
+	}
+	l[tidegate.SummaryLabel] = window.String()
+	return l.String()
 }

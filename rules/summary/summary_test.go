@@ -103,12 +103,12 @@ func TestName(t *testing.T) {
 	}
 }
 
-func TestMarkSummary(t *testing.T) {
+func TestMark(t *testing.T) {
 	many := tidegate.Labels{}
 	for i := range tidegate.MaxLabels {
 		many[fmt.Sprintf("l%02d", i)] = "x"
 	}
-	got := tidegate.MarkSummary(many.String(), time.Second)
+	got := mark(many.String(), time.Second)
 	if !strings.HasSuffix(got, `"l14":"x","thinned":"1s"}`) {
 		t.Errorf("got %s", got)
 	}
