@@ -342,6 +342,7 @@ func (q *Queue) applyBackLocked(b *comeback, w *write, after []again) {
 		q.segments[name.Class] = append(q.segments[name.Class], s)
 		sortSegments(q.segments[name.Class])
 	}
+	q.closeOthersLocked()
 	q.totals, q.unmark = w.totals, nil
 	for i := range b.list {
 		s := &b.list[i]

@@ -105,3 +105,50 @@ func TestSalvageOfWhatGoesAgain(t *testing.T) {
 		t.Errorf("the cursor shows %s", got)
 	}
 }
+
+// A key that seals again, or none, after another one has for a while: what it sealed before takes nothing more, or cursors would pass over what lies between.
+func TestKeyOfBeforeKeepsTheOrder(t *testing.T) {
+	o := testOptions(tmpfs.Dir(t))
+	o.Keys, o.sizes = keysFor(t, -1), sizes{tail: 1}
+	q := open(t, o)
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 2))
+	if err := q.SetKeys(keysFor(t, 1)); err != nil {
+		t.Fatal(err)
+	}
+	putAndCommit(t, q, frame(tidegate.ClassReading, 11, 20, 2))
+	o.Keys = keysFor(t, -1, 1)
+	q = reopen(t, q, o)
+	defer q.Close()
+	putAndCommit(t, q, frame(tidegate.ClassReading, 21, 30, 2))
+	if got := fmt.Sprint(look(t, cursor(t, q, "a"), tidegate.ClassReading, 1)); got != "[{1 30}]" {
+		t.Errorf("the cursor shows %s", got)
+	}
+}
+
+// What comes back from behind the open segment ends it.
+func TestNothingIsPutBeforeWhatCameBack(t *testing.T) {
+	o := testOptions(tmpfs.Dir(t))
+	o.Keep, o.sizes = time.Nanosecond, sizes{segment: 1 << 10, tail: 1}
+	q := open(t, o)
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 2))
+	large := frame(tidegate.ClassReading, 11, 20, 2)
+	large.Body = append(large.Body, make([]byte, 2<<10)...)
+	q.segments[tidegate.ClassReading][0].Closed = true
+	putAndCommit(t, q, large)
+	q.segments[tidegate.ClassReading][0].Closed = false
+	refuse(t, q, "a", tidegate.Range{First: 11, Last: 20})
+	if err := q.Retain(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	requeue(t, q, "a", everyNumber)
+	declareAll(t, q, 21)
+	if err := cursor(t, q, "a").Ack("e1", tidegate.Ranges{{First: 21, Last: 21}}); err != nil {
+		t.Fatal(err)
+	}
+	putAndCommit(t, q, frame(tidegate.ClassReading, 22, 30, 2))
+	if got := fmt.Sprint(look(t, cursor(t, q, "a"), tidegate.ClassReading, 1)); got != "[{1 20} {22 30}]" {
+		t.Errorf("the cursor shows %s", got)
+	}
+}

@@ -120,8 +120,8 @@ func (q *Queue) lookAtKeys() error {
 	return q.missingLocked(q.keys)
 }
 
-// closeOthersLocked lets no frame go into a segment that is sealed with another key than that of now, nor into one that another one follows: one that was closed
-// for its key, and whose key came back. Until it is dropped, it is closed anew at each start.
+// closeOthersLocked lets no frame go into a segment that is sealed with another key than that of now, nor into one that another one follows, as cursors read one
+// after the other: one whose key is that of now again, or behind which something came back. Until it is dropped, it is closed anew at each start.
 func (q *Queue) closeOthersLocked() {
 	for class := range q.segments {
 		list := q.segments[class]

@@ -156,23 +156,6 @@ func settle(t *testing.T, q *Queue, each func()) {
 
 // TestKeyRotates on a running store, with a kill after each step: at each moment all that was there is there, with the keys of that moment; and an old
 // key is needed for as long as something is sealed with it.
-// TestKeyComesBack: what is written behind a segment that another one follows goes into one of its own, also where its key is that of now again.
-func TestKeyComesBack(t *testing.T) {
-	o := testOptions(t.TempDir())
-	o.sizes.tail = 1
-	for i, key := range []int{0, 1, 0, -1, 1} {
-		o.Keys = keysFor(t, key, slices.DeleteFunc([]int{0, 1}, func(k int) bool { return k == key })...)
-		q := open(t, o)
-		q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
-		first := uint64(10*i + 1)
-		putAndCommit(t, q, frame(tidegate.ClassReading, first, first+9, 1))
-		closeQueue(t, q)
-		q = open(t, o)
-		wantRanges(t, fmt.Sprint("shown after start ", i), look(t, cursor(t, q, "a"), tidegate.ClassReading, 1), tidegate.Ranges{{First: 1, Last: first + 9}})
-		closeQueue(t, q)
-	}
-}
-
 func TestKeyRotates(t *testing.T) {
 	const none = -1
 	for _, c := range []struct{ from, to int }{{0, 1}, {none, 1}, {0, none}} {
