@@ -341,6 +341,7 @@ func (q *Queue) applyBackLocked(b *comeback, w *write, after []again) {
 	for name, s := range w.touched {
 		q.segments[name.Class] = append(q.segments[name.Class], s)
 		sortSegments(q.segments[name.Class])
+		q.highest[s.Epoch] = max(q.highest[s.Epoch], s.Last())
 	}
 	q.closeOthersLocked()
 	q.totals, q.unmark = w.totals, nil

@@ -152,3 +152,32 @@ func TestNothingIsPutBeforeWhatCameBack(t *testing.T) {
 		t.Errorf("the cursor shows %s", got)
 	}
 }
+
+// A receipt settles what came back, also where nothing else of its epoch is left.
+func TestReceiptForWhatCameBack(t *testing.T) {
+	o := testOptions(tmpfs.Dir(t))
+	o.Keep, o.sizes = time.Nanosecond, sizes{segment: 1, tail: 1}
+	q := open(t, o)
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	putAndCommit(t, q, frame(tidegate.ClassReading, 1, 10, 2))
+	refuse(t, q, "a", tidegate.Range{First: 1, Last: 10})
+	if err := q.Retain(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	q.AddEpoch(2, Epoch{ID: "e2", Start: 11})
+	f := frame(tidegate.ClassReading, 11, 11, 2)
+	f.Epoch = 2
+	commit(t, q, Commit{Frames: []Frame{f}, Position: Position{Epoch: 2, Next: 12}})
+	q = reopen(t, q, o)
+	defer q.Close()
+	requeue(t, q, "a", everyNumber)
+	tells := frame(tidegate.ClassAudit, 12, 12, 1)
+	tells.Epoch = 2
+	commit(t, q, Commit{Frames: []Frame{tells}, Declared: q.Requests(), Position: Position{Epoch: 2, Next: 13}})
+	for _, e := range []string{"e2", "e1"} {
+		if err := cursor(t, q, "a").Ack(e, tidegate.Ranges{{First: 1, Last: 12}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counts(t, q, 0, 0)
+}
