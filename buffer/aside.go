@@ -116,7 +116,7 @@ func (q *Queue) eachFrame(e uint32, rs tidegate.Ranges, f func(Frame, tidegate.R
 
 // asideOf makes what is kept of the records r of f.
 func (q *Queue) asideOf(f *Frame, r tidegate.Range, d *Declaration) stored.Aside {
-	a := stored.Aside{Uplink: d.Uplink, Epoch: d.Epoch, First: r.First, Last: r.Last, Class: f.Class, Why: d.Why, Skip: int(r.First - f.First)}
+	a := stored.Aside{Uplink: d.Uplink, Epoch: d.Epoch, First: r.First, Last: r.Last, Class: f.Class, Why: d.Why, Skip: int(r.First - f.First), Thin: f.Thin}
 	b, err := q.o.Cut(f.Body, a.Skip, int(r.Len()))
 	switch {
 	case err == nil && len(b) <= maxCut:

@@ -175,7 +175,7 @@ func (q *Queue) restore(c *Cursor, s *shelf, r tidegate.Range) error {
 	if err != nil {
 		return fmt.Errorf("they cannot be decoded: %w", err)
 	}
-	f := Frame{Epoch: s.Epoch, Class: s.Class, First: r.First, Last: r.Last, Body: body}
+	f := Frame{Epoch: s.Epoch, Class: s.Class, First: r.First, Last: r.Last, Body: body, Thin: s.Thin}
 	count := 0
 	q.apart.mu.Lock()
 	err = q.o.Each(body, func(uplink string, readings int) {
@@ -312,7 +312,7 @@ func (q *Queue) planFrames(w *write, open *segment, s *shelf) *segment {
 	for i := range s.frames {
 		f := &s.frames[i]
 		f.Sealed = q.keys.To()
-		if open == nil || open.stream() != (stored.Stream{Class: f.Class, Epoch: f.Epoch}) || open.Bytes >= q.segmentSize(f.Class) || q.between(open, f.First) {
+		if open == nil || open.stream() != (stored.Stream{Class: f.Class, Epoch: f.Epoch}) || open.Thin != f.Thin || open.Bytes >= q.segmentSize(f.Class) || q.between(open, f.First) {
 			w.totals.Segment++
 			open = &segment{Segment: stored.Segment{Class: f.Class, Epoch: f.Epoch, Counter: w.totals.Segment}}
 		}

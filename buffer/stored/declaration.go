@@ -84,6 +84,7 @@ type Aside struct {
 	Why    string
 	Body   []byte // the records, as sync/wire/frame encodes them; nil = they could not be read any more
 	Skip   int    // records of Body before First
+	Thin   bool   // as in Frame
 }
 
 // Encode returns the stored form of a; uplink, epoch and first number stand in its key.
@@ -94,6 +95,9 @@ func (a *Aside) Encode() []byte {
 	p.uint(uint64(a.Skip))
 	p.text(a.Why)
 	p.text(string(a.Body))
+	if a.Thin {
+		p.uint(1)
+	}
 	return p.seal()
 }
 
@@ -101,5 +105,8 @@ func (a *Aside) Encode() []byte {
 func DecodeAside(uplink string, epoch uint32, first uint64, b []byte) (a Aside, err error) {
 	u := unseal("record set aside", b)
 	a = Aside{Uplink: uplink, Epoch: epoch, First: first, Last: first + u.uint(), Class: u.class(), Skip: int(u.uint()), Why: u.text(), Body: []byte(u.text())}
+	if len(u.b) > 0 {
+		a.Thin = u.uint() == 1
+	}
 	return a, u.done()
 }
