@@ -228,7 +228,7 @@ func open(t *testing.T) *store {
 		t.Fatal(err)
 	}
 	q, err := buffer.Open(buffer.Options{
-		Dir: tmpfs.Dir(t), MaxBytes: 128 << 20, Keep: time.Hour, Uplinks: []string{"cloud", "site"}, Compactors: 2, Each: each.Each, Span: spans.Of,
+		Dir: tmpfs.Dir(t), Limits: buffer.Limits{MaxBytes: 128 << 20, Keep: time.Hour}, Uplinks: []string{"cloud", "site"}, Compactors: 2, Each: each.Each, Span: spans.Of,
 		Count: func(body []byte, skip, n int) (int, error) {
 			if bytes.HasPrefix(body, []byte("garbage")) {
 				return n, nil

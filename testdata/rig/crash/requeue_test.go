@@ -250,7 +250,7 @@ func setAside(t *testing.T, g *bed.Gateway) (step uint64) {
 		t.Fatal(err)
 	}
 	q, err := buffer.Open(buffer.Options{
-		Dir: g.State, MaxBytes: 128_000_000, Keep: time.Hour, Uplinks: []string{"uplink"}, Compactors: 2, Count: frame.Count, Each: dec.Each, Span: spans.Of,
+		Dir: g.State, Limits: buffer.Limits{MaxBytes: 128_000_000, Keep: time.Hour}, Uplinks: []string{"uplink"}, Compactors: 2, Count: frame.Count, Each: dec.Each, Span: spans.Of,
 		Cut: func(body []byte, skip, n int) ([]byte, error) {
 			recs, err := dec.Decode(nil, 0, 1, body)
 			if err != nil {
