@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -240,7 +241,14 @@ func TestScrub(t *testing.T) {
 		g := x.start(oneDevice)
 		time.Sleep(20*time.Second + 50*time.Millisecond)
 		g.end()
-		damage(t, filepath.Join(x.dir, "buffer", "*.sst"), func(b []byte) []byte { b[2000] ^= 1; return b })
+		damage(t, filepath.Join(x.dir, "buffer", "*.sst"), func(b []byte) []byte {
+			at := bytes.Index(b, []byte("f\x01\x00\x00\x00\x01")) // key of a frame of class reading
+			if at < 0 {
+				t.Fatal("the table holds no frame")
+			}
+			b[at+45] ^= 1 // of its header
+			return b
+		})
 		g = x.start("devices: []\n" + oneUplink)
 		time.Sleep(time.Minute)
 		if s := g.Status().Queue; s.Gaps != 0 || s.Scrub.LastEnd != nil {
