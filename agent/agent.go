@@ -256,6 +256,7 @@ func (a *Agent) runLine(ctx, base context.Context, l *opened, stopReaders contex
 		a.drain(l)
 	}
 	stopUplinks()
+	a.leaveDisk(l, m)
 	if err != nil {
 		return err // without the clean mark: the rings hold the rest
 	}

@@ -156,6 +156,14 @@ func (a *Agent) leaseOf(l *opened, clean bool) lease.Lease {
 	return last
 }
 
+// leaveDisk notes what the lease of the disk would say, where the gateway is about to leave it: numbers were given and records confirmed until now.
+func (a *Agent) leaveDisk(l *opened, m *moved) {
+	if m != nil && !a.sits.memory {
+		last := a.leaseOf(l, m.to.last.Clean)
+		m.to.last = &last
+	}
+}
+
 // mayReturn returns the way back to the disk, if that can be written and hardly anything waits.
 func (a *Agent) mayReturn(l *opened, since time.Time) error {
 	if time.Since(since) < min(returnEvery<<min(a.sits.tries, 10), returnLate) || left(l) > returnLeft {
