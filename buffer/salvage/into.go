@@ -245,7 +245,7 @@ func (s *salvor) takeFrame(p piece) error {
 	}
 	of, r := stored.Stream{Class: f.Class, Epoch: f.Epoch}, tidegate.Range{First: f.First, Last: f.Last}
 	held := s.held[of]
-	if len(held.Within(r)) > 0 {
+	if len(held.Within(r)) > 0 || s.isSpanned(of, r) {
 		return nil
 	}
 	if free, _, err := s.o.Store.Free(); err != nil || free < int64(len(p.value)+batchBytes) {
@@ -272,6 +272,17 @@ func (s *salvor) takeFrame(p piece) error {
 		return s.flush()
 	}
 	return nil
+}
+
+// isSpanned reports whether a segment of the stream has numbers on both sides of r: cursors read one segment after the other, and would pass over what stands
+// in one of its own. It stays behind, and is declared with what cannot be read.
+func (s *salvor) isSpanned(of stored.Stream, r tidegate.Range) bool {
+	for name, x := range s.index {
+		if name.Class == of.Class && name.Epoch == of.Epoch && len(x.Runs) > 0 && x.First() < r.First && r.Last < x.Last() {
+			return true
+		}
+	}
+	return false
 }
 
 // mostRuns bounds the runs of numbers in one index.
