@@ -28,6 +28,9 @@ func TestMain(m *testing.M) { os.Exit(bed.Main(m, &programs)) }
 // it: the kernel holds that back for half a minute, and ext4 for another one what it has in its journal.
 const settled = 160 * time.Second
 
+// page is what the kernel counts where a page becomes dirty.
+const page = 4 << 10
+
 // most is how often an idle gateway may be woken a second.
 const most = 250
 
@@ -55,8 +58,8 @@ func TestCard(t *testing.T) {
 			perSecond := float64(switches) / still.Seconds()
 			t.Logf("%s, %v: %d bytes by its own account, %d to the device, %.0f context switches a second", x.name, *still, own, device, perSecond)
 			if x.devices == 0 {
-				if own != 0 || device != 0 || perSecond > most {
-					t.Errorf("%s: got %d bytes, %d bytes, %.0f context switches a second, want 0, 0 and %d at most", x.name, own, device, perSecond, most)
+				if own > page || device != 0 || perSecond > most { // a page may be touched, by who asks for the status too, and not be written
+					t.Errorf("%s: got %d bytes, %d bytes, %.0f context switches a second, want a page at most, 0 and %d at most", x.name, own, device, perSecond, most)
 				}
 				return
 			}
