@@ -58,8 +58,8 @@ func TestCard(t *testing.T) {
 			perSecond := float64(switches) / still.Seconds()
 			t.Logf("%s, %v: %d bytes by its own account, %d to the device, %.0f context switches a second", x.name, *still, own, device, perSecond)
 			if x.devices == 0 {
-				if own > page || device != 0 || perSecond > most { // a page may be touched, by who asks for the status too, and not be written
-					t.Errorf("%s: got %d bytes, %d bytes, %.0f context switches a second, want a page at most, 0 and %d at most", x.name, own, device, perSecond, most)
+				if own > 4*page || device != 0 || perSecond > most { // some pages are touched and not written
+					t.Errorf("%s: got %d bytes, %d bytes, %.0f context switches a second, want four pages at most, 0 and %d at most", x.name, own, device, perSecond, most)
 				}
 				return
 			}
