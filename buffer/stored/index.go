@@ -146,10 +146,14 @@ func DecodeIndex(b []byte) (x Index, err error) {
 	state := u.uint()
 	x.Closed, x.Dropping, x.Gone, x.Thin = state&1 != 0, state&2 != 0, state&4 != 0, state&32 != 0
 	if state&8 != 0 {
-		x.Sealed, x.Frames = seal.ID(u.uint32()), u.uint()
+		if x.Sealed, x.Frames = seal.ID(u.uint32()), u.uint(); x.Sealed == 0 {
+			u.fail("frames are sealed with no key")
+		}
 	}
 	if state&16 != 0 { // else it is 0, or a version stored it that knew no age
-		x.Lived = time.Duration(u.uint())
+		if x.Lived = time.Duration(u.uint()); x.Lived <= 0 {
+			u.fail("age is not above 0")
+		}
 	}
 	x.Readings, x.Bytes = u.uint(), int64(u.uint())
 	x.T0, x.T1 = u.int(), u.int()

@@ -51,6 +51,13 @@ var samples = []struct {
 		"013080c0a791a9ba023c84070204010504917f5b06",
 	},
 	{
+		"index of sealed frames",
+		Index{Runs: tidegate.Ranges{{First: 5, Last: 9}}, Records: 5, Readings: 60, Bytes: 900, T0: 1, T1: 2, Sealed: 0x0a0b0c0d, Frames: 2},
+		func(v any) []byte { x := v.(Index); return x.Encode() },
+		func(b []byte) (any, error) { return DecodeIndex(b) },
+		"",
+	},
+	{
 		"frame of summaries",
 		Frame{Epoch: 3, Class: 1, First: 10, Last: 12, Count: 30, T0: -1, T1: 1700000000000, Apart: true, Thin: true, Body: []byte("abc")},
 		func(v any) []byte { f := v.(Frame); return AppendFrame(nil, &f) },
