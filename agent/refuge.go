@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -82,20 +81,13 @@ func (a *Agent) hasRefuge() bool {
 	return err == nil && (int64(st.Type) == unix.TMPFS_MAGIC || int64(st.Type) == unix.RAMFS_MAGIC)
 }
 
-// unusable reports whether err says that the disk cannot be used as it is now. Badger's own errors hide their cause, so their text is looked at, too.
+// unusable reports whether err says that the disk cannot be used as it is now.
 func unusable(err error) bool {
 	if err == nil || errors.Is(err, ErrRunning) || errors.Is(err, buffer.ErrKey) {
 		return false
 	}
-	for _, e := range []unix.Errno{
-		unix.EROFS, unix.EIO, unix.EACCES, unix.EPERM, unix.ENOTDIR, unix.EISDIR, unix.ENODEV, unix.ENXIO, unix.ENOTCONN, unix.ESTALE, unix.ELOOP, unix.ENOENT,
-		unix.ENAMETOOLONG, unix.EAGAIN,
-	} {
-		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
-			return true
-		}
-	}
-	return false
+	return buffer.CausedBy(err, unix.EROFS, unix.EIO, unix.EACCES, unix.EPERM, unix.ENOTDIR, unix.EISDIR, unix.ENODEV, unix.ENXIO, unix.ENOTCONN, unix.ESTALE,
+		unix.ELOOP, unix.ENOENT, unix.ENAMETOOLONG, unix.EAGAIN)
 }
 
 // orRefuge returns err, which ends a start on the disk, or the way into the refuge where that helps. l may be nil.

@@ -1,7 +1,10 @@
 package buffer
 
 import (
+	"syscall"
+
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/disk"
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
@@ -21,6 +24,9 @@ type (
 
 // ErrDamaged is wrapped where stored bytes are not what was written.
 var ErrDamaged = stored.ErrDamaged
+
+// CausedBy reports whether one of the causes is behind err, which may come of Badger, whose errors hide theirs from errors.Is.
+func CausedBy(err error, causes ...syscall.Errno) bool { return disk.CausedBy(err, causes...) }
 
 // DecodeDeclaration is the inverse of Declaration.Encode.
 func DecodeDeclaration(b []byte) (Declaration, error) { return stored.DecodeDeclaration(b) }

@@ -147,14 +147,3 @@ func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
 	}
 	s.json(w, done)
 }
-
-// asked decodes what is asked for into v; else it has answered.
-func (s *Server) asked(w http.ResponseWriter, r *http.Request, v any) bool {
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		http.Error(w, "decode request: "+err.Error(), http.StatusBadRequest)
-		return false
-	}
-	return true
-}

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -30,10 +29,7 @@ func (s *Server) replay(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var t status.Trial
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(&t); err != nil {
-		http.Error(w, "decode request: "+err.Error(), http.StatusBadRequest)
+	if !s.asked(w, r, &t) {
 		return
 	}
 	s.mayTake(w, replayTime)

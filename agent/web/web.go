@@ -180,10 +180,7 @@ func (s *Server) set(w http.ResponseWriter, r *http.Request) {
 		Channel string `json:"channel"`
 		Value   string `json:"value"`
 	}
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(&q); err != nil {
-		http.Error(w, "decode request: "+err.Error(), http.StatusBadRequest)
+	if !s.asked(w, r, &q) {
 		return
 	}
 	s.mayTake(w, driveTime)
@@ -212,6 +209,17 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.json(w, struct{}{})
+}
+
+// asked decodes what is asked for into v; else it has answered.
+func (s *Server) asked(w http.ResponseWriter, r *http.Request, v any) bool {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		http.Error(w, "decode request: "+err.Error(), http.StatusBadRequest)
+		return false
+	}
+	return true
 }
 
 func (s *Server) json(w http.ResponseWriter, v any) {

@@ -28,16 +28,17 @@ const (
 )
 
 // openDamaged is the error of a store that does not open. It wraps stored.ErrDamaged unless the cause lies outside: no room, no right,
-// no answer from the disk, another process. Badger's own errors hide their cause from errors.Is, so their text is looked at, too.
+// no answer from the disk, another process.
 func openDamaged(dir string, err error) error {
-	for _, outside := range []unix.Errno{
-		unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EACCES, unix.EPERM, unix.EIO, unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE,
-	} {
-		if errors.Is(err, outside) || strings.Contains(err.Error(), outside.Error()) {
-			return fmt.Errorf("open store %s: %w", dir, err)
-		}
+	if CausedBy(err, unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EACCES, unix.EPERM, unix.EIO, unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE) {
+		return fmt.Errorf("open store %s: %w", dir, err)
 	}
 	return fmt.Errorf("open store %s: %w: %w", dir, err, stored.ErrDamaged)
+}
+
+// CausedBy reports whether one of the causes is behind err. Badger's own errors hide theirs from errors.Is, so the text is looked at, too.
+func CausedBy(err error, causes ...unix.Errno) bool {
+	return slices.ContainsFunc(causes, func(e unix.Errno) bool { return errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) })
 }
 
 // judgeTables returns an error wrapping stored.ErrDamaged where Badger must not be let near: it would delete tables that no MANIFEST lists,
