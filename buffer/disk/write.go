@@ -3,7 +3,6 @@ package disk
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -31,7 +30,7 @@ func (s *Store) Write(set []Pair, del [][]byte) error {
 	for _, p := range set {
 		size += len(p.Key) + len(p.Value) + entryBytes
 	}
-	s.journal.note(time.Now(), size)
+	s.journal.note(monotonic(), size)
 	log := s.guard.spare
 	if s.keepSpare(); s.guard.spare != log { // a new one was begun, so there will be a table more
 		if err := s.compact(late(s.o.Limit)); err != nil {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // What ext4 writes beside the pages, as measured on block devices (testdata/rig/card): a transaction of its journal, which is a descriptor, the block
@@ -22,19 +24,26 @@ const (
 // A journal is what the file system adds to what a store writes.
 type journal struct {
 	bytes atomic.Uint64
-	at    time.Time // begin of the interval
-	in    int       // bytes in the last block of the log
+	end   time.Duration // of the interval, on the kernel's clock
+	in    int           // bytes in the last block of the log
 }
 
-// note counts a commit of size bytes at now.
-func (j *journal) note(now time.Time, size int) {
+// note counts a commit of size bytes at now. The kernel's journal wakes in whole seconds of its clock.
+func (j *journal) note(now time.Duration, size int) {
 	j.in += size
 	isNew := j.in >= blockSize
 	j.in %= blockSize
-	if isNew || now.Sub(j.at) >= journalEvery {
-		j.at = now
+	if isNew || now >= j.end {
+		j.end = (now + journalEvery + time.Second - 1).Truncate(time.Second)
 		j.bytes.Add(journalBytes)
 	}
+}
+
+// monotonic returns the kernel's time since it was started.
+func monotonic() time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every Linux has it
+	return time.Duration(t.Nano())
 }
 
 // Written returns how many bytes this process has made the kernel write to the disk since it was started, and about what the file system has
