@@ -14,6 +14,7 @@ import (
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/buffer/disk"
 	"github.com/tidegate-io/tidegate/buffer/salvage"
+	"github.com/tidegate-io/tidegate/buffer/seal"
 )
 
 // inProcess reads a damaged store in this process.
@@ -161,12 +162,33 @@ func remove(t *testing.T, path string) {
 	}
 }
 
-// TestSalvageOfSeveral has three damaged stores: the one looked at first has the highest numbers, and two have the same.
+// TestSalvageOfSeveral has three damaged stores: the one looked at first has numbers on both sides of all others, and two have the same.
 func TestSalvageOfSeveral(t *testing.T) {
+	for name, tt := range map[string]struct {
+		first, others *seal.Keys
+		thin          bool
+		all           bool // what lies in between is brought over
+	}{
+		"in the clear": {nil, nil, false, true},
+		"sealed since": {keysFor(t, 1), nil, false, true},
+		"another key":  {keysFor(t, 1, 2), keysFor(t, 2), false, false},
+		"summaries":    {nil, nil, true, false},
+	} {
+		t.Run(name, func(t *testing.T) { salvageSeveral(t, tt.first, tt.others, tt.thin, tt.all) })
+	}
+}
+
+func salvageSeveral(t *testing.T, first, others *seal.Keys, thin, all bool) {
 	o := testOptions(t.TempDir())
+	o.Keys = first
 	q := open(t, o)
 	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
-	putAndCommit(t, q, frame(tidegate.ClassReading, 500, 520, 1))
+	around := []Frame{frame(tidegate.ClassReading, 1, 3, 1), frame(tidegate.ClassReading, 500, 520, 1)}
+	around[0].Thin, around[1].Thin = thin, thin
+	putAndCommit(t, q, around...)
+	if n := len(q.Stats().Segments); n != 1 {
+		t.Fatalf("%d segments, want 1", n)
+	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -185,17 +207,22 @@ func TestSalvageOfSeveral(t *testing.T) {
 		}
 	}
 	aside("1", true)
+	o.Keys = others
 	fillStore(t, o)
 	aside("2", false)
 	aside("3", true)
-	o.SetAside, o.Salvage = true, inProcess
+	o.SetAside, o.Salvage, o.Keys = true, inProcess, first
 	q = open(t, o)
 	defer q.Close()
-	want := wantedOf(tidegate.ClassReading)
+	var want tidegate.Ranges
+	records := uint64(24)
+	if all {
+		want, records = wantedOf(tidegate.ClassReading), 24+390 // all but the first frame, of which the other store has a part
+	}
 	want.Add(tidegate.Range{First: 500, Last: 520})
 	wantRanges(t, "shown", look(t, cursor(t, q, "a"), tidegate.ClassReading, 1), want)
-	if n := q.Stats().Produced[tidegate.ClassReading].Records; n != 421 {
-		t.Errorf("%d records are there, want 421", n)
+	if n := q.Stats().Produced[tidegate.ClassReading].Records; n != records {
+		t.Errorf("%d records are there, want %d", n, records)
 	}
 	if rep, err := q.Check(t.Context()); err != nil || len(rep.Faults) > 0 {
 		t.Errorf("check: %v, %v", rep.Faults, err)

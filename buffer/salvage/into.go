@@ -245,13 +245,16 @@ func (s *salvor) takeFrame(p piece) error {
 	}
 	of, r := stored.Stream{Class: f.Class, Epoch: f.Epoch}, tidegate.Range{First: f.First, Last: f.Last}
 	held := s.held[of]
-	if len(held.Within(r)) > 0 || s.isSpanned(of, r) {
+	if len(held.Within(r)) > 0 {
 		return nil
 	}
 	if free, _, err := s.o.Store.Free(); err != nil || free < int64(len(p.value)+batchBytes) {
 		return errors.Join(fmt.Errorf("no room for it: %d bytes are free beyond the reserve", free), err)
 	}
-	name := s.segmentFor(lot{of, f.Sealed, f.Thin}, r)
+	name, ok := s.segmentFor(lot{of, f.Sealed, f.Thin}, r)
+	if !ok {
+		return nil
+	}
 	s.o.Share(&f)
 	key := name.FrameKey(f.First)
 	x := s.index[name].With(&f, len(key)+len(p.value))
@@ -274,22 +277,18 @@ func (s *salvor) takeFrame(p piece) error {
 	return nil
 }
 
-// isSpanned reports whether a segment of the stream has numbers on both sides of r: cursors read one segment after the other, and would pass over what stands
-// in one of its own. It stays behind, and is declared with what cannot be read.
-func (s *salvor) isSpanned(of stored.Stream, r tidegate.Range) bool {
-	for name, x := range s.index {
-		if name.Class == of.Class && name.Epoch == of.Epoch && len(x.Runs) > 0 && x.First() < r.First && r.Last < x.Last() {
-			return true
-		}
-	}
-	return false
-}
-
 // mostRuns bounds the runs of numbers in one index.
 const mostRuns = 256
 
-// segmentFor returns the segment of the stream that takes r: the one that took frames last, if r stands behind it and nothing between.
-func (s *salvor) segmentFor(of lot, r tidegate.Range) stored.Segment {
+// segmentFor returns the segment of the stream that takes r: the one that has numbers on both sides of it, as segments lie one behind the other; or the one that
+// took frames last, if r stands behind it and nothing between; or a new one. It returns false where the first cannot take it: then r stays behind, and is declared
+// with what cannot be read.
+func (s *salvor) segmentFor(of lot, r tidegate.Range) (stored.Segment, bool) {
+	for name, x := range s.index {
+		if name.Class == of.Class && name.Epoch == of.Epoch && len(x.Runs) > 0 && x.First() < r.First && r.Last < x.Last() {
+			return name, x.Sealed == of.key && x.Thin == of.thin && len(x.Runs) < mostRuns
+		}
+	}
 	name, ok := s.open[of]
 	if ok {
 		x := s.index[name]
@@ -302,7 +301,7 @@ func (s *salvor) segmentFor(of lot, r tidegate.Range) stored.Segment {
 		name = stored.Segment{Class: of.Class, Epoch: of.Epoch, Counter: s.totals.Segment}
 		s.index[name], s.open[of] = &stored.Index{}, name
 	}
-	return name
+	return name, true
 }
 
 // flush writes what was put, with what makes the store whole again.
