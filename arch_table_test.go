@@ -85,11 +85,11 @@ var theRules = ruleBook{
 		{what: "sync/profile", where: []string{".", "sync/wire"}, why: "topics and limits of far ends; data"},
 		{what: "buffer", where: []string{".", "buffer/disk", "buffer/quota", "buffer/salvage", "buffer/seal", "buffer/stored", "buffer/wear"}, why: "a frame's body is bytes to it; numbers, classes and ranges are the root's words"},
 		{what: "buffer/lease", where: []string{"."}, why: "two slots of numbers on disk, outside Badger"},
-		{what: "buffer/disk", where: []string{"buffer/seal", "buffer/stored"}, why: "Badger with its traps dealt with; knows no cursor"},
+		{what: "buffer/disk", where: []string{"buffer/seal", "buffer/stored", "buffer/wear"}, why: "Badger with its traps dealt with; knows no cursor"},
 		{what: "buffer/quota", where: []string{"."}, why: "pure: which class gives way when space ends; knows no segment"},
 		{what: "buffer/seal", where: []string{}, why: "pure: keys, and bytes to sealed bytes and back; knows no frame"},
 		{what: "buffer/stored", where: []string{".", "buffer/seal"}, why: "pure: keys, frames and the values beside them to bytes and back"},
-		{what: "buffer/wear", where: []string{}, why: "what was written to a card and how long that took, to what is to be done; writes nothing"},
+		{what: "buffer/wear", where: []string{}, why: "what was written to a card, by the kernel's account and what ext4 adds, and how long that took, to what is to be done; writes nothing"},
 		{what: "buffer/salvage", where: []string{".", "buffer/disk", "buffer/seal", "buffer/stored"}, why: "what can be read of a store that does not open, into another one; knows no cursor's work"},
 		{what: "drivers", where: []string{"."}, why: "what a driver is"},
 		{what: "drivers/*", where: []string{".", "drivers"}, why: "a driver knows its part and the Host, nothing else"},
@@ -243,7 +243,7 @@ var theRules = ruleBook{
 		{what: "github.com/klauspost/compress", where: []string{"ota/delta", "sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames and programs, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
-				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "buffer/seal", "cmd/tidegate-release", "cmd/tidegate/cli", "cmd/tidegate/find", "cmd/tidegate/reach",
+				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "buffer/seal", "buffer/wear", "cmd/tidegate-release", "cmd/tidegate/cli", "cmd/tidegate/find", "cmd/tidegate/reach",
 				"cmd/tidegate/releases", "drivers/board", "drivers/board/gpioline", "drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system",
 				"ota/fetch", "ota/slots", "sync/mqtt",
 			},

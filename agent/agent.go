@@ -293,7 +293,7 @@ func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool, began time.Du
 	}
 	n, err := line.New(line.Options{
 		Rings: l.rings, Queue: l.queue, Lease: l.lease, Last: last, Leased: leased, State: l.state, Rules: set, Act: a.act, Pace: a.pace,
-		Clock: a.parts.Clock, Log: a.log, Sync: &a.sync, Window: &a.window, Trouble: a.storeTrouble, AtMost: a.atMost, PerRecord: a.perRecord(),
+		Clock: a.parts.Clock, Log: a.log, Sync: &a.sync, Window: &a.window, Trouble: a.storeTrouble, AtMost: a.atMost, Waits: a.waits, PerRecord: a.perRecord(),
 		Uplinks: names, Anew: a.sits.anew, Carried: a.sits.rules,
 	})
 	if err != nil {

@@ -331,14 +331,19 @@ func (a *Agent) whenRoom(ctx context.Context, open func() error) error {
 	}
 }
 
-// atMost bounds the readings that a power cut can have cost: what came in during `sync` and two commits, at the highest rate known.
-func (a *Agent) atMost(p *buffer.Position) uint64 {
+// waits bounds how long what was read waits until it is durable: `sync` and two commits.
+func (a *Agent) waits(p *buffer.Position) time.Duration {
 	window := a.cfg.Buffer.Sync + 2*p.Slowest + 2*time.Second
 	if a.cfg.Buffer.WrittenPerDay > 0 { // commits may be further apart, and what was dropped waits to be declared
 		window += wear.MaxSync + line.SpareGap
 	}
+	return window
+}
+
+// atMost bounds the readings that a power cut can have cost: what came in while it waited, at the highest rate known.
+func (a *Agent) atMost(p *buffer.Position) uint64 {
 	rate := max(float64(p.Rate), a.nominalRate())
-	return uint64(rate*window.Seconds()) + 1
+	return uint64(rate*a.waits(p).Seconds()) + 1
 }
 
 // nominalRate returns the readings per second that the configuration asks for, as far as it says.

@@ -328,7 +328,7 @@ func (q *Queue) loadAside() error {
 		return err
 	}
 	for ; len(stale) > 0; stale = stale[min(len(stale), asidePairs):] {
-		if err := q.disk.Write(nil, stale[:min(len(stale), asidePairs)]); err != nil {
+		if err := q.beside(nil, stale[:min(len(stale), asidePairs)]); err != nil {
 			return fmt.Errorf("forget what was not set aside after all: %w", err)
 		}
 	}

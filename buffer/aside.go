@@ -40,7 +40,7 @@ func (q *Queue) setAside(d *Declaration) error {
 			size += len(list[n].Value) + q.lockCost()
 		}
 		if err = q.dropAside(int64(size)); err == nil {
-			err = q.disk.Write(list[:n], nil)
+			err = q.beside(list[:n], nil)
 		}
 		q.aside += int64(size)
 		q.mu.Lock()
@@ -151,7 +151,7 @@ func (q *Queue) dropAside(size int64) error {
 			keys = append(keys, list[0].key)
 			q.aside -= list[0].bytes
 		}
-		err = q.disk.Write(nil, keys)
+		err = q.beside(nil, keys)
 	}
 	if err != nil {
 		return fmt.Errorf("drop the oldest: %w", err)

@@ -228,7 +228,7 @@ func (q *Queue) bringBack() error {
 		return fmt.Errorf("%d bytes in one go, at most %d: let all that was set aside together go together", w.size, disk.MaxWrite)
 	}
 	b.tried = true
-	if err := q.disk.Write(w.set, w.del); err != nil {
+	if err := q.beside(w.set, w.del); err != nil {
 		return fmt.Errorf("bring back what was set aside: %w", err)
 	}
 	q.comeback = nil

@@ -216,7 +216,7 @@ func (q *Queue) resealAside() error {
 	})
 	if err == nil && len(list) > 0 {
 		if err = q.disk.MakeSpace(int64(size), relief{q}); err == nil {
-			err = q.disk.Write(list, nil)
+			err = q.beside(list, nil)
 		}
 	}
 	if err != nil {

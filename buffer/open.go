@@ -106,11 +106,29 @@ func openStore(o *Options) (*Queue, error) {
 	}
 	q.setLimit()
 	q.measureLocked() // nobody else has q yet
+	d.SetLogTime(d.LogTime())
 	return q, nil
 }
 
-// TailLost reports whether transactions that were acknowledged are gone from the end of the store, nobody knows how many; after a clean stop it says nothing.
-func (q *Queue) TailLost() bool { return q.disk.TailLost() }
+// TailLost reports whether transactions that were acknowledged are gone from the end of the store, nobody knows how many, as far as it was not seen to be written
+// to later than within behind the last commit that it has; after a clean stop it says nothing. A clock that steps between two commits deceives it, to either side.
+func (q *Queue) TailLost(within time.Duration) bool {
+	last := q.Position().Time
+	return q.disk.TailLost() || last != 0 && q.disk.LogTime().After(time.UnixMilli(last).Add(within))
+}
+
+// beside writes what is no commit, after which the log still says when the last one was.
+func (q *Queue) beside(set []disk.Pair, del [][]byte) error {
+	defer q.dateLog()
+	return q.disk.Write(set, del)
+}
+
+// dateLog has the log say when the last commit was, of which TailLost knows.
+func (q *Queue) dateLog() {
+	if last := q.Position().Time; last != 0 {
+		q.disk.SetLogTime(time.UnixMilli(last))
+	}
+}
 
 // BadStores returns the paths of damaged stores that were set aside in the state directory, the oldest first.
 func (q *Queue) BadStores() []string { return disk.BadStores(q.o.Dir) }

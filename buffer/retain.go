@@ -214,7 +214,7 @@ func (q *Queue) drop(s *segment) error {
 	s.Dropping = true // no cursor looks at it any more
 	q.mu.Unlock()
 	if !marked {
-		if err := q.disk.Write([]disk.Pair{{Key: s.Key(stored.KeyIndex), Value: next.Encode()}}, nil); err != nil {
+		if err := q.beside([]disk.Pair{{Key: s.Key(stored.KeyIndex), Value: next.Encode()}}, nil); err != nil {
 			q.mu.Lock()
 			s.Dropping = false // Dropping says that the mark is durable: the next call writes it again
 			q.mu.Unlock()
@@ -224,6 +224,7 @@ func (q *Queue) drop(s *segment) error {
 	if err := q.disk.Drop(s.Key(stored.KeyFrame)); err != nil {
 		return fmt.Errorf("drop segment %s: %w", s.Segment, err)
 	}
+	q.dateLog()
 	if gone, err := q.leave(s); gone || err != nil {
 		return err
 	}

@@ -138,7 +138,7 @@ func (q *Queue) leave(s *segment) (gone bool, err error) {
 		return false, nil
 	}
 	next.Gone = true
-	if err := q.disk.Write([]disk.Pair{{Key: s.Key(stored.KeyIndex), Value: next.Encode()}}, nil); err != nil {
+	if err := q.beside([]disk.Pair{{Key: s.Key(stored.KeyIndex), Value: next.Encode()}}, nil); err != nil {
 		return false, fmt.Errorf("mark segment %s as gone: %w", s.Segment, err)
 	}
 	q.mu.Lock()

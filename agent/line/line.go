@@ -33,14 +33,15 @@ type Options struct {
 	Pace      func(rules.Interval) // told how often a device is to be read, of those for which rules have an interval
 	Clock     func() clock.Stamp
 	Log       *slog.Logger
-	Sync      *atomic.Int64                      // buffer.sync, nanoseconds; may change
-	Window    *atomic.Int64                      // of summaries, nanoseconds; may change
-	Trouble   func(error)                        // told of every commit: nil = it went well
-	AtMost    func(last *buffer.Position) uint64 // readings that a power cut can have cost
-	PerRecord uint64                             // readings in one record, at most
-	Uplinks   []string                           // their names
-	Carried   []rules.State                      // how the rules stand, of a line that ran before in this process; nil = as stored
-	Anew      bool                               // begin a new epoch: the state directory was deleted while the gateway ran
+	Sync      *atomic.Int64                             // buffer.sync, nanoseconds; may change
+	Window    *atomic.Int64                             // of summaries, nanoseconds; may change
+	Trouble   func(error)                               // told of every commit: nil = it went well
+	AtMost    func(last *buffer.Position) uint64        // readings that a power cut can have cost
+	Waits     func(last *buffer.Position) time.Duration // how long what was read waits until it is durable, at most
+	PerRecord uint64                                    // readings in one record, at most
+	Uplinks   []string                                  // their names
+	Carried   []rules.State                             // how the rules stand, of a line that ran before in this process; nil = as stored
+	Anew      bool                                      // begin a new epoch: the state directory was deleted while the gateway ran
 }
 
 // A Line runs the judge and the store of one gateway.
@@ -77,7 +78,7 @@ func (l *Line) facts() (*facts, error) {
 		lease: l.o.Last, leased: l.o.Leased, pos: pos, epochs: l.o.Queue.Epochs(), kept: l.o.Rings.Kept, pair: ring2.Pair(),
 		tail: ring2.Tail(), head: ring2.Head(), input: l.o.Rings.Read.Tail(), lost: ring2.Dropped().Input,
 		atMost: l.o.AtMost(&pos), perRecord: l.o.PerRecord, bad: len(l.o.Queue.BadStores()) > 0,
-		held: map[uint32]tidegate.Ranges{}, anew: l.o.Anew, tailLost: l.o.Queue.TailLost(),
+		held: map[uint32]tidegate.Ranges{}, anew: l.o.Anew, tailLost: l.o.Queue.TailLost(l.o.Waits(&pos)),
 	}
 	for class := range tidegate.Class(len(buffer.Tallies{})) {
 		for e, rs := range l.o.Queue.Held(class) {

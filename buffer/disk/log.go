@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,25 +23,68 @@ const (
 // tailLost reports whether the logs of the store have lost more than a power cut takes: there is none, one was cut, or behind the place where one ends
 // stands something of a transaction that is not the next one. It reads no more of a damaged log than that.
 func tailLost(dir string) (bool, error) {
-	list, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	list, err := logs(dir)
 	if err != nil {
 		return false, err
 	}
-	any := false
-	for _, path := range list {
-		st, err := os.Stat(path)
-		if err != nil {
-			return false, fmt.Errorf("look at log: %w", err)
-		}
-		if st.Size() == 0 {
-			continue // a spare
-		}
-		any = true
-		if lost, err := mappedLost(path, int(st.Size())); lost || err != nil {
+	for _, l := range list {
+		if lost, err := mappedLost(l.path, l.size); lost || err != nil {
 			return true, err
 		}
 	}
-	return !any, nil
+	return len(list) == 0, nil
+}
+
+// A logFile is a log that is more than a spare.
+type logFile struct {
+	path string
+	size int
+	at   time.Time // when it was written to last, as the file system says
+}
+
+func logs(dir string) (list []logFile, err error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		st, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("look at log: %w", err)
+		}
+		if st.Size() > 0 {
+			list = append(list, logFile{path, int(st.Size()), st.ModTime()})
+		}
+	}
+	return list, nil
+}
+
+// logTime returns when the store's log was written to last, as the file system says, which stores that with each transaction; zero = there is none.
+func logTime(dir string) (at time.Time) {
+	list, _ := logs(dir) // else nothing is known of it
+	for _, l := range list {
+		if l.at.After(at) {
+			at = l.at
+		}
+	}
+	return at
+}
+
+// LogTime returns when the store's log was written to last before it was opened, as the file system says; zero = not known. A log that is zeroed from some
+// place on looks as if it ended there, but for this.
+func (s *Store) LogTime() time.Time { return s.logAt }
+
+// SetLogTime has the log seem to be written to at that time: what was written since is nothing that counts. It is for the goroutine that writes.
+func (s *Store) SetLogTime(at time.Time) {
+	if at.IsZero() {
+		return
+	}
+	list, _ := logs(filepath.Join(s.o.Dir, "buffer"))
+	for _, l := range list {
+		if err := os.Chtimes(l.path, at, at); err != nil {
+			s.o.Log.Debug("set time of log", "err", err) // what a power cut takes is bounded less narrowly then
+		}
+	}
 }
 
 // mappedLost maps the log at path, which takes none of the memory that the process has for itself. One of which a part cannot be read has lost that.

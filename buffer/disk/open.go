@@ -19,6 +19,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/buffer/seal"
 	"github.com/tidegate-io/tidegate/buffer/stored"
+	"github.com/tidegate-io/tidegate/buffer/wear"
 )
 
 // Options say how a Store is opened. All fields but Statfs, Version and Keys are required.
@@ -45,18 +46,22 @@ type Store struct {
 	sick  bool // the last transaction failed
 	keys  atomic.Pointer[seal.Keys]
 
-	journal journal
+	journal wear.Journal
 
 	tree     sync.Mutex // held while tables are merged or dropped
 	isClosed bool       // guarded by tree
 	quiet    *atomic.Bool
 
-	lost bool // see TailLost
+	lost  bool      // see TailLost
+	logAt time.Time // see LogTime
 }
 
 // TailLost reports whether the store's log, as it was found, has lost transactions that were acknowledged, more than the one that a power cut may tear: how
 // many, nothing tells. It is true as well after a clean stop, which leaves no log.
 func (s *Store) TailLost() bool { return s.lost }
+
+// Written returns how many bytes this process has made the kernel write to the disk, see wear.Journal. It is safe for concurrent use.
+func (s *Store) Written() uint64 { return s.journal.Written() }
 
 // Open opens the store of the state directory, or makes one. Errors wrapping ErrNoSpace mean that the file system is too full to open
 // it safely even without the ballast: try again later. Errors wrapping stored.ErrDamaged mean that it did not open twice in a row, and
@@ -87,6 +92,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	logAt := logTime(dir)
 	if err := removeEmpty(dir); err != nil {
 		return nil, err
 	}
@@ -98,7 +104,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, db: db, quiet: quiet, lost: lost}
+	s := &Store{o: o, db: db, quiet: quiet, lost: lost, logAt: logAt}
 	s.keys.Store(o.Keys)
 	s.guard = guard{ask: func() (int64, int64, error) { return o.Statfs(o.Dir) }, now: time.Now, bare: !hasBallast(&o)}
 	s.keepSpare()

@@ -9,6 +9,9 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
 
+// entryBytes is what Badger adds to a key and a value in its log, about.
+const entryBytes = 32
+
 // MaxWrite is how many bytes of keys and values one Write takes; Badger's own limit is 15 % of the memtable, 629,145 bytes.
 const MaxWrite = 600 << 10
 
@@ -30,7 +33,7 @@ func (s *Store) Write(set []Pair, del [][]byte) error {
 	for _, p := range set {
 		size += len(p.Key) + len(p.Value) + entryBytes
 	}
-	s.journal.note(monotonic(), size)
+	s.journal.Note(size)
 	log := s.guard.spare
 	if s.keepSpare(); s.guard.spare != log { // a new one was begun, so there will be a table more
 		if err := s.compact(late(s.o.Limit)); err != nil {

@@ -30,7 +30,7 @@ var spared = slices.Concat(
 	in("buffer/stored/account.go",
 		instead("bytes written go with each commit", "x.Written = u.uint()", "u.uint()", "TestWrittenIsKept").of("buffer"),
 	),
-	in("buffer/disk/written.go",
+	in("buffer/wear/written.go",
 		instead("the journal of new blocks", "isNew || now >=", "now >=", "TestJournal"),
 		without("the journal of times", " || now >= j.end", "TestJournal"),
 		without("what was never written", " - min(cancelled, written)", "TestWrittenOf"),

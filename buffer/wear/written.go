@@ -1,4 +1,4 @@
-package disk
+package wear
 
 import (
 	"os"
@@ -17,19 +17,20 @@ const (
 	journalBytes = 3 * blockSize
 	journalEvery = 5 * time.Second
 	blockSize    = 4 << 10
-	// entryBytes is what Badger adds to a key and a value in its log, about.
-	entryBytes = 32
 )
 
-// A journal is what the file system adds to what a store writes.
-type journal struct {
+// A Journal is what the file system adds to what a store writes. Its methods are safe for concurrent use, Note beside Written.
+type Journal struct {
 	bytes atomic.Uint64
 	end   time.Duration // of the interval, on the kernel's clock
 	in    int           // bytes in the last block of the log
 }
 
-// note counts a commit of size bytes at now. The kernel's journal wakes in whole seconds of its clock.
-func (j *journal) note(now time.Duration, size int) {
+// Note counts a commit of size bytes that goes to the log now.
+func (j *Journal) Note(size int) { j.note(monotonic(), size) }
+
+// note counts a commit at now. The kernel's journal wakes in whole seconds of its clock.
+func (j *Journal) note(now time.Duration, size int) {
 	j.in += size
 	isNew := j.in >= blockSize
 	j.in %= blockSize
@@ -47,8 +48,8 @@ func monotonic() time.Duration {
 }
 
 // Written returns how many bytes this process has made the kernel write to the disk since it was started, and about what the file system has
-// added for this store. It is safe for concurrent use.
-func (s *Store) Written() uint64 { return written() + s.journal.bytes.Load() }
+// added for the store.
+func (j *Journal) Written() uint64 { return written() + j.bytes.Load() }
 
 // written returns what the kernel counts, what was deleted before it came to that taken off (proc_pid_io(5)); 0 where it does not say.
 func written() uint64 {

@@ -1,4 +1,4 @@
-package disk
+package wear
 
 import (
 	"testing"
@@ -33,7 +33,7 @@ func TestJournal(t *testing.T) {
 		{"a block each second", time.Second, 4096, 60},
 		{"many blocks each second", time.Second, 40_000, 60},
 	} {
-		var j journal
+		var j Journal
 		at := 1000 * time.Second
 		for range int(time.Minute / x.every) {
 			j.note(at, x.size)
