@@ -59,6 +59,7 @@ type Agent struct {
 	started time.Time
 	sync    atomic.Int64 // buffer.sync in force, nanoseconds
 	window  atomic.Int64 // of summaries, nanoseconds
+	nominal atomic.Int64 // readings per second that the configuration in force asks for
 
 	reload sync.Mutex // one Reload at a time, and none while starting or stopping; guards steady
 	steady bool       // everything runs, and is not told to stop
@@ -102,6 +103,7 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 	a.board = newBoard(func() time.Time { return parts.Clock().Wall })
 	a.sync.Store(int64(cfg.Buffer.Sync))
 	a.window.Store(int64(cfg.Buffer.Classes.Reading.Window))
+	a.nominal.Store(nominalRate(cfg))
 	a.board.set("safe_mode", "", parts.Safe, "")
 	return a, nil
 }
@@ -293,7 +295,7 @@ func (a *Agent) makeLine(l *opened, last lease.Lease, leased bool, began time.Du
 	}
 	n, err := line.New(line.Options{
 		Rings: l.rings, Queue: l.queue, Lease: l.lease, Last: last, Leased: leased, State: l.state, Rules: set, Act: a.act, Pace: a.pace,
-		Clock: a.parts.Clock, Log: a.log, Sync: &a.sync, Window: &a.window, Trouble: a.storeTrouble, AtMost: a.atMost, Waits: a.waits, PerRecord: a.perRecord(),
+		Clock: a.parts.Clock, Log: a.log, Sync: &a.sync, Window: &a.window, Nominal: &a.nominal, Trouble: a.storeTrouble, AtMost: a.atMost, Waits: a.waits, PerRecord: a.perRecord(),
 		Uplinks: names, Anew: a.sits.anew, Carried: a.sits.rules,
 	})
 	if err != nil {

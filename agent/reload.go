@@ -83,5 +83,6 @@ func (a *Agent) changeBuffer(l *opened, next *config.Config, all bool) error {
 	a.sync.Store(int64(next.Buffer.Sync))
 	l.queue.SetWrittenPerDay(int64(next.Buffer.WrittenPerDay))
 	a.window.Store(int64(next.Buffer.Classes.Reading.Window))
+	a.nominal.Store(nominalRate(next))
 	return l.queue.SetLimits(limits(&next.Buffer))
 }

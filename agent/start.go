@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -342,22 +343,22 @@ func (a *Agent) waits(p *buffer.Position) time.Duration {
 
 // atMost bounds the readings that a power cut can have cost: what came in while it waited, at the highest rate known.
 func (a *Agent) atMost(p *buffer.Position) uint64 {
-	rate := max(float64(p.Rate), a.nominalRate())
-	return uint64(rate*a.waits(p).Seconds()) + 1
+	rate := max(int64(p.Rate), nominalRate(a.cfg))
+	return uint64(float64(rate)*a.waits(p).Seconds()) + 1
 }
 
 // nominalRate returns the readings per second that the configuration asks for, as far as it says.
-func (a *Agent) nominalRate() float64 {
-	sum, bounds := 0.0, a.cfg.Intervals()
-	for i := range a.cfg.Devices {
-		d := &a.cfg.Devices[i]
+func nominalRate(cfg *config.Config) int64 {
+	sum, bounds := 0.0, cfg.Intervals()
+	for i := range cfg.Devices {
+		d := &cfg.Devices[i]
 		every := bounds[d.Name].Shortest
 		if every <= 0 {
 			every = 100 * time.Millisecond // a talker: ten lines a second
 		}
 		sum += float64(channelCount(d)) / every.Seconds()
 	}
-	return sum
+	return int64(math.Ceil(sum))
 }
 
 // perRecord returns the most readings that one record holds, as far as the configuration says.

@@ -35,6 +35,7 @@ type Options struct {
 	Log       *slog.Logger
 	Sync      *atomic.Int64                             // buffer.sync, nanoseconds; may change
 	Window    *atomic.Int64                             // of summaries, nanoseconds; may change
+	Nominal   *atomic.Int64                             // readings per second that the configuration asks for; may change
 	Trouble   func(error)                               // told of every commit: nil = it went well
 	AtMost    func(last *buffer.Position) uint64        // readings that a power cut can have cost
 	Waits     func(last *buffer.Position) time.Duration // how long what was read waits until it is durable, at most
@@ -171,7 +172,7 @@ func (l *Line) join(p *plan, f *facts) error {
 		judged: l.o.Rings.Judged, disk: l.o.Queue, numbers: l.numbers, declare: l.judge.ask, room: l.judge.signal, moved: l.o.Queue.Moved(),
 		urgent: urgent, sync: l.o.Sync, pace: l.o.Queue.Pace, clock: l.o.Clock, log: l.o.Log, trouble: l.o.Trouble, enc: enc, dec: dec2,
 		pos: p.position(f.pos, l.o.Rings, l.o.State), beat: &l.stored, pulse: make(chan struct{}, 1), wants: make(chan func(error)),
-		window: l.o.Window, pieces: l.judge.replace, waiting: l.judge.thinning,
+		window: l.o.Window, nominal: l.o.Nominal, pieces: l.judge.replace, waiting: l.judge.thinning,
 		age: agesFrom(&f.pos, l.o.Rings.Boot, l.o.Clock().Boot),
 	}
 	now := time.Now().UnixNano()

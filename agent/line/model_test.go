@@ -437,7 +437,7 @@ func (w *world) apply(p *plan, entries []found) {
 	w.must(err)
 	w.j.adopt(out)
 	w.s = &store{
-		judged: w.rings.Judged, disk: w.disk, numbers: w.n, declare: w.j.ask, room: w.j.signal, sync: new(atomic.Int64), clock: w.clock,
+		judged: w.rings.Judged, disk: w.disk, numbers: w.n, declare: w.j.ask, room: w.j.signal, sync: new(atomic.Int64), nominal: new(atomic.Int64), clock: w.clock,
 		log: slog.New(slog.DiscardHandler), trouble: func(error) {}, enc: enc, dec: dec2, pos: p.position(w.disk.durable.pos, w.rings, w.n.state),
 		beat: new(atomic.Int64), window: new(atomic.Int64), pieces: w.j.replace, waiting: w.j.thinning,
 	}

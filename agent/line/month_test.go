@@ -83,7 +83,7 @@ func (o *outage) start() {
 	window.Store(int64(time.Minute))
 	o.line, err = New(Options{
 		Rings: o.rings, Queue: o.queue, Lease: o.lease, Last: last, Leased: leased, State: state, Rules: none, Act: func(rules.Action) {}, Pace: func(rules.Interval) {},
-		Clock: o.clock, Log: slog.New(slog.DiscardHandler), Sync: sync, Window: window, Trouble: o.must,
+		Clock: o.clock, Log: slog.New(slog.DiscardHandler), Sync: sync, Window: window, Nominal: new(atomic.Int64), Trouble: o.must,
 		AtMost: func(*buffer.Position) uint64 { return 0 }, Waits: func(*buffer.Position) time.Duration { return time.Minute }, PerRecord: uint64(o.channels), Uplinks: []string{"far"},
 	})
 	o.must(err)

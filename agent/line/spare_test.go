@@ -104,7 +104,7 @@ func TestCommitsAreApart(t *testing.T) {
 		urgent, pause := make(chan struct{}, 1), new(atomic.Int64)
 		pause.Store(int64(time.Second))
 		s := &store{
-			judged: rings.Judged, disk: d, numbers: &numbers{next: 1, end: 1 << 30}, declare: func([]buffer.Declaration) {}, room: func() {}, sync: pause,
+			judged: rings.Judged, disk: d, numbers: &numbers{next: 1, end: 1 << 30}, declare: func([]buffer.Declaration) {}, room: func() {}, sync: pause, nominal: new(atomic.Int64),
 			pace: func() wear.Pace { return wear.Pace{Sync: wear.MaxSync} }, clock: func() clock.Stamp { return clock.Stamp{} },
 			log: slog.New(slog.DiscardHandler), trouble: func(error) {}, enc: enc, dec: dec, beat: new(atomic.Int64), urgent: urgent,
 		}

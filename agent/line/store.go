@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -67,6 +68,7 @@ type store struct {
 	age  time.Duration // what boot time lacks to Position.Lived
 	kept time.Duration // boot time at which it was last looked what is to be kept no longer
 
+	nominal *atomic.Int64 // readings per second that the configuration asks for; changes at a reload
 	window  *atomic.Int64 // what one summary is of, nanoseconds; changes at a reload
 	jobs    []*thin.Job   // what is to be thinned out
 	pieces  func([]thin.Piece)
@@ -256,7 +258,7 @@ func (s *store) commitPiece(list []found) error {
 		c.Position.Drops1, c.Position.Drops2 = e.drops1, e.drops2
 	}
 	c.Position.LeaseEnd = s.numbers.leaseEnd()
-	c.Position.Rate = s.rate.add(now.Boot, readings)
+	c.Position.Rate = max(s.rate.add(now.Boot, readings), uint32(min(s.nominal.Load(), math.MaxUint32))) // a start may know another configuration
 	c.Position.Time = now.Wall.UnixMilli()
 	c.Position.Lived, c.Position.Uptime = max(s.age+now.Boot, 1), now.Boot
 	if err := s.disk.Commit(c); err != nil {

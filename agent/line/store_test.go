@@ -74,15 +74,17 @@ func TestCommitTakesWhatStandsThere(t *testing.T) {
 	}}
 	s := &store{
 		judged: rings.Judged, disk: d, numbers: &numbers{next: 1, end: 1 << 30}, declare: func([]buffer.Declaration) {}, room: func() {},
-		sync: new(atomic.Int64), clock: func() clock.Stamp { return clock.Stamp{} }, log: slog.New(slog.DiscardHandler), trouble: func(error) {},
+		sync: new(atomic.Int64), nominal: new(atomic.Int64), clock: func() clock.Stamp { return clock.Stamp{} }, log: slog.New(slog.DiscardHandler), trouble: func(error) {},
 		enc: enc, dec: dec, beat: new(atomic.Int64),
 	}
+	s.nominal.Store(99)
 	for range 100 {
 		put()
 	}
 	if err := s.commitAll(); err != nil {
 		t.Fatal(err)
 	}
+	s.nominal.Store(700)
 	if err := s.commitAll(); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +97,9 @@ func TestCommitTakesWhatStandsThere(t *testing.T) {
 	}
 	if end := d.commits[0].Position.LeaseEnd; end != 1<<30 {
 		t.Errorf("the lease ends at %d, want %d", end, 1<<30)
+	}
+	if a, b := d.commits[0].Position.Rate, d.commits[1].Position.Rate; a != 100 || b != 700 {
+		t.Errorf("at most %d readings a second, then %d, want 100 as measured and 700 as configured since", a, b)
 	}
 	if tail := rings.Judged.Tail(); tail != s.pos.Ring || tail == 0 {
 		t.Errorf("the ring begins at %d, committed is up to %d", tail, s.pos.Ring)
@@ -134,7 +139,7 @@ func TestCommitCutsByReadings(t *testing.T) {
 	d := &busyDisk{during: func() {}}
 	s := &store{
 		judged: rings.Judged, disk: d, numbers: &numbers{next: 1, end: 1 << 30}, declare: func([]buffer.Declaration) {}, room: func() {},
-		sync: new(atomic.Int64), clock: func() clock.Stamp { return clock.Stamp{} }, log: slog.New(slog.DiscardHandler), trouble: func(error) {},
+		sync: new(atomic.Int64), nominal: new(atomic.Int64), clock: func() clock.Stamp { return clock.Stamp{} }, log: slog.New(slog.DiscardHandler), trouble: func(error) {},
 		enc: enc, dec: dec, beat: new(atomic.Int64),
 	}
 	if err := s.commitAll(); err != nil {

@@ -74,6 +74,7 @@ var buffered = slices.Concat(
 	),
 	in("agent/line/store.go",
 		without("the store says up to where numbers are leased", "c.Position.LeaseEnd = s.numbers.leaseEnd()\n", "TestCommitTakesWhatStandsThere"),
+		instead("what is configured counts for the rate", "uint32(min(s.nominal.Load(), math.MaxUint32))", "0*math.MaxUint8", "TestCommitTakesWhatStandsThere"),
 		without("what is committed goes from the ring", "s.judged.Release(s.pos.Ring)\n", "TestCommitTakesWhatStandsThere"),
 	),
 	in("agent/line/resume.go",
