@@ -27,8 +27,11 @@ func (q *Queue) Commit(c Commit) error {
 	defer q.sealing.Unlock()
 	err := q.commit(&c)
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err == nil && q.failure != nil {
+		q.looked = 0 // room came back: the next Retain asks how much
+	}
 	q.failure = err
-	q.mu.Unlock()
 	return err
 }
 

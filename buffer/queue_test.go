@@ -363,6 +363,16 @@ func TestFullDiskIsNotWrittenTo(t *testing.T) {
 	defer q.Close()
 	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
 	free = disk.Reserve
+	limit := func() int64 {
+		t.Helper()
+		if err := q.Retain(time.Second); err != nil {
+			t.Fatal(err)
+		}
+		return q.Limit()
+	}
+	if n := limit(); n == o.MaxBytes {
+		t.Errorf("on a full disk the limit is %d", n)
+	}
 	c := Commit{Frames: []Frame{frame(tidegate.ClassReading, 1, 9, 2)}, Position: Position{Epoch: 1, Next: 10}}
 	if err := q.Commit(c); !errors.Is(err, ErrNoSpace) {
 		t.Fatalf("got %v, want ErrNoSpace", err)
@@ -373,5 +383,8 @@ func TestFullDiskIsNotWrittenTo(t *testing.T) {
 	free = 1 << 30
 	if err := q.Commit(c); err != nil || q.Stats().Failure != nil {
 		t.Fatalf("after space returned: %v", err)
+	}
+	if n := limit(); n != o.MaxBytes {
+		t.Errorf("after space returned the limit is %d, want %d", n, o.MaxBytes)
 	}
 }

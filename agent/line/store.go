@@ -170,11 +170,13 @@ func (s *store) commitAll() error {
 	if err == nil && s.numbers.due() {
 		err = s.numbers.renew(s.disk.Coarse())
 	}
+	if err == nil {
+		s.retain() // before trouble is over, so that the limit is that of the room there is then
+	}
 	s.trouble(err)
 	if err != nil {
 		return err
 	}
-	s.retain()
 	s.room()
 	return nil
 }
