@@ -162,6 +162,7 @@ var theRules = ruleBook{
 		},
 		{what: "agent/line/thin", where: []string{".", "buffer", "rules/summary", "sync/wire/frame"}, why: "stored segments to what stands for them; knows no ring and no uplink"},
 		{what: "agent/output", where: []string{".", "drivers"}, why: "what outputs are set to, and when; knows no rule and no reader"},
+		{what: "agent/place", where: []string{}, why: "directories that are claimed, written to and measured; knows nothing of what is kept"},
 		{what: "agent/memory", where: []string{"drivers"}, why: "bytes of devices over restarts; knows no device"},
 		{what: "agent/web", where: []string{".", "agent/status"}, why: "the page knows Status and a few functions"},
 		{
@@ -172,7 +173,7 @@ var theRules = ruleBook{
 		{
 			what: "agent", why: "puts levels 0 to 2 together; is given drivers and Host by cmd, so that its tests compile without them",
 			where: []string{
-				".", "agent/box", "agent/clock", "agent/config", "agent/export", "agent/line", "agent/past", "agent/status", "agent/web", "buffer", "buffer/lease", "buffer/quota", "buffer/wear",
+				".", "agent/box", "agent/clock", "agent/config", "agent/export", "agent/line", "agent/past", "agent/place", "agent/status", "agent/web", "buffer", "buffer/lease", "buffer/quota", "buffer/wear",
 				"drivers", "rules", "rules/intake", "sync/forward", "sync/forward/uplink", "sync/mqtt", "sync/profile", "sync/wire", "sync/wire/frame",
 			},
 		},
@@ -184,7 +185,7 @@ var theRules = ruleBook{
 			what: "cmd/tidegate/cli",
 			why:  "wiring and printing; is given the drivers, so that other programs have theirs; settings are described from the structs; the process that reads a damaged store is this program; demo has its receiver in a process of its own",
 			where: []string{
-				".", "agent", "agent/config", "agent/config/describe", "agent/config/strict", "agent/output", "agent/status", "agent/update", "agent/web", "buffer/salvage",
+				".", "agent", "agent/config", "agent/config/describe", "agent/config/strict", "agent/output", "agent/place", "agent/status", "agent/update", "agent/web", "buffer/salvage",
 				"cmd/tidegate/demo", "cmd/tidegate/direct", "cmd/tidegate/find", "cmd/tidegate/man", "cmd/tidegate/nodes", "cmd/tidegate/reach", "cmd/tidegate/releases", "cmd/tidegate/told", "cmd/tidegate/tried",
 				"drivers", "drivers/board", "ota", "sync/receive/farend",
 			},
@@ -199,7 +200,7 @@ var theRules = ruleBook{
 			what: "cmd/tidegate/releases", where: []string{"agent/config", "agent/update", "ota", "ota/release"},
 			why: "what a configuration and a machine are to package ota, and the process in which releases are fetched",
 		},
-		{what: "cmd/tidegate/reach", where: []string{"agent", "agent/config"}, why: "the gateway's socket and files"},
+		{what: "cmd/tidegate/reach", where: []string{"agent/config", "agent/place"}, why: "the gateway's socket and files"},
 		{what: "cmd/tidegate/told", where: []string{"agent/status", "ota", "ota/slots"}, why: "answers of a gateway, and what lies in its slots, in words; asks nobody"},
 		{what: "cmd/tidegate/tried", where: []string{"agent/config", "agent/config/strict", "rules/cases"}, why: "what became of files of cases, for people"},
 		{what: "cmd/tidegate/man", where: []string{}, why: "pages from the commands, whatever they do"},
@@ -243,7 +244,7 @@ var theRules = ruleBook{
 		{what: "github.com/klauspost/compress", where: []string{"ota/delta", "sync/wire/frame", "sync/forward", "sync/forward/pack", "sync/receive"}, why: "zstd of frames and programs, gzip of payloads"},
 		{
 			what: "golang.org/x/sys", where: []string{
-				"agent", "agent/box", "agent/clock", "buffer/disk", "buffer/lease", "buffer/seal", "buffer/wear", "cmd/tidegate-release", "cmd/tidegate/cli", "cmd/tidegate/find", "cmd/tidegate/reach",
+				"agent", "agent/box", "agent/clock", "agent/place", "buffer/disk", "buffer/lease", "buffer/seal", "buffer/wear", "cmd/tidegate-release", "cmd/tidegate/cli", "cmd/tidegate/find", "cmd/tidegate/reach",
 				"cmd/tidegate/releases", "drivers/board", "drivers/board/gpioline", "drivers/board/pty", "drivers/board/tty", "drivers/external", "drivers/system",
 				"ota/fetch", "ota/slots", "sync/mqtt",
 			},
@@ -329,7 +330,7 @@ var theRules = ruleBook{
 		{what: "buffer", limit: 4370, why: "one lock over one store: tails, cursors, segments, declarations, limits of classes and ages, what is meant for one uplink only or told to be skipped, what comes back from what was set aside, what is sealed with which key, and their digest change together; encodings, quotas and Badger are out already"},
 		{what: "rules/window", limit: 1550, why: "four shapes of window, what is asked of them and their state are one scheme over one ring of buckets"},
 		{what: "rules/lang", limit: 2800, why: "one language over one kind of node: reading, checking, functions and what they keep would only export to each other"},
-		{what: "agent", limit: 3690, why: "the loops belong together: reading, judging, storing, forwarding, status; 50 lines give outputs their interlocks, 50 keep from sight what rules hide, 70 say what the gateway says of itself and hold it to reading in safe mode, 50 wait for keys of the buffer and say what is sealed with which, 370 go on without a disk, and back, which is a matter of all loops, 60 verify what is stored, 40 say what becomes of the card"},
+		{what: "agent", limit: 3410, why: "the loops belong together: reading, judging, storing, forwarding, status; 50 lines give outputs their interlocks, 50 keep from sight what rules hide, 70 say what the gateway says of itself and hold it to reading in safe mode, 50 wait for keys of the buffer and say what is sealed with which, 230 go on without a disk, and back, which is a matter of all loops; directories are out already, 60 verify what is stored, 40 say what becomes of the card"},
 		{what: "rules", limit: 2600, why: "one judge: what rules say, derive and keep of one instant, what goes on and where; language, windows, filters and what snapshots keep are out already"},
 		{what: "agent/line", limit: 3150, why: "entry, numbers, judge, store and resume are one scheme, which one model explores from inside; 90 lines spare the card, 60 go on after salvage or a move, 80 tell what a damaged store and a restored one no longer tell, 160 count what is not taken, 90 put what stands for others"},
 		{what: "agent/config", limit: 2910, why: "one check a file of the configuration, which share one checker, 170 of them where releases come from, 60 how the buffer is shared out; strict and describe are out already"},

@@ -18,6 +18,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/line"
 	"github.com/tidegate-io/tidegate/agent/memory"
 	"github.com/tidegate-io/tidegate/agent/output"
+	"github.com/tidegate-io/tidegate/agent/place"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
@@ -29,7 +30,7 @@ import (
 type Parts struct {
 	Host    drivers.Host
 	Log     *slog.Logger
-	RingDir string             // see RingDir
+	RingDir string             // see place.RingDir
 	Version string             //
 	Clock   func() clock.Stamp // nil = the kernel's
 	Statfs  func(dir string) (free, total int64, err error)
@@ -94,7 +95,7 @@ func New(cfg *config.Config, parts Parts) (*Agent, error) {
 		parts.Clock = new(clock.Clock).Now
 	}
 	if parts.RingDir == "" {
-		parts.RingDir = RingDir(cfg.StateDir)
+		parts.RingDir = place.RingDir(cfg.StateDir)
 	}
 	a := &Agent{parts: parts, log: parts.Log, cfg: cfg, devices: map[string]*device{}, paces: map[string]rules.Interval{}, started: time.Now()}
 	a.open, a.shut = context.WithCancel(context.Background())
@@ -200,7 +201,7 @@ func (l *opened) close() error {
 	if l.lease != nil {
 		errs = append(errs, l.lease.Close())
 	}
-	return errors.Join(append(errs, l.claim.release())...)
+	return errors.Join(append(errs, l.claim.Release())...)
 }
 
 // setSteady says whether Reload may change what runs; it waits for one under way.

@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate-io/tidegate/agent/clock"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/line"
+	"github.com/tidegate-io/tidegate/agent/place"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/sync/wire/frame"
@@ -23,19 +24,19 @@ type Offline struct {
 }
 
 // OpenOffline opens the buffer of cfg for a program of that version. It makes files there: only the user whose gateway it is may do so. An
-// error wrapping ErrRunning means that the gateway runs: ask it instead.
+// error wrapping place.ErrRunning means that the gateway runs: ask it instead.
 func OpenOffline(cfg *config.Config, version string, log *slog.Logger) (*Offline, error) {
 	a := &Agent{cfg: cfg, sits: sitting{dir: cfg.StateDir}, log: log, parts: Parts{Clock: new(clock.Clock).Now, Version: version}}
 	a.board = newBoard(time.Now)
 	l := &opened{}
 	var err error
-	if l.claim, err = take(cfg.StateDir); err != nil {
+	if l.claim, err = place.Take(cfg.StateDir); err != nil {
 		return nil, err
 	}
 	if err := a.openStore(l, false); errors.Is(err, buffer.ErrDamaged) {
-		return nil, errors.Join(fmt.Errorf("%w; the gateway sets it aside when it starts, and begins a new one", err), l.claim.release())
+		return nil, errors.Join(fmt.Errorf("%w; the gateway sets it aside when it starts, and begins a new one", err), l.claim.Release())
 	} else if err != nil {
-		return nil, errors.Join(err, l.claim.release())
+		return nil, errors.Join(err, l.claim.Release())
 	}
 	return &Offline{a, l}, nil
 }
@@ -108,4 +109,4 @@ func (o *Offline) Buffered(f func(tidegate.Record) error) error {
 }
 
 // Close closes the buffer.
-func (o *Offline) Close() error { return errors.Join(o.line.queue.Close(), o.line.claim.release()) }
+func (o *Offline) Close() error { return errors.Join(o.line.queue.Close(), o.line.claim.Release()) }

@@ -3,7 +3,6 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tidegate-io/tidegate/agent/box"
+	"github.com/tidegate-io/tidegate/agent/place"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
 	"github.com/tidegate-io/tidegate/rules"
@@ -65,25 +65,15 @@ func (a *Agent) refuge() string { return filepath.Join(a.parts.RingDir, "no-disk
 
 // firstSitting is in the refuge where a process before this one was, as that may hold what is nowhere else.
 func (a *Agent) firstSitting() sitting {
-	if _, err := os.Stat(filepath.Join(a.refuge(), "numbers.a")); err == nil && a.hasRefuge() {
+	if _, err := os.Stat(filepath.Join(a.refuge(), "numbers.a")); err == nil && place.IsMemory(a.parts.RingDir) {
 		return sitting{dir: a.refuge(), memory: true, why: errors.New("a process before this one could write no disk")}
 	}
 	return sitting{dir: a.cfg.StateDir}
 }
 
-// hasRefuge reports whether there is a tmpfs for it.
-func (a *Agent) hasRefuge() bool {
-	var st unix.Statfs_t
-	err := os.MkdirAll(a.parts.RingDir, 0o700)
-	if err == nil {
-		err = unix.Statfs(a.parts.RingDir, &st)
-	}
-	return err == nil && (int64(st.Type) == unix.TMPFS_MAGIC || int64(st.Type) == unix.RAMFS_MAGIC)
-}
-
 // unusable reports whether err says that the disk cannot be used as it is now.
 func unusable(err error) bool {
-	if err == nil || errors.Is(err, ErrRunning) || errors.Is(err, buffer.ErrKey) {
+	if err == nil || errors.Is(err, place.ErrRunning) || errors.Is(err, buffer.ErrKey) {
 		return false
 	}
 	return buffer.CausedBy(err, unix.EROFS, unix.EIO, unix.EACCES, unix.EPERM, unix.ENOTDIR, unix.EISDIR, unix.ENODEV, unix.ENXIO, unix.ENOTCONN, unix.ESTALE,
@@ -97,7 +87,7 @@ func (a *Agent) orRefuge(err error, l *opened) error {
 		to.bare = true
 		return &moved{to, err}
 	}
-	if a.sits.memory || !unusable(err) || !a.hasRefuge() {
+	if a.sits.memory || !unusable(err) || !place.IsMemory(a.parts.RingDir) {
 		return err
 	}
 	to := sitting{dir: a.refuge(), memory: true, why: err, last: a.sits.last, state: a.sits.state, tries: a.sits.tries + 1, rules: a.sits.rules}
@@ -115,7 +105,7 @@ func (a *Agent) watchDisk(l *opened, since time.Time) error {
 	if a.sits.memory {
 		return a.mayReturn(l, since)
 	}
-	switch gone, other := l.claim.isGone(); {
+	switch gone, other := l.claim.IsGone(); {
 	case other:
 		l.foreign = true
 		return fmt.Errorf("another directory was put in place of %s while it was used: the next start goes by what lies there", a.cfg.StateDir)
@@ -124,7 +114,7 @@ func (a *Agent) watchDisk(l *opened, since time.Time) error {
 		return &moved{sitting{dir: a.cfg.StateDir, state: l.state, last: &last, anew: true}, fmt.Errorf("state directory %s was deleted", a.cfg.StateDir)}
 	}
 	at, err := a.trouble.since()
-	if at.IsZero() || time.Since(at) < refugeAfter || !unusable(err) || !a.hasRefuge() {
+	if at.IsZero() || time.Since(at) < refugeAfter || !unusable(err) || !place.IsMemory(a.parts.RingDir) {
 		return nil
 	}
 	last := a.leaseOf(l, true)
@@ -161,7 +151,7 @@ func (a *Agent) mayReturn(l *opened, since time.Time) error {
 	if time.Since(since) < min(returnEvery<<min(a.sits.tries, 10), returnLate) || left(l) > returnLeft {
 		return nil
 	}
-	if err := usable(a.cfg.StateDir); err != nil {
+	if err := place.Usable(a.cfg.StateDir); err != nil {
 		a.board.set("no_disk", "", true, err.Error())
 		return nil
 	}
@@ -178,53 +168,6 @@ func left(l *opened) (n uint64) {
 	return n
 }
 
-// usable returns nil where a file in dir can be made, written and synced.
-func usable(dir string) error {
-	c, err := take(dir)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, "probe-")
-	if err == nil {
-		err = errors.Join(probe(f), f.Close(), os.Remove(f.Name()))
-	}
-	return errors.Join(err, c.release())
-}
-
-// probe writes f as the lease is written, and then as the store is.
-func probe(f *os.File) error {
-	const size = 4096
-	if _, err := f.Write(make([]byte, size)); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	b, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("map %s: %w", f.Name(), err)
-	}
-	b[0] = 1 // its block is there: this is no place for SIGBUS
-	err = unix.Msync(b, unix.MS_SYNC)
-	if err != nil {
-		err = fmt.Errorf("sync %s: %w", f.Name(), err)
-	}
-	return errors.Join(err, unix.Munmap(b))
-}
-
-// isGone reports whether the directory was deleted, wholly or its store, or another one put in its place.
-func (c *claim) isGone() (gone, other bool) {
-	own, err := c.file.Stat()
-	if err != nil {
-		return false, false
-	}
-	if st, err := os.Stat(filepath.Join(c.dir, "lock")); err != nil || !os.SameFile(own, st) {
-		return errors.Is(err, fs.ErrNotExist), err == nil
-	}
-	_, err = os.Stat(filepath.Join(c.dir, "buffer"))
-	return errors.Is(err, fs.ErrNotExist), false
-}
-
 // arrive tidies up before the sitting s begins, which m led to from the sitting before.
 func (a *Agent) arrive(before, s sitting) {
 	if !before.memory || s.memory {
@@ -236,18 +179,4 @@ func (a *Agent) arrive(before, s sitting) {
 }
 
 // refugeSpace returns the free and the total bytes of the refuge.
-func refugeSpace(dir string) (free, total int64, err error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, 0, fmt.Errorf("ask file system of %s: %w", dir, err)
-	}
-	used := int64(0)
-	err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		var st unix.Stat_t
-		if err == nil && unix.Lstat(path, &st) == nil { // what is gone meanwhile takes nothing
-			used += st.Blocks * 512
-		}
-		return nil
-	})
-	return min(int64(st.Bavail)*int64(st.Bsize), refugeBytes-used), refugeBytes, err
-}
+func refugeSpace(dir string) (free, total int64, err error) { return place.Space(dir, refugeBytes) }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tidegate-io/tidegate"
 	"github.com/tidegate-io/tidegate/agent"
+	"github.com/tidegate-io/tidegate/agent/place"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/buffer"
 	"github.com/tidegate-io/tidegate/buffer/lease"
@@ -288,10 +289,10 @@ func TestRunRefuses(t *testing.T) {
 		second := x.start("devices: []\n")
 		err := <-second.done
 		want := fmt.Sprintf("claim state directory %s (process %d has it): another gateway runs on this state directory", x.dir, os.Getpid())
-		if !errors.Is(err, agent.ErrRunning) || err.Error() != want {
+		if !errors.Is(err, place.ErrRunning) || err.Error() != want {
 			t.Errorf("second gateway: %v, want %s", err, want)
 		}
-		if _, err := agent.OpenOffline(x.load(oneDevice), "test", x.parts.Log); !errors.Is(err, agent.ErrRunning) {
+		if _, err := agent.OpenOffline(x.load(oneDevice), "test", x.parts.Log); !errors.Is(err, place.ErrRunning) {
 			t.Errorf("OpenOffline beside a gateway: %v", err)
 		}
 		second.stop()

@@ -45,8 +45,8 @@ func (l *opened) closeQueue() error {
 	if l.foreign {
 		return nil
 	}
-	if gone, _ := l.claim.isGone(); gone {
-		dir := filepath.Join(l.claim.dir, "buffer")
+	if gone, _ := l.claim.IsGone(); gone {
+		dir := filepath.Join(l.claim.Dir, "buffer")
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("close store: %w", err)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/place"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/agent/web"
 	"github.com/tidegate-io/tidegate/buffer/salvage"
@@ -87,7 +88,7 @@ func run(ctx context.Context, o *options, cfg *config.Config, safe bool) error {
 		return err
 	}
 	socketErr := serve(ctx, &beside, cfg, g, log)
-	if errors.Is(socketErr, agent.ErrRunning) {
+	if errors.Is(socketErr, place.ErrRunning) {
 		return socketErr
 	}
 	ended := make(chan error, 1)
@@ -186,7 +187,7 @@ func reload(ctx context.Context, x attended) {
 func serve(ctx context.Context, wg *sync.WaitGroup, cfg *config.Config, g *gateway, log *slog.Logger) error {
 	srv := web.New(g, log)
 	l, err := listenSocket(reach.Socket(cfg))
-	if errors.Is(err, agent.ErrRunning) {
+	if errors.Is(err, place.ErrRunning) {
 		return err
 	}
 	spare, failed := listenSocket(reach.Spares(cfg)[0])
@@ -261,7 +262,7 @@ func listenSocket(path string) (net.Listener, error) {
 	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		who := peer(c)
 		_ = c.Close()
-		return nil, fmt.Errorf("socket %s%s: %w; stop it first, or choose another state_dir", path, who, agent.ErrRunning)
+		return nil, fmt.Errorf("socket %s%s: %w; stop it first, or choose another state_dir", path, who, place.ErrRunning)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove old socket: %w", err)

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/place"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/direct"
 	"github.com/tidegate-io/tidegate/drivers/board"
 )
@@ -43,7 +43,7 @@ func safe(o *options, force bool) error {
 	if err != nil {
 		return fmt.Errorf("%w, see above", config.ErrRefused)
 	}
-	if err := agent.Running(cfg.StateDir); err != nil && !force {
+	if err := place.Running(cfg.StateDir); err != nil && !force {
 		return fmt.Errorf("%w; stop it, which brings the outputs to their safe states, or give --force", err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

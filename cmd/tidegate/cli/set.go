@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
 	"github.com/tidegate-io/tidegate/agent/output"
+	"github.com/tidegate-io/tidegate/agent/place"
 	"github.com/tidegate-io/tidegate/agent/status"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/direct"
 	"github.com/tidegate-io/tidegate/cmd/tidegate/reach"
@@ -96,7 +96,7 @@ func set(o *options, name, text string, asJSON bool) error {
 
 // setDirect sets an output without the gateway.
 func setDirect(o *options, cfg *config.Config, name, text string) (s status.Output, err error) {
-	if err := agent.Running(cfg.StateDir); err != nil {
+	if err := place.Running(cfg.StateDir); err != nil {
 		return s, err // it runs, and has no socket
 	}
 	dev, ch, err := cfg.Output(name)

@@ -17,8 +17,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tidegate-io/tidegate/agent"
 	"github.com/tidegate-io/tidegate/agent/config"
+	"github.com/tidegate-io/tidegate/agent/place"
 )
 
 // ErrNotRunning is wrapped by errors that mean that no gateway answers on the socket.
@@ -36,7 +36,7 @@ func Spares(cfg *config.Config) []string {
 	}
 	sum := sha256.Sum256([]byte(abs))
 	name := fmt.Sprintf("socket-%x", sum[:8])
-	list := []string{filepath.Join(agent.RingDir(cfg.StateDir), name), filepath.Join("/run/tidegate", name)}
+	list := []string{filepath.Join(place.RingDir(cfg.StateDir), name), filepath.Join("/run/tidegate", name)}
 	if uid, _, err := OwnerOf(Nearest(abs)); err == nil {
 		list = append(list, fmt.Sprintf("/dev/shm/tidegate-%d-%x/%s", uid, sum[:8], name))
 	}
