@@ -62,6 +62,33 @@ func TestRequeuedIsSealedWithTheKeyOfNow(t *testing.T) {
 	}
 }
 
+// Summaries that were set aside and whose segment is gone come back as such, beside what is none.
+func TestRequeuedSummariesStayApart(t *testing.T) {
+	o := testOptions(tmpfs.Dir(t))
+	o.Keep, o.sizes = time.Nanosecond, sizes{segment: 1, tail: 1}
+	q := open(t, o)
+	defer q.Close()
+	q.AddEpoch(1, Epoch{ID: "e1", Start: 1})
+	for i, thin := range []bool{true, false} {
+		f := frame(tidegate.ClassReading, uint64(i)*10+1, uint64(i)*10+10, 2)
+		f.Thin = thin
+		putAndCommit(t, q, f)
+	}
+	refuse(t, q, "a", tidegate.Range{First: 1, Last: 20})
+	if err := q.Retain(time.Hour); err != nil || len(q.segments[tidegate.ClassReading]) > 0 {
+		t.Fatalf("%d segments are left: %v", len(q.segments[tidegate.ClassReading]), err)
+	}
+	q.o.sizes.segment = 0 // both would find room in one
+	requeue(t, q, "a", everyNumber)
+	got := map[uint64]bool{}
+	for _, s := range q.segments[tidegate.ClassReading] {
+		got[s.First()] = s.Thin
+	}
+	if len(got) != 2 || !got[1] || got[11] {
+		t.Errorf("segments by their first number, and whether they hold summaries: %v; want 1 that does and 11 that does not", got)
+	}
+}
+
 // A store that is salvaged keeps what is set aside, and what goes again: a receipt from before settles none of it.
 func TestSalvageOfWhatGoesAgain(t *testing.T) {
 	o := testOptions(tmpfs.Dir(t))

@@ -142,3 +142,27 @@ func (f *facts) pending(from, to uint64) {
 	d := buffer.Declaration{Epoch: 3, Ranges: tidegate.Ranges{{First: from, Last: to}}, Cause: tidegate.CausePowerCut}
 	f.lease.Pending, f.pos.Epoch, f.pos.Next = [][]byte{d.Encode()}, 2, 500
 }
+
+// TestPendingIsDeclaredOnce: gaps that an earlier start found and left in the lease are not declared again where ring 2 holds them, which a gap of any other cause
+// does not say.
+func TestPendingIsDeclaredOnce(t *testing.T) {
+	for cause, want := range map[string]int{
+		"": 1, tidegate.CauseOverflow: 1, tidegate.CauseThinned: 1, tidegate.CauseRejected: 1, tidegate.CausePowerCut: 0, tidegate.CauseDamaged: 0, tidegate.CauseRestored: 0,
+	} {
+		f := &facts{
+			lease: lease.Lease{Epoch: 3, EpochID: "e", Start: 1000, End: 70_000}, leased: true, pair: [16]byte{1}, atMost: 7, perRecord: 2,
+			pos: buffer.Position{LeaseEnd: 70_000, Time: 1}, epochs: map[uint32]buffer.Epoch{2: {ID: "old", Start: 1}}, kept: true, mark: mark{3, 0},
+		}
+		f.pending(1000, 1300)
+		e := &entry{epoch: 3, epochID: "e", start: 1000}
+		if cause != "" {
+			e.declared = []buffer.Declaration{{Epoch: 3, Cause: cause}}
+		}
+		f.entries = []found{{next: 1, e: e}}
+		f.head = 1
+		p := resume(f)
+		if len(p.declared) != want || len(p.pending) != 1 {
+			t.Errorf("where ring 2 holds a gap of cause %q: %d are declared, %d kept in mind; want %d, 1", cause, len(p.declared), len(p.pending), want)
+		}
+	}
+}

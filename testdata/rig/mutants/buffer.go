@@ -83,6 +83,8 @@ var buffered = slices.Concat(
 		without("a store that is older than a clean stop", "f.declareBehind(&p)\n", "TestStoreIsOlder"),
 		without("what the ring holds of another name is in the lease", "f.hold(p)\n", "TestPowerCutBehindARestoredBackup"),
 		instead("what the ring held is declared when it is gone", "f.take(p, d)\n", "", "TestHeld"),
+		instead("what ring 2 holds of gaps is not declared again", "said := f.kept && f.said()", "said := false", "TestPendingIsDeclaredOnce"),
+		instead("gaps of other causes do not say it", "case tidegate.CausePowerCut, tidegate.CauseDamaged, tidegate.CauseRestored:", "default:", "TestPendingIsDeclaredOnce"),
 		instead("the gap of a power cut is declared", "f.declare(p, f.lease.Epoch, from, p.next-1, tidegate.CausePowerCut, f.most(from, p.next-1))", "_ = from", "TestNothingIsLostDoubledOrUnsaid"),
 	),
 	in("agent/line/held.go",
