@@ -157,22 +157,30 @@ func (f *far) config(devices, rules string) string {
 
 const gpioPath = "/machine/soc/gpio"
 
+// board boots the 32-bit board with these modules of its kernel and this beside it.
+func board(t *testing.T, dir string, modules []string, more ...string) *machine {
+	t.Helper()
+	k := bed.OpenKernel(t, filepath.Join(*kernels, "armhf"))
+	return boot(t, dir, "qemu-system-arm", append([]string{
+		"-M", "ast2600-evb", "-m", "1G", "-nic", "user,ipv6=off",
+		"-kernel", unpacked(t, k, filepath.Join(dir, "kernel")), "-dtb", deviceTree(t, k, filepath.Join(dir, "board.dtb")),
+		"-initrd", pack(t, k, dir, "arm", modules...),
+		// Nothing runs on the second processor, which sleeps so; one that the kernel does not start (maxcpus=1) spins, and costs as much as the first.
+		"-append", "console=ttyS4,115200n8 quiet loglevel=3 isolcpus=1 net.ifnames=0 hil.off=reboot",
+	}, more...)...)
+}
+
 // TestBoard: the 32-bit board. GPIO levels, edges, a counter and an output by name, a rule between them; a thermometer on I2C set from outside, absent,
 // and its adapter removed and back; Modbus RTU over the UART.
 func TestBoard(t *testing.T) {
 	dir := bed.Dir(t, false)
-	k := bed.OpenKernel(t, filepath.Join(*kernels, "armhf"))
 	f := newFar(t, dir)
 	uart := filepath.Join(dir, "uart.sock")
 	serve(t, uart)
-	m := boot(t, dir, "qemu-system-arm", "-M", "ast2600-evb", "-m", "1G", "-nic", "user,ipv6=off",
-		"-kernel", unpacked(t, k, filepath.Join(dir, "kernel")), "-dtb", deviceTree(t, k, filepath.Join(dir, "board.dtb")),
-		"-initrd", pack(t, k, dir, "arm", "i2c-dev", "i2c-aspeed", "gpio-aspeed", "mdio-aspeed", "realtek", "ftgmac100"),
+	m := board(t, dir, []string{"i2c-dev", "i2c-aspeed", "gpio-aspeed", "mdio-aspeed", "realtek", "ftgmac100"},
 		"-device", "tmp105,bus=aspeed.i2c.bus.1,address=0x48,id=tmp0",
 		"-device", "at24c-eeprom,bus=aspeed.i2c.bus.1,address=0x50,rom-size=4096",
 		"-device", "ds1338,bus=aspeed.i2c.bus.1,address=0x68",
-		// Nothing runs on the second processor, which sleeps so; one that the kernel does not start (maxcpus=1) spins, and costs as much as the first.
-		"-append", "console=ttyS4,115200n8 quiet loglevel=3 isolcpus=1 net.ifnames=0 hil.off=reboot",
 		"-chardev", "socket,id=uart,path="+uart, "-serial", "chardev:uart")
 	m.set("/machine/peripheral/tmp0", "temperature", 23500)
 	t.Run("scan", func(t *testing.T) { scanned(t, m) })
