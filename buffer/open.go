@@ -53,17 +53,23 @@ const verifyFor = 3 * time.Second
 // openNoted opens the store, and notes that for the next start, should this process end by it. A suspect store is verified before.
 func openNoted(o *Options) (*Queue, error) {
 	if !o.SetAside {
-		return openStore(o)
+		return openStore(o, nil)
 	}
 	suspect := o.Verify != nil && disk.IsSuspect(o.Dir)
+	var tail *disk.Tail
 	if suspect {
+		found, err := disk.FindTail(o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		tail = &found
 		o.Log.Warn("processes ended while they used the store: it is verified")
 		if err := o.Verify(o.Dir, verifyFor); err != nil {
 			return nil, err
 		}
 	}
 	noted := disk.NoteOpening(o.Dir, suspect)
-	q, err := openStore(o)
+	q, err := openStore(o, tail)
 	if noted = errors.Join(noted, disk.NoteOpened(o.Dir, err == nil)); noted != nil {
 		o.Log.Debug("starts are not counted", "err", noted)
 	}
@@ -86,8 +92,9 @@ func (q *Queue) salvage() error {
 	return err
 }
 
-func openStore(o *Options) (*Queue, error) {
-	d, err := disk.Open(disk.Options{Dir: o.Dir, NoSync: o.NoSync, Bare: o.Bare, Statfs: o.Statfs, Limit: o.MaxBytes, Compactors: o.Compactors, Version: o.Version, Log: o.Log, Keys: o.Keys})
+// openStore opens the store, whose logs were found so; nil = nobody has looked.
+func openStore(o *Options, tail *disk.Tail) (*Queue, error) {
+	d, err := disk.Open(disk.Options{Dir: o.Dir, Tail: tail, NoSync: o.NoSync, Bare: o.Bare, Statfs: o.Statfs, Limit: o.MaxBytes, Compactors: o.Compactors, Version: o.Version, Log: o.Log, Keys: o.Keys})
 	if err != nil {
 		return nil, err
 	}
@@ -106,15 +113,15 @@ func openStore(o *Options) (*Queue, error) {
 	}
 	q.setLimit()
 	q.measureLocked() // nobody else has q yet
-	d.SetLogTime(d.LogTime())
+	d.SetLogTime(d.Tail().At)
 	return q, nil
 }
 
 // TailLost reports whether transactions that were acknowledged are gone from the end of the store, nobody knows how many, as far as it was not seen to be written
 // to later than within behind the last commit that it has; after a clean stop it says nothing. A clock that steps between two commits deceives it, to either side.
 func (q *Queue) TailLost(within time.Duration) bool {
-	last := q.Position().Time
-	return q.disk.TailLost() || last != 0 && q.disk.LogTime().After(time.UnixMilli(last).Add(within))
+	last, found := q.Position().Time, q.disk.Tail()
+	return found.Lost || last != 0 && found.At.After(time.UnixMilli(last).Add(within))
 }
 
 // beside writes what is no commit, after which the log still says when the last one was.

@@ -1,12 +1,14 @@
 package buffer
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
+	"github.com/tidegate-io/tidegate/buffer/disk"
 )
 
 // logOf returns the log of the store in dir that takes transactions.
@@ -95,6 +97,23 @@ func TestTailLost(t *testing.T) {
 			}
 		})
 	}
+	t.Run("verified beforehand", func(t *testing.T) {
+		o := testOptions(t.TempDir())
+		defer fill(t, o).Close()
+		if err := os.WriteFile(filepath.Join(o.Dir, "starts"), []byte("o"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o.SetAside, o.Verify = true, func(dir string, _ time.Duration) error { // which leaves no log
+			s, err := disk.Open(disk.Options{Dir: dir, Compactors: 2, Version: o.Version, Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				return err
+			}
+			return s.Close()
+		}
+		if begun(t, o, nothing).TailLost(within) {
+			t.Error("a log that was whole counts as lost")
+		}
+	})
 	t.Run("no commit was last", func(t *testing.T) {
 		o := testOptions(t.TempDir())
 		q := fill(t, o)

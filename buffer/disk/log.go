@@ -2,7 +2,9 @@ package disk
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -59,20 +61,51 @@ func logs(dir string) (list []logFile, err error) {
 	return list, nil
 }
 
-// logTime returns when the store's log was written to last, as the file system says, which stores that with each transaction; zero = there is none.
-func logTime(dir string) (at time.Time) {
-	list, _ := logs(dir) // else nothing is known of it
-	for _, l := range list {
-		if l.at.After(at) {
-			at = l.at
-		}
-	}
-	return at
+// A Tail is how the logs of a store were found, before anybody opened it, which takes them into tables.
+type Tail struct {
+	Lost bool      // transactions that were acknowledged are gone, more than the one that a power cut may tear: how many, nothing tells; after a clean stop, too
+	At   time.Time // when they were written to last, as the file system says, which stores that with each transaction; zero = not known
 }
 
-// LogTime returns when the store's log was written to last before it was opened, as the file system says; zero = not known. A log that is zeroed from some
-// place on looks as if it ended there, but for this.
-func (s *Store) LogTime() time.Time { return s.logAt }
+// FindTail looks at the logs of the store of the state directory.
+func FindTail(stateDir string) (x Tail, err error) {
+	dir := filepath.Join(stateDir, "buffer")
+	if x.Lost, err = tailLost(dir); err != nil {
+		return x, err
+	}
+	list, _ := logs(dir) // else nothing is known of the time
+	for _, l := range list {
+		if l.at.After(x.At) {
+			x.At = l.at
+		}
+	}
+	return x, nil
+}
+
+// keepLog has a log that was made anew be there after a power cut, so that none at all means that it was lost. Badger syncs it with its first transaction.
+func (s *Store) keepLog() {
+	if s.o.NoSync || s.o.Bare {
+		return
+	}
+	dir := filepath.Join(s.o.Dir, "buffer")
+	list, err := logs(dir)
+	for _, l := range list {
+		if e := syncPath(l.path); !errors.Is(e, fs.ErrNotExist) { // one that was read goes when its table is there
+			err = errors.Join(err, e)
+		}
+	}
+	if err = errors.Join(err, syncPath(dir)); err != nil {
+		s.o.Log.Debug("sync new log", "err", err) // the next transaction says more, if it is the disk
+	}
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
 
 // SetLogTime has the log seem to be written to at that time: what was written since is nothing that counts. It is for the goroutine that writes.
 func (s *Store) SetLogTime(at time.Time) {

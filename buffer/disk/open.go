@@ -22,7 +22,7 @@ import (
 	"github.com/tidegate-io/tidegate/buffer/wear"
 )
 
-// Options say how a Store is opened. All fields but Statfs, Version and Keys are required.
+// Options say how a Store is opened. All fields but Statfs, Version, Keys and Tail are required.
 type Options struct {
 	Dir string // the state directory; the store is in Dir/buffer
 	// Statfs returns the free and the total bytes of the file system that holds dir; nil = the kernel's answer.
@@ -35,6 +35,7 @@ type Options struct {
 	Version    string // of the program; the self-test of 32-bit machines is made once for each
 	Log        *slog.Logger
 	Keys       *seal.Keys // what readings are sealed with, and what opens them; nil = all is in the clear
+	Tail       *Tail      // how its logs were found before another process opened the store; nil = none has
 }
 
 // A Store is open. Reading is safe for concurrent use; Write, Drop, MakeSpace and Close are for one goroutine,
@@ -52,13 +53,11 @@ type Store struct {
 	isClosed bool       // guarded by tree
 	quiet    *atomic.Bool
 
-	lost  bool      // see TailLost
-	logAt time.Time // see LogTime
+	tail Tail
 }
 
-// TailLost reports whether the store's log, as it was found, has lost transactions that were acknowledged, more than the one that a power cut may tear: how
-// many, nothing tells. It is true as well after a clean stop, which leaves no log.
-func (s *Store) TailLost() bool { return s.lost }
+// Tail returns how its logs were found.
+func (s *Store) Tail() Tail { return s.tail }
 
 // Written returns how many bytes this process has made the kernel write to the disk, see wear.Journal. It is safe for concurrent use.
 func (s *Store) Written() uint64 { return s.journal.Written() }
@@ -88,11 +87,13 @@ func Open(o Options) (*Store, error) {
 			return nil, err
 		}
 	}
-	lost, err := tailLost(dir)
-	if err != nil {
-		return nil, err
+	if o.Tail == nil {
+		t, err := FindTail(o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		o.Tail = &t
 	}
-	logAt := logTime(dir)
 	if err := removeEmpty(dir); err != nil {
 		return nil, err
 	}
@@ -104,10 +105,11 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, db: db, quiet: quiet, lost: lost, logAt: logAt}
+	s := &Store{o: o, db: db, quiet: quiet, tail: *o.Tail}
 	s.keys.Store(o.Keys)
 	s.guard = guard{ask: func() (int64, int64, error) { return o.Statfs(o.Dir) }, now: time.Now, bare: !hasBallast(&o)}
 	s.keepSpare()
+	s.keepLog()
 	return s, nil
 }
 

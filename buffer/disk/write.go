@@ -90,6 +90,7 @@ func (s *Store) Drop(prefix []byte) error {
 	if err := s.dropPrefix(prefix); err != nil {
 		return err
 	}
+	s.keepLog()
 	s.keepSpare()
 	return nil
 }

@@ -162,6 +162,11 @@ func (h here) cut() time.Time {
 	return now
 }
 
+const (
+	readEvery = 20 * time.Millisecond // of each meter
+	widest    = 30 * time.Second      // of readings is what a gap may say at most: far below all the numbers that are leased
+)
+
 // syncEvery is what the gateways of the rig have as buffer.sync.
 const syncEvery = time.Second
 
@@ -173,7 +178,7 @@ func newPower(t *testing.T, draw *rand.Rand) *power {
 	p.broker = bed.NewBroker(t, dir)
 	p.gateway = bed.NewGateway(t, programs, dir)
 	p.gateway.State = filepath.Join(p.disk.Mount, "state")
-	p.gateway.Configure(p.meters.Devices(20*time.Millisecond), bed.Toggle, p.broker.URL(), "receipt", ", compress: none")
+	p.gateway.Configure(p.meters.Devices(readEvery), bed.Toggle, p.broker.URL(), "receipt", ", compress: none")
 	p.broker.Start()
 	p.receiver = bed.NewReceiver(t, programs, dir, p.broker.URL())
 	p.tapped, p.machine = filepath.Join(dir, "tapped"), here{p, new(atomic.Bool)}
@@ -417,6 +422,10 @@ func (p *power) gone(i int, gap *receive.Gap, o *outcome) (out []string) {
 		}
 		age := c.when.Sub(p.meters.Answered(u+1, list[0]))
 		o.window, o.limit = max(o.window, age), max(o.limit, age.Seconds()/(syncEvery+2*c.commit).Seconds())
+	}
+	p.t.Logf("cut %d: %d readings are missing, the gap says at most %d", i+1, missing, gap.AtMost)
+	if most := p.meters.Units * p.meters.Channels() * int(widest/readEvery); int(gap.AtMost) > most {
+		out = append(out, fmt.Sprintf("cut %d: the gap says at most %d readings, want at most the %d of %v", i+1, gap.AtMost, most, widest))
 	}
 	if most := int(gap.AtMost); missing > most {
 		o.unreported += int64(missing - most)
