@@ -25,6 +25,9 @@ type (
 // ErrDamaged is wrapped where stored bytes are not what was written.
 var ErrDamaged = stored.ErrDamaged
 
+// ErrReopen is wrapped once the store takes nothing any more until it is opened anew.
+var ErrReopen = disk.ErrReopen
+
 // CausedBy reports whether one of the causes is behind err, which may come of Badger, whose errors hide theirs from errors.Is.
 func CausedBy(err error, causes ...syscall.Errno) bool { return disk.CausedBy(err, causes...) }
 

@@ -48,7 +48,7 @@ func late(limit int64) int { return max(2*level0(limit)-2, level0(limit)+1) }
 func (s *Store) compact(from int) error {
 	s.tree.Lock()
 	defer s.tree.Unlock()
-	if s.isClosed || s.db.Levels()[0].NumTables < from {
+	if s.isClosed || s.stale != nil || s.db.Levels()[0].NumTables < from {
 		return nil
 	}
 	var failed error
@@ -61,9 +61,15 @@ func (s *Store) compact(from int) error {
 	return nil
 }
 
-// dropPrefix is Badger's, not beside compact: both change which tables there are.
+// dropPrefix is Badger's, not beside compact: both change which tables there are. One that fails leaves memtables in Badger's hands that it has let go: with
+// the next one it would end the process.
 func (s *Store) dropPrefix(prefix []byte) error {
 	s.tree.Lock()
 	defer s.tree.Unlock()
-	return s.db.DropPrefix(prefix)
+	if s.stale == nil {
+		if err := s.db.DropPrefix(prefix); err != nil {
+			s.stale = fmt.Errorf("%w: %w", ErrReopen, err)
+		}
+	}
+	return s.stale
 }

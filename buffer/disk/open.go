@@ -4,6 +4,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/bits"
@@ -38,6 +39,9 @@ type Options struct {
 	Tail       *Tail      // how its logs were found before another process opened the store; nil = none has
 }
 
+// ErrReopen is wrapped once the store takes nothing any more until it is opened anew.
+var ErrReopen = errors.New("the store is to be opened anew")
+
 // A Store is open. Reading is safe for concurrent use; Write, Drop, MakeSpace and Close are for one goroutine,
 // Compact for another one beside it.
 type Store struct {
@@ -45,12 +49,14 @@ type Store struct {
 	db    *badger.DB
 	guard guard
 	sick  bool // the last transaction failed
+	inLog int  // bytes that went into its log, about
 	keys  atomic.Pointer[seal.Keys]
 
 	journal wear.Journal
 
 	tree     sync.Mutex // held while tables are merged or dropped
 	isClosed bool       // guarded by tree
+	stale    error      // wraps ErrReopen; guarded by tree where it is not the writer that reads
 	quiet    *atomic.Bool
 
 	tail Tail

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidegate-io/tidegate/buffer/stored"
 )
@@ -24,6 +25,11 @@ func (s *Store) Write(set []Pair, del [][]byte) error {
 	if err := s.mend(); err != nil {
 		return err
 	}
+	if s.inLog > memTable/2 { // it may begin a new log, or the next one
+		if err := canOpen(); err != nil {
+			return err
+		}
+	}
 	err := s.update(set, del)
 	if err != nil {
 		s.sick = true
@@ -34,8 +40,10 @@ func (s *Store) Write(set []Pair, del [][]byte) error {
 		size += len(p.Key) + len(p.Value) + entryBytes
 	}
 	s.journal.Note(size)
+	s.inLog += size
 	log := s.guard.spare
 	if s.keepSpare(); s.guard.spare != log { // a new one was begun, so there will be a table more
+		s.inLog = size
 		if err := s.compact(late(s.o.Limit)); err != nil {
 			s.o.Log.Error("merge tables of the store", "err", err)
 		}
@@ -68,8 +76,14 @@ func (s *Store) update(set []Pair, del [][]byte) error {
 // nothing behind it in the same log would survive a power cut. Dropping a prefix writes all that is in memory to a table, and begins
 // a new log.
 func (s *Store) mend() error {
+	if s.stale != nil {
+		return s.stale
+	}
 	if !s.sick {
 		return nil
+	}
+	if err := canOpen(); err != nil {
+		return err
 	}
 	key := []byte("z")
 	if err := s.update([]Pair{{Key: key}}, nil); err != nil {
@@ -87,12 +101,40 @@ func (s *Store) Drop(prefix []byte) error {
 	if err := s.mend(); err != nil {
 		return err
 	}
+	if err := canOpen(); err != nil {
+		return err
+	}
 	if err := s.dropPrefix(prefix); err != nil {
 		return err
 	}
+	s.inLog = 0
 	s.keepLog()
 	s.keepSpare()
 	return nil
+}
+
+// files is how many Badger opens where a transaction begins a new log: that, a table and its folder, and what is left for others meanwhile.
+const files = 6
+
+// canOpen returns an error where so many files cannot be opened: Badger ends the process with the transaction behind one that could not begin a new log.
+func canOpen() error {
+	var open [files]int
+	for i := range open {
+		fd, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			closeAll(open[:i])
+			return fmt.Errorf("%d files can be opened, want %d: %w", i, files, err)
+		}
+		open[i] = fd
+	}
+	closeAll(open[:])
+	return nil
+}
+
+func closeAll(list []int) {
+	for _, fd := range list {
+		_ = unix.Close(fd) // nothing was written
+	}
 }
 
 func (s *Store) keepSpare() {
