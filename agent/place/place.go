@@ -7,12 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,18 +52,32 @@ func Take(dir string) (*Claim, error) {
 	return &Claim{Dir: dir, file: f}, nil
 }
 
-// lock locks f without waiting. The error says, behind the name of what is locked, who has it.
+// orphanFor is how long a process may take to become another program: until then it has the files of that which forked it, and which may be dead.
+const orphanFor = 2 * time.Second
+
+// lock locks f, and waits only for what a dead process has left. The error says, behind the name of what is locked, who has it.
 func lock(f *os.File, how int) error {
-	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		b, _ := io.ReadAll(io.LimitReader(f, 32)) // for the error text only
-		return fmt.Errorf(" (process %s has it): %w", strings.TrimSpace(string(b)), ErrRunning)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(orphanFor); ; <-again.C {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf(": %w", err)
+		}
+		b := make([]byte, 32)
+		n, _ := f.ReadAt(b, 0) // else it is not known who has it
+		who := strings.TrimSpace(string(b[:n]))
+		if pid, err := strconv.Atoi(who); err != nil || IsAlive(pid) || time.Now().After(end) {
+			return fmt.Errorf(" (process %s has it): %w", who, ErrRunning)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf(": %w", err)
-	}
-	return nil
 }
+
+// IsAlive reports whether there is such a process.
+func IsAlive(pid int) bool { return !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
 
 // Running returns an error wrapping ErrRunning where a gateway has the state directory, nil where none has.
 func Running(dir string) error {

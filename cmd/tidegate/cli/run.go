@@ -232,26 +232,22 @@ func servePage(ctx context.Context, address string, srv *web.Server, log *slog.L
 	}
 }
 
-// peer names the process at the other end of a unix socket (unix(7), SO_PEERCRED); "" where the kernel does not tell.
-func peer(c net.Conn) string {
+// peer returns the process that has made the other end of a unix socket (unix(7), SO_PEERCRED); 0 where the kernel does not tell.
+func peer(c net.Conn) (pid int) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
-		return ""
+		return 0
 	}
 	raw, err := u.SyscallConn()
 	if err != nil {
-		return ""
+		return 0
 	}
-	var who string
-	err = raw.Control(func(fd uintptr) {
+	_ = raw.Control(func(fd uintptr) { // else it is not known
 		if cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
-			who = fmt.Sprintf(" (process %d has it)", cred.Pid)
+			pid = int(cred.Pid)
 		}
 	})
-	if err != nil {
-		return ""
-	}
-	return who
+	return pid
 }
 
 // listenSocket opens the unix socket; one that a dead process left is replaced.
@@ -260,9 +256,15 @@ func listenSocket(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("make directory of the socket: %w", err)
 	}
 	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		who := peer(c)
+		pid := peer(c)
 		_ = c.Close()
-		return nil, fmt.Errorf("socket %s%s: %w; stop it first, or choose another state_dir", path, who, place.ErrRunning)
+		who := ""
+		if pid != 0 {
+			who = fmt.Sprintf(" (process %d has it)", pid)
+		}
+		if pid == 0 || place.IsAlive(pid) { // else one that it has forked has not become another program yet
+			return nil, fmt.Errorf("socket %s%s: %w; stop it first, or choose another state_dir", path, who, place.ErrRunning)
+		}
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove old socket: %w", err)
