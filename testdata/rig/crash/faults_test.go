@@ -135,7 +135,7 @@ func (s *struck) settle(mayDeclare bool) *outcome {
 	o := &outcome{cases: 1, start: time.Since(begin)}
 	bed.Wait(s.t, "delivery of all that is buffered", 5*time.Minute, func() bool {
 		x, ok := s.gateway.Status()
-		return s.lives() && ok && x.Link.State == "up" && x.Queue.Records == 0 && x.Delivered.Records > 0
+		return s.lives() && ok && x.Link.State == "up" && x.Queue.Records == 0 && x.Delivered.Records > 0 && !x.Queue.Memory
 	})
 	s.gateway.Terminate(60 * time.Second)
 	if mayDeclare {

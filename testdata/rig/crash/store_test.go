@@ -114,6 +114,9 @@ func (s *cutStore) judge() *outcome {
 	}
 	o.start = time.Since(begin)
 	defer q.Close()
+	if q.TailLost(time.Hour) {
+		t.Error("the end of its log counts as lost")
+	}
 	if bad := q.BadStores(); len(bad) > 0 {
 		t.Errorf("stores were set aside: %q", bad)
 	}
@@ -212,7 +215,7 @@ func work(dir string) error {
 	for next := max(q.Position().Next, 1); ; {
 		f := rawFrame(next)
 		q.Put(f)
-		if err := q.Commit(buffer.Commit{Frames: []buffer.Frame{f}, Position: buffer.Position{Epoch: 1, Next: f.Last + 1, Time: 1}}); err != nil {
+		if err := q.Commit(buffer.Commit{Frames: []buffer.Frame{f}, Position: buffer.Position{Epoch: 1, Next: f.Last + 1, Time: time.Now().UnixMilli()}}); err != nil {
 			return err
 		}
 		saved = acked
