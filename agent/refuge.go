@@ -114,10 +114,11 @@ func (a *Agent) watchDisk(l *opened, since time.Time) error {
 		return &moved{sitting{dir: a.cfg.StateDir, state: l.state, last: &last, anew: true}, fmt.Errorf("state directory %s was deleted", a.cfg.StateDir)}
 	}
 	at, err := a.trouble.since()
-	if errors.Is(err, buffer.ErrReopen) && !place.IsMemory(a.parts.RingDir) {
+	canMove := unusable(err) && place.IsMemory(a.parts.RingDir)
+	if errors.Is(err, buffer.ErrReopen) && !canMove {
 		return err // another process opens it
 	}
-	if at.IsZero() || time.Since(at) < refugeAfter || !unusable(err) || !place.IsMemory(a.parts.RingDir) {
+	if at.IsZero() || time.Since(at) < refugeAfter || !canMove {
 		return nil
 	}
 	last := a.leaseOf(l, true)
