@@ -217,9 +217,31 @@ func (p *power) cutOff(times int) {
 		w.end()
 		p.meters.Stopped()
 		c.given = p.meters.Given()
+		if w.first.IsZero() {
+			w.first = c.when // it was under way
+		}
+		c.commit = max(c.commit, w.first.Sub(p.firstAnswer(c.given))-syncEvery)
 		p.cuts = append(p.cuts, c)
 		p.tap.Kill()
 	}
+}
+
+// firstAnswer returns when a meter was first answered in the life that has just ended: a commit that is the first of its life has none before it, from which
+// it could be measured.
+func (p *power) firstAnswer(given []uint32) (at time.Time) {
+	for u := range given {
+		before := uint32(0)
+		if n := len(p.cuts); n > 0 {
+			before = p.cuts[n-1].given[u]
+		}
+		if given[u] == before {
+			continue
+		}
+		if t := p.meters.Answered(u+1, before+1); at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	return at
 }
 
 // live lets a life go on until the moment of its cut.
@@ -256,10 +278,12 @@ type watched struct {
 	at      time.Time     // when it came to be high
 	longest time.Duration // between two
 	asked   time.Duration // that it took to be told
+	first   time.Time     // when the first of this life was told of
 }
 
 func (p *power) follow() *watched {
 	w := &watched{over: make(chan struct{})}
+	isFirst := len(p.cuts) == 0
 	w.done.Go(func() {
 		for {
 			select {
@@ -273,6 +297,9 @@ func (p *power) follow() *watched {
 			if now := time.Now(); n > w.high {
 				if w.high > 0 {
 					w.longest = max(w.longest, now.Sub(w.at))
+				}
+				if w.first.IsZero() && (w.high > 0 || isFirst) { // what is told of before is of the life before
+					w.first = now
 				}
 				w.high, w.at, w.asked = n, now, now.Sub(began)
 			}
