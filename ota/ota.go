@@ -316,7 +316,7 @@ func (u *Updater) take(ctx context.Context, l *Look, o *offer) error {
 		if err != nil {
 			return err
 		}
-		defer func() { _, _ = unpacked.Close(), os.Remove(unpacked.Name()) }()
+		defer unpacked.Close() // tidy takes it away
 		program = unpacked
 	}
 	p := o.signed.Program
@@ -334,7 +334,7 @@ func unpack(in io.Reader, o *offer, bases func() map[string]string, path string)
 			return nil, fmt.Errorf("program that the delta is made from: %w", err)
 		}
 	}
-	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("unpack: %w", err)
 	}

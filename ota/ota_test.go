@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -299,11 +300,14 @@ func TestLeftOfUnpacking(t *testing.T) {
 	o.release(2, nil)
 	g := newGateway(t, o)
 	dir := filepath.Join(g.o.Dir, "download")
-	o.must(errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "program"), make([]byte, 200_000), 0o600)))
+	o.must(errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "program"), make([]byte, 64<<20), 0o600))) // more than a program has
 	if got := g.fetch(); got != "v1.2.0" {
 		t.Errorf("got %s", got)
 	}
 	g.wantProgram("a", 2)
+	if _, err := os.Stat(filepath.Join(dir, "program")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was unpacked is still there (%v)", err)
+	}
 }
 
 // TestStopped: who is stopped in the middle of one file of a release asks for no other, which would take away what came.
