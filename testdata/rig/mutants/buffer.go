@@ -8,7 +8,7 @@ const rig = "testdata/rig/crash"
 // buffered is what keeps readings over the end of a process, of power and of a disk.
 var buffered = slices.Concat(
 	in("buffer/disk/open.go",
-		instead("what is committed is synced", "WithSyncWrites(true)", "WithSyncWrites(false)", "TestPowerCutInCompaction").of(rig),
+		instead("what is committed is synced", "WithSyncWrites(!o.NoSync)", "WithSyncWrites(false)", "TestPowerCut").of(rig),
 	),
 	in("buffer/disk/log.go",
 		instead("a log that was cut", "return end != len(b)", "return false", "TestTailLost"),

@@ -25,7 +25,7 @@ var packed = slices.Concat(
 		instead("a delta that is none", "string(got) != scriptMagic", "false", "TestRefused/no_delta"),
 		instead("a delta of another program", "n != uint64(len(old))", "false", "TestScriptsRefused/of_another_program"),
 		instead("a delta that makes another length", "n != uint64(out.length)", "false", "TestRefused/one_byte_less_wanted"),
-		never("a chunk that is too long", "bounds[4] > maxChunk", "TestScriptsRefused"),
+		never("a chunk that is too long", "bounds[4] > maxChunk", "TestScriptsRefused").hang(),
 		never("a chunk that makes nothing", "out.written == before", "TestScriptsRefused"),
 		instead("a step that is cut", "if n <= 0 {\n\t\t\treturn fmt.Errorf(\"%w: step", "if false {\n\t\t\treturn fmt.Errorf(\"%w: step", "TestScriptsRefused/step_cut_short"),
 		instead("a place before the old program", "p.place < 0 || ", "", "TestScriptsRefused/before_it"),

@@ -5,7 +5,7 @@ import "slices"
 // update is when a gateway looks for releases, starts them and keeps them.
 var update = slices.Concat(
 	in("agent/update/update.go",
-		never("it ends when another program is to run", "s.Current != s.Slot && s.Current != cmp.Or(led, s.Current)", "TestTrials/store_opens_late"),
+		never("it ends when another program is to run", "s.Current != s.Slot && s.Current != cmp.Or(led, s.Current)", "TestAnotherHand"),
 		instead("it does not end when it is the one to run", "s.Current != s.Slot && s.Current != cmp.Or", "s.Current != cmp.Or", "TestLauncherCannotFollow"),
 		instead("it does not end where the launcher could not follow", "s.Current != cmp.Or(led, s.Current)", `cmp.Or(led, s.Current) != ""`, "TestLauncherCannotFollow"),
 		without("a trial that is over is judged no more", "judge = nil\n", "TestAutomatic"),
@@ -51,7 +51,7 @@ var update = slices.Concat(
 		never("what was delivered counts only where it is known", `s.Epoch == ""`, "TestTrials/store_opens_late"),
 		instead("what was delivered before this process does not count", "u.Account.Delivered, u.Account.Delivered", "u.Account.Delivered, 0", "TestTrials/nothing_delivered"),
 		instead("rules judge only where there are some", "len(s.Rules) > 0", "true", "TestBaseline"),
-		instead("a count that fell does not make a lot", "min(x.first, count)", "x.first", "TestNotByItself"),
+		instead("a count that fell does not make a lot", "min(x.first, count)", "x.first", "TestCountsThatFall"),
 		instead("healthy: it stands well now", "!x.holds || ", "", "TestBaseline"),
 		instead("healthy: it did so of late", " || now.Sub(x.at) > recent", "", "TestBaseline"),
 		instead("a trial: a device has to stand well now", "if x.holds {\n\t\t\t\ts.Reads", "if true {\n\t\t\t\ts.Reads", "TestTrials/device_that_only_faults"),
