@@ -294,13 +294,13 @@ func TestKilled(t *testing.T) {
 		{name: "gw-2", epoch: "e1", rate: 12, url: b.url()},
 		{name: "gw-3", epoch: "e3", rate: 3, url: b.url()},
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error)
 	for _, g := range gateways {
 		go func() { ended <- g.run(ctx) }()
 	}
-	for i := range 20 {
+	for i := range 20 { // which takes as long as it takes to start a program, twenty times
 		var log text
 		cmd := start(t, b, dir, &text{}, &log)
 		for deadline := time.Now().Add(5 * time.Second); !strings.Contains(log.String(), "subscribed") && time.Now().Before(deadline); {
@@ -323,7 +323,8 @@ func TestKilled(t *testing.T) {
 	for _, g := range gateways {
 		g.finished.Store(true)
 	}
-	for !strings.Contains(log.String(), "subscribed") {
+	defer time.AfterFunc(time.Minute, cancel).Stop()
+	for !strings.Contains(log.String(), "subscribed") && ctx.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
 	}
 	for range gateways {
