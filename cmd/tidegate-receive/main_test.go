@@ -200,28 +200,28 @@ func (g *gateway) missing() tidegate.Ranges {
 	return g.confirmed.Missing(tidegate.Range{First: 1, Last: g.last.Load()})
 }
 
-// publish makes records and sends them while c is connected, and once more what no receipt has covered when none has come for
-// 200 ms; true = all is confirmed.
+// publish makes records and sends them while c is connected and not too many are on their way, and once more what no receipt has covered when none has come
+// for 200 ms, then for twice as long: who sends faster than the far end stores would make it wait for ever. true = all is confirmed.
 func (g *gateway) publish(ctx context.Context, c paho.Client) bool {
-	left, progress := uint64(0), time.Now()
+	const patience = 200 * time.Millisecond
+	left, progress, wait := uint64(0), time.Now(), patience
 	for ctx.Err() == nil && c.IsConnectionOpen() {
-		finished := g.finished.Load()
-		if !finished {
+		finished, missing := g.finished.Load(), g.missing()
+		if !finished && missing.Len() < 100*g.rate {
 			made := g.last.Add(g.rate)
 			g.send(c, made-g.rate+1, made)
 		}
-		missing := g.missing()
 		if len(missing) == 0 && finished {
 			return true
 		}
 		if n := missing.Len(); n != left {
-			left, progress = n, time.Now()
+			left, progress, wait = n, time.Now(), patience
 		}
-		if time.Since(progress) > 200*time.Millisecond {
+		if time.Since(progress) > wait {
 			for _, x := range missing {
 				g.send(c, x.First, x.Last)
 			}
-			progress = time.Now()
+			progress, wait = time.Now(), 2*wait
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
