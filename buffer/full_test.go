@@ -58,9 +58,6 @@ func smallDisk(t *testing.T, size int64) string {
 // Now and then the filler takes all of the reserve in the milliseconds in which Badger writes a table, and the process ends: then it
 // must start on the full disk, with everything. At the rate of a busy gateway that is one fill in about a thousand (README.md).
 func TestFullDiskLosesNothing(t *testing.T) {
-	if testing.Short() {
-		return // it does not depend on the architecture, for which -short is used
-	}
 	const rounds = 8
 	dir := smallDisk(t, 160<<20)
 	c := newChild(t, dir)
@@ -94,9 +91,6 @@ func TestFullDiskLosesNothing(t *testing.T) {
 
 // TestOpensOnAFullDisk has the disk filled while no process runs: the ballast is what the store is opened with.
 func TestOpensOnAFullDisk(t *testing.T) {
-	if testing.Short() {
-		return
-	}
 	dir := smallDisk(t, 160<<20)
 	c := newChild(t, dir)
 	for range 30 {
@@ -118,9 +112,6 @@ func TestOpensOnAFullDisk(t *testing.T) {
 // TestDeliveredGivesWayOnAFullDisk has another process take all of a disk on which most is delivered and only kept: new records are
 // stored again, although it gives nothing back, and the ballast is made again.
 func TestDeliveredGivesWayOnAFullDisk(t *testing.T) {
-	if testing.Short() {
-		return
-	}
 	o := testOptions(smallDisk(t, 512<<20))
 	o.sizes.segment = 4 << 20
 	q := open(t, o)
@@ -259,12 +250,7 @@ func (c *child) kill() {
 // fillDisk runs f while a filler holds all space of the disk.
 func fillDisk(t *testing.T, dir string, f func()) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), childDir+"="+dir, childRole+"=filler")
+	cmd := childCommand(t, "filler", dir)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
