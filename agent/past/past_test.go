@@ -112,7 +112,12 @@ func (s *shelf) temp(boot time.Duration, v float64) {
 // alarm stores an alarm of the rule hot.
 func (s *shelf) alarm(boot time.Duration, raised bool, v float64) {
 	s.t.Helper()
-	rd, err := rules.Alarm{Rule: "hot", Raised: raised, Severity: rules.SeverityError, Text: "too hot", Channel: "meter.temp", Value: tidegate.Float(v)}.Reading()
+	s.alarmOf(boot, &rules.Alarm{Rule: "hot", Raised: raised, Severity: rules.SeverityError, Text: "too hot", Channel: "meter.temp", Value: tidegate.Float(v)})
+}
+
+func (s *shelf) alarmOf(boot time.Duration, a *rules.Alarm) {
+	s.t.Helper()
+	rd, err := a.Reading()
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -368,6 +373,31 @@ func TestReplayFollowsReboots(t *testing.T) {
 	wantNotes(t, &r)
 	if r.Starts != 3 || !r.Rules[0].Same || r.Rules[0].Would != 1 || r.Rules[0].Armed != 1 {
 		t.Errorf("%d starts: %s", r.Starts, told(&r.Rules[0]))
+	}
+}
+
+// TestReplayKeepsTheMoment has a rule end by the time of day, and a reading come behind it that says it is older: from then on another one waits, and what
+// is read when it is due raises it. A replay that lags by less than a microsecond names another channel.
+func TestReplayKeepsTheMoment(t *testing.T) {
+	clock := rules.Rule{Name: "clock", When: compile(t, "minute() == 6 or minute() == 21 or minute() == 36 or minute() == 51"), Severity: rules.SeverityInfo, Text: "now"}
+	armed := []rules.Rule{clock, hot(t, "door.open and meter.temp > 80", 2*time.Second)}
+	s := newShelf(t)
+	s.start(Start{Fresh: true}, armed...)
+	s.alarmOf(0, &rules.Alarm{Rule: "clock", Raised: true, Severity: rules.SeverityInfo, Text: "now"})
+	s.temp(15*time.Second, 90)
+	full := 20 * time.Second // at which the minute is over, in any zone
+	s.temp(full, 90)
+	s.alarmOf(full, &rules.Alarm{Rule: "clock", Severity: rules.SeverityInfo, Text: "now"})
+	s.put(tidegate.ClassReading, full+time.Second, tidegate.Reading{Device: "door", Channel: "open", Value: tidegate.Bool(true), Time: began.Add(17 * time.Second)})
+	s.alarm(full+2*time.Second, true, 91)
+	s.temp(full+2*time.Second, 91)
+	s.temp(full+3*time.Second, 91)
+	r := s.replay(0, armed, armed...)
+	wantNotes(t, &r)
+	for i := range r.Rules {
+		if x := &r.Rules[i]; !x.Same || x.Armed != 1 {
+			t.Errorf("%s: %s", x.Name, told(x))
+		}
 	}
 }
 

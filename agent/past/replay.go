@@ -193,8 +193,8 @@ func (r *replay) flush(boot time.Duration) {
 		if a.boot > boot {
 			continue
 		}
-		at := a.boot + time.Microsecond - 1 // stored to the microsecond, cut off
-		out := r.set.Advance(at, a.wall)
+		const cut = time.Microsecond - 1 // at most, as it was stored
+		out := r.set.Advance(a.boot+cut, a.wall.Add(cut))
 		r.report.would(&out, a.wall, a.boot, 0)
 	}
 }
