@@ -112,6 +112,9 @@ func TestOpensOnAFullDisk(t *testing.T) {
 // TestDeliveredGivesWayOnAFullDisk has another process take all of a disk on which most is delivered and only kept: new records are
 // stored again, although it gives nothing back, and the ballast is made again.
 func TestDeliveredGivesWayOnAFullDisk(t *testing.T) {
+	if testing.Short() {
+		return // under an emulator it takes too long
+	}
 	o := testOptions(smallDisk(t, 512<<20))
 	o.sizes.segment = 4 << 20
 	q := open(t, o)
