@@ -440,7 +440,7 @@ func (p *power) findings() (*outcome, []string) {
 // commits.
 func (p *power) gone(i int, gap *receive.Gap, o *outcome) (out []string) {
 	c := &p.cuts[i]
-	missing := 0
+	missing, oldest := 0, time.Duration(0)
 	for u, list := range p.missing(i) {
 		if len(list) == 0 {
 			continue
@@ -450,10 +450,10 @@ func (p *power) gone(i int, gap *receive.Gap, o *outcome) (out []string) {
 			o.unreported += int64(p.meters.Channels())
 			out = append(out, fmt.Sprintf("cut %d: of meter %d the numbers %v are missing, the last answered is %d", i+1, u+1, list, c.given[u]))
 		}
-		age := c.when.Sub(p.meters.Answered(u+1, list[0]))
-		o.window, o.limit = max(o.window, age), max(o.limit, age.Seconds()/(syncEvery+2*c.commit).Seconds())
+		oldest = max(oldest, c.when.Sub(p.meters.Answered(u+1, list[0])))
 	}
-	p.t.Logf("cut %d: %d readings are missing, the gap says at most %d", i+1, missing, gap.AtMost)
+	o.window, o.limit = max(o.window, oldest), max(o.limit, oldest.Seconds()/(syncEvery+2*c.commit).Seconds())
+	p.t.Logf("cut %d: %d readings are missing, the gap says at most %d; answered up to %v before, where a commit took up to %v", i+1, missing, gap.AtMost, oldest, c.commit)
 	if most := p.meters.Units * p.meters.Channels() * int(widest/readEvery); int(gap.AtMost) > most {
 		out = append(out, fmt.Sprintf("cut %d: the gap says at most %d readings, want at most the %d of %v", i+1, gap.AtMost, most, widest))
 	}
