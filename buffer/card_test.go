@@ -12,6 +12,9 @@ import (
 // TestCardWearsOut has a disk whose commits become slow from one day to the next: it is told after three days, also by a process that was started
 // in between; before that, one commit that took half a minute was not.
 func TestCardWearsOut(t *testing.T) {
+	if testing.Short() {
+		return // under an emulator it takes too long
+	}
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -17,7 +17,7 @@ func TestDiskStaysWithinTheLimit(t *testing.T) {
 	if testing.Short() {
 		return // under an emulator it takes too long
 	}
-	turns := 2
+	turns := 3
 	if os.Getenv("TIDEGATE_LONG") != "" {
 		turns = 30
 	}

@@ -11,7 +11,12 @@ import (
 )
 
 // TestWritesGoOnAlone: nobody runs Compact, and nothing is dropped, which would merge tables too.
-func TestWritesGoOnAlone(t *testing.T) { writeMuch(t, false) }
+func TestWritesGoOnAlone(t *testing.T) {
+	if testing.Short() {
+		return // under an emulator it takes too long
+	}
+	writeMuch(t, false)
+}
 
 // TestCompactKeepsWritesGoing: it is run beside the writer.
 func TestCompactKeepsWritesGoing(t *testing.T) { writeMuch(t, true) }
