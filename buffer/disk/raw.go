@@ -173,8 +173,11 @@ func placesOf(b []byte) (places []byte, end int, ok bool) {
 	if at < 0 {
 		return nil, 0, false
 	}
-	sum := int(binary.BigEndian.Uint32(b[at:]))
-	if at -= sum + 4; sum > mostSum || at < 0 {
+	sum := binary.BigEndian.Uint32(b[at:])
+	if sum > mostSum {
+		return nil, 0, false
+	}
+	if at -= int(sum) + 4; at < 0 {
 		return nil, 0, false
 	}
 	n := int(binary.BigEndian.Uint32(b[at:]))

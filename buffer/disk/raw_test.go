@@ -138,6 +138,7 @@ func FuzzScraps(f *testing.F) {
 			}
 		}
 	}
+	f.Add(append(make([]byte, 16), 0x87, 0x7f, 0, 0)) // a length beyond 31 bits, which is below 0 where int has 32
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, look := range []func([]byte, func(Scrap) error) error{tableScraps, logScraps, blockScraps} {
 			err := look(b, func(s Scrap) error {
