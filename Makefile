@@ -51,8 +51,8 @@ SCRIPTS := .ci/run .ci/deps .ci/fuzz $(shell find etc testdata -name '*.sh' -not
 # Rigs that `make test` leaves to `make long`.
 LATER    := $(addprefix ./testdata/rig/,hil% deb% update% mutants%)
 ALONE    := /(ota|cmd/tidegate-release)(/|$$)
-# Tests that work for a minute under the race detector, on what others do beside one another under it: they run without.
-HEAVY    := TestDiskStaysWithinTheLimit|TestWritesGoOnAlone|TestCompactKeepsWritesGoing|TestMonthOfOutage|TestBadDriversDisturbNobody
+# Tests that work for half a minute and more under the race detector, on what others do beside one another under it: they run without.
+HEAVY    := TestDiskStaysWithinTheLimit|TestWritesGoOnAlone|TestCompactKeepsWritesGoing|TestMonthOfOutage|TestBadDriversDisturbNobody|TestALongWeekend|TestAMillionRecordsForOthers
 ARMV6    := qemu-arm-static -cpu arm1176
 FUZZTIME ?= 10m
 # What `make crash` does: kills, power cuts, power cuts of an emulated machine, damages; SHARD=i/n does one of n parts of each.
@@ -90,7 +90,7 @@ test: deps build ## run the fast tier of tests
 	@# not from go's cache of results, which does not know what a test builds
 	for m in $(MODULES); do (cd $$m && go vet ./... && go test -count=1 -timeout 10m ./...); done
 	go test -race -timeout 20m -skip '$(HEAVY)' $$(go list ./... | grep -vE '$(ALONE)')
-	go test -timeout 20m -run '$(HEAVY)' ./buffer ./buffer/disk ./agent ./agent/line
+	go test -timeout 20m -run '$(HEAVY)' ./buffer ./buffer/disk ./agent ./agent/line ./sync/forward
 	@# these start no goroutine, as arch_test.go sees to: the race detector has nothing to find there
 	go test -timeout 20m $$(go list ./... | grep -E '$(ALONE)')
 	$(RIGTEST) -timeout 20m -v $(filter-out $(LATER),$(RIGS))
