@@ -51,8 +51,9 @@ SCRIPTS := .ci/run .ci/deps .ci/fuzz $(shell find etc testdata -name '*.sh' -not
 # Rigs that `make test` leaves to `make long`.
 LATER    := $(addprefix ./testdata/rig/,hil% deb% update% mutants%)
 ALONE    := /(ota|cmd/tidegate-release)(/|$$)
-# Tests that work for half a minute and more under the race detector, on what others do beside one another under it: they run without.
-HEAVY    := TestDiskStaysWithinTheLimit|TestWritesGoOnAlone|TestCompactKeepsWritesGoing|TestMonthOfOutage|TestBadDriversDisturbNobody|TestALongWeekend|TestAMillionRecordsForOthers
+# Tests that work for half a minute and more under the race detector, on what others do beside one another under it: make test runs them without, make long with it.
+HEAVY    := TestDiskStaysWithinTheLimit|TestWritesGoOnAlone|TestMonthOfOutage|TestBadDriversDisturbNobody|TestALongWeekend|TestAMillionRecordsForOthers
+HEAVIES  := ./buffer ./buffer/disk ./agent ./agent/line ./sync/forward
 ARMV6    := qemu-arm-static -cpu arm1176
 FUZZTIME ?= 10m
 # What `make crash` does: kills, power cuts, power cuts of an emulated machine, damages; SHARD=i/n does one of n parts of each.
@@ -90,7 +91,7 @@ test: deps build ## run the fast tier of tests
 	@# not from go's cache of results, which does not know what a test builds
 	for m in $(MODULES); do (cd $$m && go vet ./... && go test -count=1 -timeout 10m ./...); done
 	go test -race -timeout 20m -skip '$(HEAVY)' $$(go list ./... | grep -vE '$(ALONE)')
-	go test -timeout 20m -run '$(HEAVY)' ./buffer ./buffer/disk ./agent ./agent/line ./sync/forward
+	go test -timeout 20m -run '$(HEAVY)' $(HEAVIES)
 	@# these start no goroutine, as arch_test.go sees to: the race detector has nothing to find there
 	go test -timeout 20m $$(go list ./... | grep -E '$(ALONE)')
 	$(RIGTEST) -timeout 20m -v $(filter-out $(LATER),$(RIGS))
@@ -140,6 +141,7 @@ deb-test: deps-deb ## the same in fresh Debian systems, for amd64 and armhf; boo
 .PHONY: long
 long: deps build ## run every test at full length: hours
 	TIDEGATE_LONG=1 go test -count=1 -timeout 24h ./...
+	go test -race -count=1 -timeout 24h -run '$(HEAVY)' $(HEAVIES)
 	$(RIGTEST) -timeout 24h ./testdata/rig/real ./testdata/rig/misuse
 	$(RIGTEST) -timeout 2h -v ./testdata/rig/update -real
 	go test -count=1 -timeout 24h $$(go list -f '{{range .TestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "pgregory.net/rapid"}}{{$$.ImportPath}}{{end}}{{end}}' ./...) -rapid.checks=$(HISTORIES)
