@@ -51,6 +51,8 @@ SCRIPTS := .ci/run .ci/deps .ci/fuzz $(shell find etc testdata -name '*.sh' -not
 # Rigs that `make test` leaves to `make long`.
 LATER    := $(addprefix ./testdata/rig/,hil% deb% update% mutants%)
 ALONE    := /(ota|cmd/tidegate-release)(/|$$)
+# A program with the race detector sleeps for a second where it ends, for reports that are being written: tests start many.
+export GORACE := atexit_sleep_ms=50
 # Tests that work for half a minute and more under the race detector, on what others do beside one another under it: make test runs them without, make long with it.
 HEAVY    := TestDiskStaysWithinTheLimit|TestWritesGoOnAlone|TestMonthOfOutage|TestBadDriversDisturbNobody|TestALongWeekend|TestAMillionRecordsForOthers
 HEAVIES  := ./buffer ./buffer/disk ./agent ./agent/line ./sync/forward
