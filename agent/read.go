@@ -40,6 +40,8 @@ const (
 	// readMost is how long a Read may take of a device that is read on a schedule; 10 times its interval, if that is more. It is more
 	// than what two requests take that wait for the longest timeout there is, a minute.
 	readMost = 150 * time.Second
+	// readEnds is how long a Read on a schedule may go on when it is to end: the device may have answered, and may have forgotten what it told.
+	readEnds = 500 * time.Millisecond
 	// leaveGrace is how long a Read and a Set may take to return once they are told to; drivers.Device says 100 ms.
 	leaveGrace = 3 * time.Second
 	// sayAgain is how often a fault that lasts is reported.
@@ -148,7 +150,7 @@ func (r *reader) session(ctx, life context.Context, own *session) (err error) {
 		}()
 	}
 	next := time.Now()
-	for {
+	for ctx.Err() == nil {
 		most := r.most()
 		r.enter(own, most)
 		list, err := r.read(ctx, dev, most)
@@ -171,10 +173,9 @@ func (r *reader) session(ctx, life context.Context, own *session) (err error) {
 			continue
 		}
 		r.well()
-		if next = r.rest(ctx, next, len(list)); ctx.Err() != nil {
-			return nil
-		}
+		next = r.rest(ctx, next, len(list))
 	}
+	return nil
 }
 
 // pause returns how long to wait after the last call of the driver, which failed with err. What counts is how long it had a bus that

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidegate-io/tidegate"
@@ -39,6 +40,49 @@ func TestScheduleKeepsToItsGrid(t *testing.T) {
 			t.Errorf("Reads began at %s, want %s", got, want)
 		}
 	})
+}
+
+// TestReadUnderWayIsKept stops gateways during a Read: what the device answers within half a second is delivered, and a Read is told to end then; a
+// talker's is at once.
+func TestReadUnderWayIsKept(t *testing.T) {
+	for name, tt := range map[string]struct {
+		every, takes, ends time.Duration
+		values             int
+	}{
+		"answers":            {time.Second, 450 * time.Millisecond, 450 * time.Millisecond, 2},
+		"does not answer":    {time.Second, time.Hour, 500 * time.Millisecond, 1},
+		"talks, or does not": {0, time.Hour, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				p := newPlay()
+				ended := make(chan time.Time, 2) // of the second Read; a third one is wrong
+				p.read = func(ctx context.Context, n int) ([]tidegate.Reading, error) {
+					if n < 2 {
+						return one(n), nil
+					}
+					defer func() { ended <- time.Now() }()
+					select {
+					case <-time.After(tt.takes):
+						return one(n), nil
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					}
+				}
+				b := newBroker(t)
+				f := newFar(t, b)
+				g := newBed(t, b, p.driver("slow", tt.every)).start("devices: [{name: a, driver: slow}]\n" + oneUplink)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				stop := time.Now()
+				g.end()
+				if took := (<-ended).Sub(stop); took != tt.ends || len(p.times()) != 2 {
+					t.Errorf("the Read ended %v behind the stop, and %d were begun; want %v and 2", took, len(p.times()), tt.ends)
+				}
+				f.wantCounts(t, "a", tt.values)
+			})
+		})
+	}
 }
 
 // TestOneDeadUnitOf32 has 32 meters on one line, of which one does not answer: it takes at most 5 % of the line's time, and each of the others

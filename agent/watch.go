@@ -50,7 +50,7 @@ func (r *reader) try(ctx context.Context) error {
 	}
 }
 
-// read reads dev once, within the time most; 0 = as long as it likes.
+// read reads dev once, within the time most; 0 = as long as it likes. Where it is limited, it has readEnds more when ctx is done.
 func (r *reader) read(ctx context.Context, dev drivers.Device, most time.Duration) (list []tidegate.Reading, err error) {
 	began := time.Now()
 	defer func() { r.out.See(began, list) }()
@@ -60,8 +60,9 @@ func (r *reader) read(ctx context.Context, dev drivers.Device, most time.Duratio
 	limited := ctx
 	if most > 0 {
 		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeout(ctx, most)
+		limited, cancel = context.WithTimeout(context.WithoutCancel(ctx), most)
 		defer cancel()
+		defer context.AfterFunc(ctx, func() { time.AfterFunc(readEnds, cancel) })()
 	}
 	list, err = dev.Read(limited)
 	if err = r.intake.Error(err); err != nil && limited.Err() != nil && ctx.Err() == nil {
