@@ -116,7 +116,7 @@ brick: deps build ## end an update by kill and by power cut before each system c
 	$(RIGTEST) -timeout 4h -v ./testdata/rig/brick -all -show
 
 .PHONY: mutants
-mutants: ## take each check out of the source once, and want a test to see it: about an hour
+mutants: ## take each check out of the source once, and want a test to see it: half an hour
 	go test -count=1 -timeout 24h -v ./testdata/rig/mutants -all
 
 .PHONY: delta
