@@ -209,12 +209,6 @@ func buffered(ctx context.Context, root string, p plan, work string) (string, er
 	if err != nil {
 		return "", err
 	}
-	small := filepath.Join(work, "bench-386")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", small, ".")
-	cmd.Dir, cmd.Env, cmd.Stderr = filepath.Join(root, "testdata/rig/bench"), append(os.Environ(), "CGO_ENABLED=0", "GOARCH=386"), os.Stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("build for 32 bit: %w", err)
-	}
 	var b bufferFigures
 	if b.slow, err = slowGauges(ctx, self, p, work); err != nil {
 		return "", err
@@ -223,10 +217,6 @@ func buffered(ctx context.Context, root string, p plan, work string) (string, er
 		return "", fmt.Errorf("%s: %w", flowBusy.name, err)
 	}
 	fmt.Fprintf(os.Stderr, "bench: %s: %+v\n", flowBusy.name, b.busy)
-	if b.small, err = measureFlow(ctx, &flowBusy, small, p.bufferWarm/4, p.busy386, p, filepath.Join(work, "busy-386")); err != nil {
-		return "", fmt.Errorf("%s, 32 bit: %w", flowBusy.name, err)
-	}
-	fmt.Fprintf(os.Stderr, "bench: %s, 32 bit: %+v\n", flowBusy.name, b.small)
 	if b.opened, err = openings(ctx, self, p, filepath.Join(work, "open")); err != nil {
 		return "", fmt.Errorf("open a store: %w", err)
 	}
@@ -262,9 +252,9 @@ func slowGauges(ctx context.Context, self string, p plan, work string) (map[*flo
 
 // bufferFigures is what was measured of the buffer.
 type bufferFigures struct {
-	slow        map[*flow]gauge
-	busy, small gauge
-	opened      []opening
+	slow   map[*flow]gauge
+	busy   gauge
+	opened []opening
 }
 
 // A row is one line of the table.
@@ -301,8 +291,6 @@ func (b *bufferFigures) rows() []row {
 		{"- to the device", "bytes per reading", b.busy.Disk, b.busy.Payload, "", false},
 		{"- CPU", "% of a core", b.busy.CPU, none, "", true},
 		{"- most RssAnon", "MB", b.busy.Anon, none, "<= 48", false},
-		{"the same as a 32-bit program (386), stored", "readings per second", b.small.PerSecond, none, "", true},
-		{"- most RssAnon", "MB", b.small.Anon, none, "<= 110", false},
 	}
 	for _, o := range b.opened {
 		out = append(out, row{fmt.Sprintf("a store of %.2f GB opens after kill -9, %s", float64(o.bytes)/1e9, o.how), "s", o.took.Seconds(), none, "<= 3", true})
@@ -320,13 +308,12 @@ Written by the same, or alone by %s; %s
 The gateway with devices that report by themselves; records of %d readings with values as above, but for the flows of 20 readings/s, whose 20 devices
 report one reading a second each. State on an ext4 image of its own; "to the device" is what the block device was made to write, journal included, and
 write_bytes is what the kernel counts for the process. Slow flows ran at once, published to mosquitto; after %v of warm-up measured for %v, without
-devices for %v; the fast one, with its uplink down, for %v, as a 32-bit program for %v. Floors: bytes of the frames themselves, or one page of %d
-bytes a commit; beside the gateway's own account stands the device. An append is the time from the return of a Read until its device is asked again: the record stands in ring 1 then. Figures
-marked * want a machine without other work. The limits of a 32-bit system are those of ARM; 386 is its nearest kin that runs here.
+devices for %v; the fast one, with its uplink down, for %v. Floors: bytes of the frames themselves, or one page of %d bytes a commit; beside the gateway's own account stands the device. An append is the time from the return of a Read until its device is asked again: the record stands in ring 1 then. Figures
+marked * want a machine without other work. The memory of a 32-bit program is measured on an emulated ARM board (testdata/rig/hil, TestMemory).
 
 | figure | unit | tidegate | floor | ratio | to reach | |
 |---|---|---:|---:|---:|---|---|
-`, bufferHeading, "`make bench BENCH=\"-only buffer\"`", from, registers, p.bufferWarm, p.bufferMeasure, p.still, p.busy, p.busy386, page)
+`, bufferHeading, "`make bench BENCH=\"-only buffer\"`", from, registers, p.bufferWarm, p.bufferMeasure, p.still, p.busy, page)
 	for _, r := range b.rows() {
 		floor, ratio, star := "", "", ""
 		if !math.IsNaN(r.floor) {

@@ -35,7 +35,7 @@ type plan struct {
 	bufferWarm    time.Duration // longer than the kernel and the journal hold back what the start wrote
 	bufferMeasure time.Duration // of the slow flows
 	still         time.Duration // of the gateway without devices
-	busy, busy386 time.Duration // of the fast flow
+	busy          time.Duration // of the fast flow
 	storeBytes    int64         // of the store that is opened
 }
 
@@ -73,13 +73,13 @@ func run() error {
 		seed: *seed, runs: *runs, only: *only, warm: 30 * time.Second, measure: time.Duration(*seconds) * time.Second, outage: 60 * time.Second,
 		kill: 30 * time.Second, after: 40 * time.Second, catchUp: 180 * time.Second,
 		idleRuns: 2, judgeRuns: 5, judgeSeconds: 3600, benchTime: 2 * time.Second,
-		bufferWarm: 100 * time.Second, bufferMeasure: 10 * time.Minute, still: 10 * time.Minute, busy: 10 * time.Minute, busy386: 2 * time.Minute,
+		bufferWarm: 160 * time.Second, bufferMeasure: 10 * time.Minute, still: 10 * time.Minute, busy: 10 * time.Minute,
 		storeBytes: storeBytes,
 	}
 	if *short {
 		p.runs, p.warm, p.measure, p.outage, p.kill, p.after, p.catchUp = 1, 5*time.Second, 15*time.Second, 15*time.Second, 5*time.Second, 15*time.Second, 60*time.Second
 		p.idleRuns, p.judgeRuns, p.judgeSeconds, p.benchTime = 1, 1, 600, 300*time.Millisecond
-		p.bufferMeasure, p.still, p.busy, p.busy386, p.storeBytes = 60*time.Second, 60*time.Second, 20*time.Second, 20*time.Second, storeBytes/4
+		p.bufferMeasure, p.still, p.busy, p.storeBytes = 60*time.Second, 60*time.Second, 20*time.Second, storeBytes/4
 	}
 	if p.seed == 0 {
 		p.seed = uint64(time.Now().Unix())
