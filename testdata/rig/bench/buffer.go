@@ -308,7 +308,8 @@ Written by the same, or alone by %s; %s
 The gateway with devices that report by themselves; records of %d readings with values as above, but for the flows of 20 readings/s, whose 20 devices
 report one reading a second each. State on an ext4 image of its own; "to the device" is what the block device was made to write, journal included, and
 write_bytes is what the kernel counts for the process. Slow flows ran at once, published to mosquitto; after %v of warm-up measured for %v, without
-devices for %v; the fast one, with its uplink down, for %v. Floors: bytes of the frames themselves, or one page of %d bytes a commit; beside the gateway's own account stands the device. An append is the time from the return of a Read until its device is asked again: the record stands in ring 1 then. Figures
+devices for %v; the fast one, with its uplink down, for %v. Floors: bytes of the frames themselves, or one page of %d bytes a commit; beside the gateway's
+own account stands the device. An append is the time from the return of a Read until its device is asked again: the record stands in ring 1 then. Figures
 marked * want a machine without other work. The memory of a 32-bit program is measured on an emulated ARM board (testdata/rig/hil, TestMemory).
 
 | figure | unit | tidegate | floor | ratio | to reach | |
