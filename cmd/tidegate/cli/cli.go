@@ -20,7 +20,7 @@ import (
 )
 
 // memoryLimit is the soft limit of Go's own memory. What the store maps and the rings come on top; see README.
-const memoryLimit = 40 << 20
+const memoryLimit = 36 << 20
 
 // errQuiet ends the program with status 1 without a line of its own: everything was said.
 var errQuiet = errors.New("")
@@ -32,7 +32,7 @@ func (e exitCode) Error() string { return "" }
 
 // Main runs the command line in os.Args and returns the exit status of the program, with which main should call os.Exit. list is what the
 // program can read: the driver of each device in the configuration is one of these, and `drivers` lists them in this order. Unless
-// GOMEMLIMIT is set, Go's own memory is limited to 40 MiB, softly.
+// GOMEMLIMIT is set, Go's own memory is limited to 36 MiB, softly.
 //
 // The program calls itself tidegate, whatever its file is called: so do unit, manual and hints. Exit status: 0 all is well, 1 an error, which is
 // said on standard error; a few commands have more, see their help.
