@@ -19,7 +19,7 @@ import (
 	"github.com/tidegate-io/tidegate/drivers"
 )
 
-// memoryLimit is the soft limit of Go's own memory. What the store maps and the rings come on top; see README.
+// memoryLimit is the soft limit of Go's own memory. What the store maps and the rings come on top: BENCHMARKS.md has both.
 const memoryLimit = 36 << 20
 
 // errQuiet ends the program with status 1 without a line of its own: everything was said.
